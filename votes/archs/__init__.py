@@ -1,0 +1,42 @@
+"""Networks: an nn.Module and nothing else. Built by name from the options of a YAML file."""
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+
+from votes.archs.infer import infer_options
+from votes.checkpoint import load, load_network, read_weights
+from votes.errors import UserError
+from votes.registry import NETWORKS
+
+
+def build_network(options: dict[str, Any]) -> nn.Module:
+    """A network from ``{'type': name, **constructor arguments}``.
+
+    Raises:
+        UserError: the type is unknown, or an argument is not one of the constructor's.
+    """
+    arguments = {k: v for k, v in options.items() if k != 'type'}
+    cls = NETWORKS.get(options['type'])
+    try:
+        return cls(**arguments)
+    except (TypeError, ValueError) as error:
+        raise UserError(f'network {options["type"]} cannot be built', value=error, where=arguments) from error
+
+
+def load_pretrained(path: str, device: str | torch.device = 'cpu') -> nn.Module:
+    """A network with its weights from one checkpoint, in evaluation mode.
+
+    The architecture is what this project stored beside the weights, or for a file of the VOTES release or of BasicSR's
+    EDVR what the shapes of its tensors tell.
+    """
+    content = load(path)
+    options = content.get('network_g') or infer_options(read_weights(path), where=path)
+    net = build_network(options)
+    load_network(net, path)
+    return net.to(device).eval()
+
+
+__all__ = ['build_network', 'infer_options', 'load_pretrained']

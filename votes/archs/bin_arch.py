@@ -1,0 +1,95 @@
+"""BIN, the backbone of the degradation sensing module (DSM).
+
+Shen et al., "Blurry Video Frame Interpolation", CVPR 2020, used at the input's size as in VOTES (ACM MM 2022, 3.2).
+"""
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from votes.archs.blocks import check_window, conv3x3
+
+
+class DenseLayer(nn.Module):
+    """cat(x, ReLU(conv(x)))."""
+
+    def __init__(self, in_channels: int, growth: int):
+        super().__init__()
+        self.conv = nn.Sequential(conv3x3(in_channels, growth), nn.ReLU(inplace=True))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.cat((x, self.conv(x)), 1)
+
+
+class ResidualDenseBlock(nn.Module):
+    """Dense layers, a 1x1 convolution back to `num_feat` channels, and the input added."""
+
+    def __init__(self, num_feat: int, num_layer: int, growth: int):
+        super().__init__()
+        self.convs = nn.Sequential(*[DenseLayer(num_feat + i * growth, growth) for i in range(num_layer)])
+        self.LFF = nn.Conv2d(num_feat + num_layer * growth, num_feat, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.LFF(self.convs(x)) + x
+
+
+class ResidualDenseNetwork(nn.Module):
+    """F_B: an estimate of what lies between two frames, worked out at half size.
+
+    (B, 6, h, w), two frames -> (B, 3, h, w); h and w even.
+    """
+
+    def __init__(self, num_feat: int, num_block: int, num_layer: int, growth: int):
+        super().__init__()
+        self.SFENet1 = nn.Conv2d(24, num_feat, 5, 1, 2)
+        self.SFENet2 = conv3x3(num_feat, num_feat)
+        self.RDBs = nn.ModuleList([ResidualDenseBlock(num_feat, num_layer, growth) for _ in range(num_block)])
+        self.GFF = nn.Sequential(nn.Conv2d(num_block * num_feat, num_feat, 1), conv3x3(num_feat, num_feat))
+        self.UPNet = nn.Sequential(conv3x3(num_feat, num_feat * 4), nn.PixelShuffle(2), conv3x3(num_feat, 3))
+
+    def forward(self, pair: Tensor) -> Tensor:
+        shallow = self.SFENet1(F.pixel_unshuffle(pair, 2))
+        x = self.SFENet2(shallow)
+        outputs = []
+        for block in self.RDBs:
+            x = block(x)
+            outputs.append(x)
+        x = self.GFF(torch.cat(outputs, 1)) + shallow
+        return self.UPNet(x) + (pair[:, :3] + pair[:, 3:]) / 2
+
+
+class BIN(nn.Module):
+    """Degradation sensing module: estimates of the undamaged frames from their neighbours (paper, equations 2 to 4).
+
+    ``z_{t-1} = F_B1(x_{t-2}, x_t)``, ``z_{t+1} = F_B1(x_t, x_{t+2})``, ``z_t = F_B2(z_{t-1}, z_{t+1})``
+
+    Args:
+        num_feat: channels (G0 of residual dense networks).
+        num_block: residual dense blocks in each of F_B1 and F_B2 (D).
+        num_layer: dense layers in a block (C).
+        num_grow_ch: channels that a layer adds (G).
+    """
+    num_frame = 5
+    scale = 1
+    multiple = 2
+
+    def __init__(self, num_feat: int = 64, num_block: int = 6, num_layer: int = 4, num_grow_ch: int = 32):
+        super().__init__()
+        # the keys of the release's state_dict
+        self.model = nn.ModuleDict({name: ResidualDenseNetwork(num_feat, num_block, num_layer, num_grow_ch)
+                                    for name in ('model1_1', 'model2_1')})
+
+    def sense_pair(self, first: Tensor, second: Tensor) -> Tensor:
+        """F_B1: the frame between two frames that are two apart, (B, 3, h, w)."""
+        return self.model['model1_1'](torch.cat((first, second), 1))
+
+    def sense_centre(self, previous: Tensor, following: Tensor) -> Tensor:
+        """F_B2: the centre frame from the estimates on both sides of it, (B, 3, h, w)."""
+        return self.model['model2_1'](torch.cat((previous, following), 1))
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """(B, 5, 3, h, w) in [0, 1] -> z_{t-1}, z_{t+1}, z_t, each (B, 3, h, w), not clamped."""
+        check_window(x, 5, self.multiple)
+        previous, following = self.sense_pair(x[:, (0, 2)].flatten(0, 1), x[:, (2, 4)].flatten(0, 1)).unflatten(0, (-1, 2)).unbind(1)
+        return previous, following, self.sense_centre(previous, following)

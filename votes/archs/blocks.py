@@ -1,0 +1,66 @@
+"""Pieces that several networks share."""
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from votes.errors import UserError
+
+
+def lrelu(x: Tensor) -> Tensor:
+    """LeakyReLU with slope 0.1, in place."""
+    return F.leaky_relu(x, 0.1, inplace=True)
+
+
+def conv3x3(in_channels: int, out_channels: int, stride: int = 1) -> nn.Conv2d:
+    return nn.Conv2d(in_channels, out_channels, 3, stride, 1)
+
+
+class ResidualBlock(nn.Module):
+    """x + conv(ReLU(conv(x))) without batch normalisation; Kaiming-normal weights times 0.1, biases 0."""
+
+    def __init__(self, num_feat: int):
+        super().__init__()
+        self.conv1 = conv3x3(num_feat, num_feat)
+        self.conv2 = conv3x3(num_feat, num_feat)
+        for conv in (self.conv1, self.conv2):
+            nn.init.kaiming_normal_(conv.weight)
+            with torch.no_grad():
+                conv.weight.mul_(0.1)
+            nn.init.zeros_(conv.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, C, H, W)."""
+        return x + self.conv2(F.relu(self.conv1(x), inplace=True))
+
+
+def residual_blocks(count: int, num_feat: int) -> nn.Sequential:
+    return nn.Sequential(*[ResidualBlock(num_feat) for _ in range(count)])
+
+
+def conv_of_pair(conv: nn.Conv2d, first: Tensor, second: Tensor) -> Tensor:
+    """``conv(cat([first, second], channels))`` where `second` serves several of `first`: its share is computed once.
+
+    Args:
+        first: (B*T, C1, H, W), the T frames of a window next to each other.
+        second: (B, C2, H, W), one for each window.
+    """
+    split = first.shape[1]
+    own = F.conv2d(first, conv.weight[:, :split], conv.bias, padding=conv.padding)
+    shared = F.conv2d(second, conv.weight[:, split:], None, padding=conv.padding)
+    return (own.unflatten(0, (shared.shape[0], -1)) + shared.unsqueeze(1)).flatten(0, 1)
+
+
+def upsample(x: Tensor, scale: int) -> Tensor:
+    """Bilinear, align_corners False."""
+    return F.interpolate(x, scale_factor=scale, mode='bilinear', align_corners=False)
+
+
+def check_window(x: Tensor, num_frame: int, multiple: int) -> None:
+    """Raises UserError unless x is (B, num_frame, C, h, w) with h and w multiples of `multiple`."""
+    if x.dim() != 5 or x.shape[1] != num_frame:
+        raise UserError('the network takes a window (B, T, C, h, w)', value=tuple(x.shape), fix=f'T must be {num_frame}')
+    if x.shape[3] % multiple or x.shape[4] % multiple:
+        raise UserError(f'height and width must be multiples of {multiple}', value=tuple(x.shape[3:]),
+                        fix='pad by reflection and crop the output, as `votes restore` does')

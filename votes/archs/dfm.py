@@ -1,0 +1,34 @@
+"""Degradation feature map: where the platform did the damage (paper, equation 5)."""
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+
+def luma(x: Tensor) -> Tensor:
+    """(B, 3, H, W) RGB in [0, 1] -> (B, 1, H, W), 0.299 R + 0.587 G + 0.114 B on the 8-bit grid, 0 to 255."""
+    red, green, blue = x.float().unbind(1)
+    return (0.299 * red + 0.587 * green + 0.114 * blue).mul(255).round().unsqueeze(1)
+
+
+@torch.no_grad()
+def degradation_feature_map(estimate: Tensor, frame: Tensor, norm: Literal['sample', 'batch'] = 'sample') -> Tensor:
+    """``e = log2(|z - x| + 1) / max`` of the luma of the DSM's estimate z and the compressed frame x, on the 8-bit grid.
+
+    The paper divides by the largest value of the frame (equation 5). The release divides by the largest of the whole
+    batch, which makes the map depend on batch mates; ``norm='batch'`` reproduces that. No difference gives a zero map
+    (0 / 0 in the release). Computed in float32 under autocast.
+
+    Args:
+        estimate: (B, 3, H, W), clamped to [0, 1] here.
+        frame: (B, 3, H, W) RGB in [0, 1].
+
+    Returns:
+        (B, 1, H, W) float32 in [0, 1], without gradient.
+    """
+    with torch.autocast(frame.device.type, enabled=False):
+        difference = (luma(frame) - luma(estimate.float().clamp(0, 1))).abs_().add_(1).log2_()
+        largest = difference.amax((1, 2, 3), keepdim=True) if norm == 'sample' else difference.max()
+        return (difference / largest.clamp_min(1e-12) * 255).round_().div_(255)

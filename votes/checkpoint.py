@@ -1,0 +1,150 @@
+"""Writing and reading weights and training state.
+
+Files are BasicSR's: weights are ``{'params': state_dict}``, training state is ``{'iter': N, 'optimizers': [...], ...}``.
+A file appears under its name whole or not at all.
+"""
+from __future__ import annotations
+
+import contextlib
+import os
+import pickle
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from votes.errors import UserError
+
+WEIGHT_KEYS = ('params_ema', 'params', 'state_dict')
+
+
+@contextlib.contextmanager
+def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Yields a temporary path beside `path` (same suffix); after the block it is flushed to disk and renamed to `path`.
+
+    If the block raises, the temporary file is removed and whatever stood at `path` is untouched.
+    """
+    path = Path(path)
+    temporary = path.with_name(f'.{path.stem}.{os.getpid()}.tmp{path.suffix}')
+    try:
+        yield temporary
+        with open(temporary, 'rb') as file:
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def save(content: dict[str, Any], path: str | os.PathLike[str]) -> None:
+    """Writes a dictionary of tensors, numbers, strings, lists and dictionaries; makes the folder where it is missing."""
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    with atomic_write(path) as temporary:
+        torch.save(content, temporary)
+
+
+def load(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Reads what `save` (or BasicSR, or the release) wrote, onto the CPU. Nothing in the file is executed.
+
+    Raises:
+        UserError: the file is missing, truncated, a web page, or holds code instead of data.
+    """
+    path = Path(path)
+    if not path.is_file():
+        beside = sorted(p.name for p in path.parent.glob('*.pth')) if path.parent.is_dir() else []
+        raise UserError('checkpoint not found', where=path, fix=f'found beside it: {", ".join(beside[:5]) or "nothing"}')
+    try:
+        content = torch.load(str(path), map_location='cpu', weights_only=True)
+    except (RuntimeError, EOFError, OSError, ValueError, KeyError, pickle.UnpicklingError) as error:
+        with open(path, 'rb') as file:
+            head = file.read(256).lstrip().lower()
+        if head.startswith((b'<!doctype', b'<html')):
+            raise UserError('this checkpoint is a web page', where=path, fix='the download was refused: fetch the file again') from error
+        first_line = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
+        raise UserError('checkpoint cannot be read', where=path, value=f'{path.stat().st_size} bytes: {first_line}',
+                        fix='an incomplete download or save, or a file that holds code: take another copy') from error
+    if not isinstance(content, dict):
+        raise UserError('checkpoint holds no dictionary', where=path, value=type(content).__name__)
+    return content
+
+
+def read_weights(path: str | os.PathLike[str], param_key: str | None = None) -> dict[str, Tensor]:
+    """The state_dict in a checkpoint: under `param_key`, or under the first of params_ema, params, state_dict, or bare.
+
+    A ``module.`` prefix, which DDP leaves, is removed.
+    """
+    content = load(path)
+    if param_key is not None and param_key not in content:
+        raise UserError(f'no {param_key!r} in this checkpoint', where=path, value=', '.join(list(content)[:5]))
+    key = param_key or next((k for k in WEIGHT_KEYS if k in content), None)
+    weights = content[key] if key else content
+    if not isinstance(weights, dict) or not weights or not all(isinstance(v, Tensor) for v in weights.values()):
+        raise UserError('no weights in this checkpoint', where=path, value=f'keys: {", ".join(map(str, list(content)[:5]))}',
+                        fix='a file of models/ is needed, not one of training_states/')
+    return {k.removeprefix('module.'): v for k, v in weights.items()}
+
+
+@dataclass
+class Mismatch:
+    """How a checkpoint and a network differ."""
+    missing: list[str] = field(default_factory=list)
+    unexpected: list[str] = field(default_factory=list)
+    shapes: list[str] = field(default_factory=list)
+
+    def __bool__(self) -> bool:
+        return bool(self.missing or self.unexpected or self.shapes)
+
+    def __str__(self) -> str:
+        rows = []
+        for title, keys in (('missing', self.missing), ('unexpected', self.unexpected), ('other shape', self.shapes)):
+            rows += [f'  {title:<11} {key}' for key in keys[:5]]
+            if len(keys) > 5:
+                rows.append(f'  {title:<11} ... and {len(keys) - 5} more')
+        return '\n'.join(rows)
+
+
+def compare(expected: dict[str, Tensor], found: dict[str, Tensor]) -> Mismatch:
+    """Compares the keys and shapes of two state_dicts."""
+    both = expected.keys() & found.keys()
+    return Mismatch(
+        missing=[k for k in expected if k not in found],
+        unexpected=[k for k in found if k not in expected],
+        shapes=[f'{k}: checkpoint {list(found[k].shape)}, network {list(expected[k].shape)}'
+                for k in expected if k in both and expected[k].shape != found[k].shape])
+
+
+def load_network(net: nn.Module, path: str | os.PathLike[str], strict: bool = True, param_key: str | None = None,
+                 prefix: str = '') -> Mismatch:
+    """Loads a checkpoint of this project, of BasicSR or of the VOTES release into `net`.
+
+    Args:
+        strict: every key must be there and fit; otherwise what fits is loaded and the rest is returned.
+        param_key: which state_dict of the file (default: params_ema, then params).
+        prefix: take only the keys that start with it, without it ('bin.' gets the DSM out of a whole VOTES).
+
+    Raises:
+        UserError: the file is unreadable, nothing fits, or strict and something differs (with a table of what differs).
+    """
+    weights = read_weights(path, param_key)
+    if prefix and any(k.startswith(prefix) for k in weights):
+        weights = {k.removeprefix(prefix): v for k, v in weights.items() if k.startswith(prefix)}
+    expected = net.state_dict()
+    mismatch = compare(expected, weights)
+    bad_shapes = {row.split(':')[0] for row in mismatch.shapes}
+    fits = {k: v for k, v in weights.items() if k in expected and k not in bad_shapes}
+    if not fits or (strict and mismatch):
+        raise UserError(f'checkpoint does not fit {type(net).__name__}: {len(mismatch.missing)} keys missing, '
+                        f'{len(mismatch.unexpected)} unexpected, {len(mismatch.shapes)} of another shape\n{mismatch}',
+                        where=path, fix='use the network options it was trained with' + ('' if not fits else ', or strict_load_g: false'))
+    broken = [k for k, v in fits.items() if not torch.isfinite(v).all()]
+    if broken:
+        raise UserError('checkpoint holds NaN or Inf', where=path, value=', '.join(broken[:3]), fix='take an earlier checkpoint')
+    net.load_state_dict(fits, strict=False)
+    return mismatch

@@ -1,0 +1,66 @@
+"""Process group, ranks, and decisions that all ranks take together."""
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import torch
+import torch.distributed as dist
+
+from votes.errors import UserError
+
+
+def start(launcher: str, backend: str = 'nccl') -> list[str]:
+    """Joins the process group that torchrun announced; without a launcher there is one process and no group.
+
+    Returns:
+        Notices for the user: nccl without a GPU becomes gloo.
+    """
+    if launcher == 'none':
+        return []
+    if 'RANK' not in os.environ:
+        raise UserError('--launcher pytorch without torchrun', fix='bash dist_train.sh GPUS OPTION_FILE PORT')
+    notices = []
+    if not torch.cuda.is_available() and backend == 'nccl':
+        backend = 'gloo'
+        notices.append('dist_params.backend: nccl needs GPUs; gloo is used')
+    if torch.cuda.is_available():
+        torch.cuda.set_device(int(os.environ['LOCAL_RANK']) % torch.cuda.device_count())
+    dist.init_process_group(backend)
+    return notices
+
+
+def stop() -> None:
+    if dist.is_initialized():
+        dist.destroy_process_group()
+
+
+def rank() -> int:
+    return dist.get_rank() if dist.is_initialized() else 0
+
+
+def world_size() -> int:
+    return dist.get_world_size() if dist.is_initialized() else 1
+
+
+def barrier() -> None:
+    if dist.is_initialized():
+        dist.barrier()
+
+
+def mean(values: torch.Tensor) -> torch.Tensor:
+    """The mean of a tensor over all ranks."""
+    if not dist.is_initialized():
+        return values
+    values = values.clone()
+    dist.all_reduce(values)
+    return values / world_size()
+
+
+def gather(value: Any) -> list[Any]:
+    """What every rank passed, in the order of ranks, on every rank."""
+    if not dist.is_initialized():
+        return [value]
+    values: list[Any] = [None] * world_size()
+    dist.all_gather_object(values, value)
+    return values

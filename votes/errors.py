@@ -1,0 +1,22 @@
+"""Errors that a user can cause: what is wrong, where, the value seen, and what to do."""
+
+
+class UserError(Exception):
+    """Bad input. Programs print it without a traceback and end with exit code 2.
+
+    Args:
+        what: one sentence that says what is wrong.
+        where: file, line, clip or frame.
+        value: the value seen.
+        fix: what to do about it.
+    """
+
+    def __init__(self, what: str, *, where: object = None, value: object = None, fix: str | None = None):
+        super().__init__(what, where, value, fix)
+        self.what = what
+        self.details = {'where': where, 'value': value, 'fix': fix}
+
+    def __str__(self) -> str:
+        lines = [self.what]
+        lines += [f'  {name:<5}: {detail}' for name, detail in self.details.items() if detail is not None]
+        return '\n'.join(lines)

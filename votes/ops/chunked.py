@@ -1,0 +1,164 @@
+"""Deformable convolution in pure torch, for every dtype and device, without a compiler.
+
+Columns (nine sampled values a channel) are made for a few images or rows at a time, multiplied with the weight and
+forgotten; the backward pass makes them again. Sampling is grid_sample on a map padded to powers of two: there the way
+from pixels to normalised coordinates and back is exact for integers, so that floor() falls on the right side at the
+zero offsets that every network starts from. On unpadded maps a tenth of the offset gradients would be wrong there.
+"""
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+FORWARD_BYTES = 6 << 20     # columns that stay in the cache are measurably faster than larger ones
+MAX_ROW_CHUNKS = 8          # of one image in the backward pass, each of which clears a whole gradient map
+
+
+def deform_conv2d(x: Tensor, offset: Tensor, mask: Tensor | None, weight: Tensor, bias: Tensor | None,
+                  stride: int, padding: int, dilation: int) -> Tensor:
+    return _DeformConv.apply(x, offset, mask, weight, bias, stride, padding, dilation)
+
+
+def _power_of_two(size: int) -> int:
+    return 1 << (size - 1).bit_length()
+
+
+@dataclass
+class _Sampler:
+    """Samples the columns of a chunk: a range of images and a range of output rows."""
+    maps: Tensor            # (B, G, C/G, Hp, Wp), zero beyond (H, W)
+    offset: Tensor          # (B, G, K, 2, Ho, Wo)
+    mask: Tensor | None     # (B, G, K, Ho, Wo)
+    kernel_width: int
+    stride: int
+    padding: int
+    dilation: int
+
+    def grid(self, images: slice, rows: slice) -> Tensor:
+        """(b*G, K*r, Wo, 2) normalised coordinates, x before y."""
+        shift = self.offset[images, ..., rows, :]
+        device, taps, width = shift.device, shift.shape[2], shift.shape[-1]
+        tap = torch.arange(taps, device=device)
+        tap_y = (tap // self.kernel_width * self.dilation - self.padding).view(taps, 1, 1)
+        tap_x = (tap % self.kernel_width * self.dilation - self.padding).view(taps, 1, 1)
+        y = shift[:, :, :, 0] + (tap_y + torch.arange(rows.start, rows.stop, device=device).view(-1, 1) * self.stride)
+        x = shift[:, :, :, 1] + (tap_x + torch.arange(width, device=device) * self.stride)
+        height_scale, width_scale = self.scales
+        grid = torch.stack((x.add_(0.5).mul_(width_scale).sub_(1), y.add_(0.5).mul_(height_scale).sub_(1)), -1)
+        return grid.view(-1, taps * y.shape[3], width, 2)
+
+    @property
+    def scales(self) -> tuple[float, float]:
+        """d(normalised) / d(pixel), vertical and horizontal."""
+        return 2 / self.maps.shape[-2], 2 / self.maps.shape[-1]
+
+    def sample(self, images: slice, grid: Tensor) -> Tensor:
+        """(b*G, C/G, K*r, Wo) values of the maps at the grid, before the mask."""
+        return F.grid_sample(self.maps[images].flatten(0, 1), grid, mode='bilinear', padding_mode='zeros', align_corners=False)
+
+    def mask_of(self, images: slice, rows: slice) -> Tensor | None:
+        """(b*G, 1, K*r, Wo)."""
+        if self.mask is None:
+            return None
+        part = self.mask[images, ..., rows, :]
+        return part.reshape(-1, 1, part.shape[2] * part.shape[3], part.shape[4])
+
+
+def _chunks(batch: int, height: int, bytes_per_row: int, budget: int, max_row_chunks: int) -> Iterator[tuple[slice, slice]]:
+    """Whole images together while they fit the budget, else rows of one image."""
+    per_image = max(1, bytes_per_row * height)
+    images = max(1, budget // per_image)
+    rows = height if per_image <= budget else max(1, budget // max(1, bytes_per_row), -(-height // max_row_chunks))
+    for first in range(0, batch, images):
+        for top in range(0, height, rows):
+            yield slice(first, min(batch, first + images)), slice(top, min(height, top + rows))
+
+
+class _DeformConv(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, offset: Tensor, mask: Tensor | None, weight: Tensor, bias: Tensor | None,
+                stride: int, padding: int, dilation: int) -> Tensor:
+        ctx.save_for_backward(x, offset, mask, weight, bias)
+        ctx.geometry = (stride, padding, dilation)
+        with torch.autocast(x.device.type, enabled=False):
+            sampler, flat_weight = _prepare(x, offset, mask, weight, ctx.geometry)
+            batch, out_channels, (height, width) = x.shape[0], weight.shape[0], offset.shape[2:]
+            out = flat_weight.new_empty(batch, out_channels, height, width)
+            row_bytes = flat_weight.shape[1] * width * flat_weight.element_size()
+            for images, rows in _chunks(batch, height, row_bytes, FORWARD_BYTES, height):
+                columns = sampler.sample(images, sampler.grid(images, rows))
+                mask_part = sampler.mask_of(images, rows)
+                if mask_part is not None:
+                    columns *= mask_part
+                columns = columns.view(images.stop - images.start, flat_weight.shape[1], -1)
+                out[images, :, rows] = (flat_weight @ columns).view(len(columns), out_channels, -1, width)
+            if bias is not None:
+                out += bias.to(out.dtype).view(-1, 1, 1)
+        return out.to(x.dtype)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad_out: Tensor) -> tuple[Tensor | None, ...]:
+        x, offset, mask, weight, bias = ctx.saved_tensors
+        with torch.autocast(x.device.type, enabled=False):
+            sampler, flat_weight = _prepare(x, offset, mask, weight, ctx.geometry)
+            grad_out = grad_out.to(flat_weight.dtype)
+            batch, (height, width) = x.shape[0], offset.shape[2:]
+            grad_maps = torch.zeros_like(sampler.maps)
+            grad_offset = torch.empty_like(sampler.offset)
+            grad_mask = None if sampler.mask is None else torch.empty_like(sampler.mask)
+            grad_weight = torch.zeros_like(flat_weight)
+            row_bytes = flat_weight.shape[1] * width * flat_weight.element_size()
+            for images, rows in _chunks(batch, height, row_bytes, FORWARD_BYTES, MAX_ROW_CHUNKS):
+                _backward_chunk(sampler, flat_weight, grad_out, images, rows, grad_maps, grad_offset, grad_mask, grad_weight)
+        grad_x = grad_maps[..., :x.shape[2], :x.shape[3]].reshape(x.shape).to(x.dtype)
+        grad_bias = None if bias is None else grad_out.sum((0, 2, 3)).to(bias.dtype)
+        return (grad_x, grad_offset.view_as(offset).to(offset.dtype),
+                None if mask is None or grad_mask is None else grad_mask.view_as(mask).to(mask.dtype),
+                grad_weight.view_as(weight).to(weight.dtype), grad_bias, None, None, None)
+
+
+def _prepare(x: Tensor, offset: Tensor, mask: Tensor | None, weight: Tensor, geometry: tuple[int, int, int]) -> tuple[_Sampler, Tensor]:
+    """The sampler and the weight as (Co, C*K), both in float32, or float64 for float64 features."""
+    dtype = torch.promote_types(x.dtype, torch.float32)
+    batch, channels, height, width = x.shape
+    taps = weight.shape[2] * weight.shape[3]
+    groups = offset.shape[1] // (2 * taps)
+    size = offset.shape[2:]
+    maps = F.pad(x.to(dtype), (0, _power_of_two(width) - width, 0, _power_of_two(height) - height))
+    sampler = _Sampler(
+        maps.contiguous().view(batch, groups, channels // groups, *maps.shape[2:]),
+        offset.to(dtype).reshape(batch, groups, taps, 2, *size),
+        None if mask is None else mask.to(dtype).reshape(batch, groups, taps, *size),
+        weight.shape[3], *geometry)
+    return sampler, weight.to(dtype).reshape(weight.shape[0], -1)
+
+
+def _backward_chunk(sampler: _Sampler, flat_weight: Tensor, grad_out: Tensor, images: slice, rows: slice, grad_maps: Tensor,
+                    grad_offset: Tensor, grad_mask: Tensor | None, grad_weight: Tensor) -> None:
+    """Adds a chunk's share to the gradients of maps and weight, and fills in those of its offsets and masks."""
+    count = images.stop - images.start
+    grid = sampler.grid(images, rows)
+    sampled = sampler.sample(images, grid)
+    mask_part = sampler.mask_of(images, rows)
+    grad_rows = grad_out[images, :, rows].flatten(2)
+    grad_columns = (flat_weight.t() @ grad_rows).view_as(sampled)
+    if mask_part is not None and grad_mask is not None:
+        grad_mask[images, ..., rows, :] = (grad_columns * sampled).sum(1).view(grad_mask[images, ..., rows, :].shape)
+        sampled *= mask_part
+        grad_columns *= mask_part
+    grad_weight += torch.einsum('bop,bcp->oc', grad_rows, sampled.view(count, flat_weight.shape[1], -1))
+    part, grad_grid = torch.ops.aten.grid_sampler_2d_backward(
+        grad_columns, sampler.maps[images].flatten(0, 1), grid, 0, 0, False, [True, True])
+    grad_maps[images] += part.view_as(grad_maps[images])
+    height_scale, width_scale = sampler.scales
+    target = grad_offset[images, ..., rows, :]
+    grad_grid = grad_grid.view(*target.shape[:3], *target.shape[4:], 2)
+    target[:, :, :, 0] = grad_grid[..., 1] * height_scale
+    target[:, :, :, 1] = grad_grid[..., 0] * width_scale

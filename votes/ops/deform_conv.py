@@ -1,0 +1,91 @@
+"""Modulated deformable convolution (DCNv2) behind one function."""
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from votes.errors import UserError
+from votes.ops import chunked, optional, reference
+
+Backend = Callable[[Tensor, Tensor, Tensor | None, Tensor, Tensor | None, int, int, int], Tensor]
+
+ENVIRONMENT = 'VOTES_DEFORM_CONV'
+BACKENDS: dict[str, Backend] = {
+    'torch': chunked.deform_conv2d,
+    'torchvision': optional.torchvision_deform_conv2d,
+    'mmcv': optional.mmcv_deform_conv2d,
+    'reference': reference.deform_conv2d,
+}
+
+
+@functools.cache
+def backend_problem(name: str, device_type: str = 'cpu') -> str | None:
+    """Why a backend cannot be used on this device, in one line; None if it can (tried once on a tiny input)."""
+    make = functools.partial(torch.randn, device=device_type)
+    try:
+        out = BACKENDS[name](make(1, 2, 4, 4), make(1, 18, 4, 4), make(1, 9, 4, 4), make(2, 2, 3, 3), None, 1, 1, 1)
+    except (ImportError, RuntimeError, OSError, AttributeError) as error:
+        return (str(error).strip().splitlines() or [type(error).__name__])[0]
+    return None if bool(out.isfinite().all()) else 'gives NaN'
+
+
+def choose_backend(name: str | None, device_type: str) -> str:
+    """The backend for a device: `name`, else the environment variable VOTES_DEFORM_CONV, else the fastest that works.
+
+    Raises:
+        UserError: the named backend does not exist or does not work here.
+    """
+    wanted = name or os.environ.get(ENVIRONMENT) or 'auto'
+    if wanted == 'auto':
+        # torchvision's CPU operator runs in one thread, 5 to 10 times slower than ours: only its CUDA one is taken
+        return 'torchvision' if device_type == 'cuda' and not backend_problem('torchvision', 'cuda') else 'torch'
+    if wanted not in BACKENDS:
+        raise UserError(f'unknown backend of deform_conv2d: {wanted!r}', fix=f'one of auto, {", ".join(BACKENDS)}')
+    if problem := backend_problem(wanted, device_type):
+        raise UserError(f'deform_conv2d backend {wanted!r} does not work here', value=problem,
+                        fix=f'unset {ENVIRONMENT}, or see `votes doctor`')
+    return wanted
+
+
+def deform_conv2d(x: Tensor, offset: Tensor, mask: Tensor | None, weight: Tensor, bias: Tensor | None = None, *,
+                  stride: int = 1, padding: int = 0, dilation: int = 1, backend: str | None = None) -> Tensor:
+    """Modulated deformable convolution.
+
+    ``out[co, p] = bias[co] + sum_{c, k} weight[co, c, k] * mask[g(c), k, p] * x[c](p * stride - padding + k * dilation + offset[g(c), k, p])``
+    with bilinear interpolation of x; each of the four corners outside of the image counts zero.
+
+    Args:
+        x: (B, C, H, W).
+        offset: (B, 2*G*K, Ho, Wo) in pixels, G deformable groups (C divides by G), K = kh * kw taps; channel
+            ``2*K*g + 2*k`` is dy of tap k in group g, the next one dx. Coordinates are computed in float32 or better.
+        mask: (B, G*K, Ho, Wo), channel ``K*g + k``, already through the sigmoid; None is all ones (DCNv1).
+        weight: (Co, C, kh, kw).
+        bias: (Co,) or None.
+        backend: 'torch', 'torchvision', 'mmcv', 'reference' or 'auto'; default: the environment variable
+            VOTES_DEFORM_CONV, else 'auto'.
+
+    Returns:
+        (B, Co, Ho, Wo) in the dtype of x.
+
+    Raises:
+        UserError: the backend is unknown or unusable here. ValueError: shapes do not belong together.
+    """
+    batch, channels, height, width = x.shape
+    kernel_height, kernel_width = weight.shape[2:]
+    taps = kernel_height * kernel_width
+    groups = offset.shape[1] // (2 * taps)
+    size = ((height + 2 * padding - dilation * (kernel_height - 1) - 1) // stride + 1,
+            (width + 2 * padding - dilation * (kernel_width - 1) - 1) // stride + 1)
+    if weight.shape[1] != channels:
+        raise ValueError(f'weight {tuple(weight.shape)} does not fit {channels} input channels')
+    if groups == 0 or channels % groups or tuple(offset.shape) != (batch, 2 * groups * taps, *size):
+        raise ValueError(f'offset {tuple(offset.shape)} is not (B, 2 * groups * {taps}, {size[0]}, {size[1]}) '
+                         f'with groups dividing {channels} channels')
+    if mask is not None and tuple(mask.shape) != (batch, groups * taps, *size):
+        raise ValueError(f'mask {tuple(mask.shape)} is not {(batch, groups * taps, *size)}')
+    function = BACKENDS[choose_backend(backend, x.device.type)]
+    return function(x, offset, mask, weight, bias, stride, padding, dilation)
