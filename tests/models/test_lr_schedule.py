@@ -1,0 +1,32 @@
+import math
+
+import pytest
+import torch
+
+from votes.models.lr_schedule import CosineAnnealingRestartLR, MultiStepLR
+
+
+def test_cosine_by_hand():
+    schedule = CosineAnnealingRestartLR([10, 20], [1, 0.5], eta_min=1e-3)
+    assert schedule(1.0, 0) == 1
+    assert schedule(1.0, 5) == pytest.approx(1e-3 + 0.999 / 2)
+    assert schedule(1.0, 10) == pytest.approx(1e-3 + 0.5 * 0.999)
+    assert schedule(1.0, 20) == pytest.approx(1e-3 + 0.5 * 0.999 / 2)
+    assert schedule(1.0, 30) == schedule(1.0, 99) == pytest.approx(1e-3)
+
+
+def test_against_torch():
+    parameter = torch.nn.Parameter(torch.zeros(1))
+    optimizer = torch.optim.SGD([parameter], lr=0.3)
+    theirs = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 50, eta_min=0.01)
+    ours = CosineAnnealingRestartLR([50], [1], 0.01)
+    for i in range(50):
+        assert ours(0.3, i) == pytest.approx(optimizer.param_groups[0]['lr'])
+        optimizer.step()
+        theirs.step()
+
+
+def test_multi_step():
+    schedule = MultiStepLR([10, 20], 0.5)
+    assert [schedule(1.0, i) for i in (0, 9, 10, 19, 20, 99)] == [1, 1, 0.5, 0.5, 0.25, 0.25]
+    assert math.isclose(MultiStepLR([5])(2e-4, 5), 2e-5)

@@ -1,0 +1,112 @@
+import pickle
+
+import pytest
+import torch
+from torch import nn
+
+from votes import checkpoint
+from votes.archs import build_network, load_pretrained
+from votes.errors import UserError
+
+BIN = dict(type='BIN', num_feat=8, num_block=1, num_layer=1, num_grow_ch=4)
+VOTES = dict(type='VOTES', num_feat=8, num_extract_block=1, num_reconstruct_block=1, num_modulation_blocks=1,
+             dsm_num_feat=8, dsm_num_block=1, dsm_num_layer=1, dsm_num_grow_ch=4)
+
+
+@pytest.fixture
+def net():
+    return build_network(BIN)
+
+
+@pytest.mark.parametrize('form', [lambda w: w, lambda w: {'params': w}, lambda w: {'params_ema': w, 'params': {}}, lambda w: {'state_dict': w},
+                                  lambda w: {'params': {f'module.{k}': v for k, v in w.items()}}])
+def test_forms_of_checkpoints(net, form, tmp_path):
+    torch.save(form(net.state_dict()), tmp_path / 'w.pth')
+    other = build_network(BIN)
+    assert not checkpoint.load_network(other, tmp_path / 'w.pth')
+    assert all(torch.equal(a, b) for a, b in zip(net.state_dict().values(), other.state_dict().values(), strict=True))
+
+
+def test_the_dsm_out_of_a_whole_network(net, tmp_path):
+    whole = build_network(VOTES)
+    checkpoint.save({'params': whole.state_dict()}, tmp_path / 'w.pth')
+    checkpoint.load_network(net, tmp_path / 'w.pth', prefix='bin.')
+    assert torch.equal(net.model['model1_1'].SFENet1.weight, whole.bin.model['model1_1'].SFENet1.weight)
+
+
+def test_another_architecture_gives_a_short_table(net, tmp_path):
+    checkpoint.save({'params': net.state_dict()}, tmp_path / 'w.pth')
+    with pytest.raises(UserError, match='does not fit VOTES') as caught:
+        checkpoint.load_network(build_network(VOTES), tmp_path / 'w.pth')
+    text = str(caught.value)
+    assert 'missing' in text
+    assert 'unexpected' in text
+    assert 'more' in text
+    assert len(text.splitlines()) < 20
+    with pytest.raises(UserError, match='other shape') as caught:
+        checkpoint.load_network(build_network({**BIN, 'num_feat': 16}), tmp_path / 'w.pth')
+    assert 'checkpoint [8' in str(caught.value)
+
+
+def test_not_strict_loads_what_fits(net, tmp_path):
+    weights = net.state_dict()
+    weights['extra'] = torch.zeros(1)
+    del weights['model.model1_1.SFENet1.bias']
+    checkpoint.save({'params': weights}, tmp_path / 'w.pth')
+    other = build_network(BIN)
+    mismatch = checkpoint.load_network(other, tmp_path / 'w.pth', strict=False)
+    assert (mismatch.missing, mismatch.unexpected) == (['model.model1_1.SFENet1.bias'], ['extra'])
+    assert torch.equal(other.model['model1_1'].SFENet1.weight, net.model['model1_1'].SFENet1.weight)
+
+
+class Trap:
+    def __reduce__(self):
+        return exec, ('raise SystemExit("executed")',)
+
+
+@pytest.mark.parametrize(('content', 'message'), [
+    (b'', 'cannot be read'), (b'<!DOCTYPE html><html>', 'web page'), (b'PK\x03\x04 garbage', 'cannot be read'),
+    (pickle.dumps(Trap()), 'cannot be read')])
+def test_bad_files(net, content, message, tmp_path):
+    (tmp_path / 'w.pth').write_bytes(content)
+    with pytest.raises(UserError, match=message):
+        checkpoint.load_network(net, tmp_path / 'w.pth')
+
+
+def test_truncated_nan_and_missing(net, tmp_path):
+    checkpoint.save({'params': net.state_dict()}, tmp_path / 'w.pth')
+    whole = (tmp_path / 'w.pth').read_bytes()
+    (tmp_path / 'half.pth').write_bytes(whole[:len(whole) // 2])
+    with pytest.raises(UserError, match='incomplete'):
+        checkpoint.load_network(net, tmp_path / 'half.pth')
+    with pytest.raises(UserError, match=r'half\.pth'):
+        checkpoint.load_network(net, tmp_path / 'none.pth')
+    checkpoint.save({'params': {k: v * float('nan') for k, v in net.state_dict().items()}}, tmp_path / 'nan.pth')
+    with pytest.raises(UserError, match='NaN'):
+        checkpoint.load_network(net, tmp_path / 'nan.pth')
+    checkpoint.save({'iter': 3, 'optimizers': []}, tmp_path / '3.state')
+    with pytest.raises(UserError, match='no weights'):
+        checkpoint.load_network(net, tmp_path / '3.state')
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path):
+    path = tmp_path / 'w.pth'
+    checkpoint.save({'params': {'a': torch.ones(1)}}, path)
+    with pytest.raises(OSError, match='disk full'), checkpoint.atomic_write(path) as temporary:
+        temporary.write_bytes(b'half')
+        raise OSError('disk full')
+    assert torch.equal(checkpoint.read_weights(path)['a'], torch.ones(1))
+    assert [p.name for p in tmp_path.iterdir()] == ['w.pth']
+
+
+def test_architecture_from_the_file(tmp_path):
+    net = build_network({**VOTES, 'dfm': False}).eval()
+    checkpoint.save({'params': net.state_dict(), 'network_g': {**VOTES, 'dfm': False}}, tmp_path / 'ours.pth')
+    assert load_pretrained(tmp_path / 'ours.pth').dfm is False
+    checkpoint.save({'params': net.state_dict()}, tmp_path / 'release.pth')
+    x = torch.rand(1, 5, 3, 8, 8)
+    with torch.no_grad():
+        assert load_pretrained(tmp_path / 'release.pth')(x).shape == (1, 3, 16, 16)
+    checkpoint.save({'params': nn.Linear(2, 2).state_dict()}, tmp_path / 'other.pth')
+    with pytest.raises(UserError, match='which network'):
+        load_pretrained(tmp_path / 'other.pth')

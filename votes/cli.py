@@ -1,0 +1,133 @@
+"""The `votes` command: a verb each, every one a short function that calls one room."""
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+from votes.errors import UserError
+
+
+def _train(parser: argparse.ArgumentParser) -> None:
+    from votes import train
+    train.add_arguments(parser)
+    parser.set_defaults(function=train.run)
+
+
+def _test(parser: argparse.ArgumentParser) -> None:
+    from votes import test
+    test.add_arguments(parser)
+    parser.set_defaults(function=test.run)
+
+
+def _restore(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument('input', type=Path, help='video file to restore')
+    parser.add_argument('output', type=Path, help='video file to write')
+    parser.add_argument('--weights', type=Path, required=True, metavar='W.pth',
+                        help='a checkpoint of this project, of the VOTES release or of EDVR in BasicSR')
+    parser.add_argument('--device', default='auto', help='auto, cpu, cuda, cuda:1 ...')
+    parser.add_argument('--crf', type=int, default=16, help='H.264 quality of the output, lower is better (default 16)')
+    parser.add_argument('--overwrite', action='store_true', help='replace an output that exists')
+
+    def run(args: argparse.Namespace) -> int:
+        import torch
+
+        from votes.archs import load_pretrained
+        from votes.restore import check_paths, restore_video
+        check_paths(args.input, args.output, overwrite=args.overwrite)
+        device = ('cuda' if torch.cuda.is_available() else 'cpu') if args.device == 'auto' else args.device
+        net = load_pretrained(args.weights, device)
+        print(restore_video(net, args.input, args.output, device=device, crf=args.crf, overwrite=args.overwrite))
+        return 0
+    parser.set_defaults(function=run)
+
+
+def _demo_data(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument('output', type=Path, metavar='OUT', help='folder to make')
+    parser.add_argument('--seed', type=int, default=0)
+    parser.add_argument('--qp', type=int, default=33, help='H.264 quantiser of the compressed clips (0 to 51)')
+    parser.add_argument('--overwrite', action='store_true', help='replace a folder that exists')
+
+    def run(args: argparse.Namespace) -> int:
+        from votes.data.demo import make_demo_data
+        make_demo_data(args.output, seed=args.seed, qp=args.qp, overwrite=args.overwrite)
+        return 0
+    parser.set_defaults(function=run)
+
+
+def _sheet(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument('-opt', required=True, metavar='FILE.yml', help='test option file')
+    parser.add_argument('-o', '--output', type=Path, required=True, help='PNG to write')
+    parser.add_argument('--frames', type=int, default=3, help='how many frames, spread over the test set')
+
+    def run(args: argparse.Namespace) -> int:
+        from votes.reports.sheet import make_sheet
+        make_sheet(args.opt, args.output, args.frames)
+        print(args.output)
+        return 0
+    parser.set_defaults(function=run)
+
+
+def _compare(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument('results', type=Path, nargs='+', metavar='results.json', help='files that `votes test` wrote')
+
+    def run(args: argparse.Namespace) -> int:
+        from votes.reports.compare import comparison
+        print(comparison(args.results))
+        return 0
+    parser.set_defaults(function=run)
+
+
+def _doctor(parser: argparse.ArgumentParser) -> None:
+    def run(_: argparse.Namespace) -> int:
+        from votes.reports.doctor import diagnosis
+        print(diagnosis())
+        return 0
+    parser.set_defaults(function=run)
+
+
+def _list(parser: argparse.ArgumentParser) -> None:
+    def run(_: argparse.Namespace) -> int:
+        from votes import registry
+        for kind in vars(registry).values():
+            if isinstance(kind, registry.Registry):
+                print(f'{kind.kind}: {", ".join(kind.names())}')
+        return 0
+    parser.set_defaults(function=run)
+
+
+VERBS = {
+    'train': (_train, 'train a network from an option file'),
+    'test': (_test, 'evaluate a network from an option file'),
+    'restore': (_restore, 'restore a video file'),
+    'demo-data': (_demo_data, 'make small compressed clips from photographs'),
+    'sheet': (_sheet, 'a picture of LQ, DFM, restored, GT and error'),
+    'compare': (_compare, 'results of several evaluations in one table'),
+    'doctor': (_doctor, 'what works on this machine'),
+    'list': (_list, 'names that option files may use'),
+}
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Exit codes: 0 done, 2 bad input; anything else is a crash."""
+    argv = sys.argv[1:] if argv is None else argv
+    parser = argparse.ArgumentParser(prog='votes', description='Restoring videos that social platforms have shrunk and compressed.')
+    verbs = parser.add_subparsers(dest='verb', required=True, metavar='VERB')
+    for name, (add, text) in VERBS.items():
+        verb = verbs.add_parser(name, help=text, description=text)
+        if name in argv[:1]:        # only the verb that runs is imported
+            add(verb)
+    args = parser.parse_args(argv)
+    try:
+        return int(args.function(args))
+    except UserError as error:
+        print(f'error: {error}', file=sys.stderr)
+        return 2
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+if __name__ == '__main__':
+    raise SystemExit(main())

@@ -1,0 +1,16 @@
+"""Stage 2: the restoration network, VOTES with its DSM frozen, or another network of windows such as EDVR."""
+from __future__ import annotations
+
+from votes import checkpoint
+from votes.models.restoration_model import RestorationModel
+
+
+class VOTESModel(RestorationModel):
+    """One pixel loss on the centre frame (Charbonnier in the paper). The DSM comes from `bin_model` (stage 1)."""
+
+    def load_weights(self) -> None:
+        super().load_weights()
+        path = self.opt.path.bin_model
+        if path:
+            checkpoint.load_network(self.net.bin, path, prefix='bin.')
+            self.messages.append(f'DSM: {path}, frozen')

@@ -1,0 +1,57 @@
+"""A picture to look at: LQ, DFM, restored, GT and error of a few frames."""
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from votes.data import build_test_set
+from votes.metrics.psnr_ssim import calculate_psnr
+from votes.models import RestorationModel, build_model
+from votes.models.evaluation import pick_device, to_image, write_image
+from votes.options import load_options
+
+Image = NDArray[np.uint8]
+TITLE_HEIGHT = 22
+ERROR_GAIN = 8
+
+
+def heat(values: NDArray[np.float64]) -> Image:
+    """Values in [0, 1] (H, W) -> RGB, dark to bright."""
+    coloured = cv2.applyColorMap(np.round(values.clip(0, 1) * 255).astype(np.uint8), cv2.COLORMAP_INFERNO)
+    return cv2.cvtColor(coloured, cv2.COLOR_BGR2RGB)
+
+
+def _titled(image: Image, title: str) -> Image:
+    bar = np.full((TITLE_HEIGHT, image.shape[1], 3), 255, np.uint8)
+    cv2.putText(bar, title, (4, 15), cv2.FONT_HERSHEY_SIMPLEX, 0.42, (0, 0, 0), 1, cv2.LINE_AA)
+    return np.concatenate((bar, image))
+
+
+def _row(model: RestorationModel, item: dict) -> Image:
+    """One frame's panels side by side."""
+    lq = model.to_float(item['lq']).unsqueeze(0)
+    gt = to_image(model.target(model.to_float(item['gt']).unsqueeze(0))[0])
+    restored = to_image(model.predict(lq)[0])
+    size = (gt.shape[1], gt.shape[0])
+    compressed = to_image(lq[0, lq.shape[1] // 2])
+    panels = {f'LQ {item["clip"]}/{item["index"]:08d}': cv2.resize(compressed, size, interpolation=cv2.INTER_NEAREST)}
+    if hasattr(model.net, 'degradation_map'):
+        dfm = model.net.degradation_map(lq[..., :lq.shape[-2] // 4 * 4, :lq.shape[-1] // 4 * 4])[0, 0].double().cpu().numpy()
+        panels[f'DFM, mean {dfm.mean():.2f}'] = heat(cv2.resize(dfm, size, interpolation=cv2.INTER_NEAREST))
+    error = np.abs(restored.astype(float) - gt).mean(2) / 255
+    panels[f'restored, {calculate_psnr(restored, gt, 2, test_y_channel=True):.2f} dB'] = restored
+    panels['GT'] = gt
+    panels[f'error x {ERROR_GAIN}'] = heat(error * ERROR_GAIN)
+    return np.concatenate([_titled(image, title) for title, image in panels.items()], 1)
+
+
+def make_sheet(option_file: str | Path, output: Path, count: int = 3) -> None:
+    """Writes a PNG with a row for each of `count` frames spread over the first test set of a test option file."""
+    opt = load_options(option_file, mode='test')
+    dataset = build_test_set(next(data for key, data in opt.datasets.items() if key != 'train'), opt.scale)
+    model = build_model(opt, pick_device(opt.num_gpu)[0])
+    picks = [int((i + 0.5) * len(dataset) / count) for i in range(count)]
+    write_image(output, np.concatenate([_row(model, dataset[i]) for i in picks]))

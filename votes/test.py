@@ -1,0 +1,92 @@
+"""Evaluation from an option file: `votes test -opt FILE.yml`. Writes pictures and a results file that names its protocol."""
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import platform
+import sys
+from pathlib import Path
+from typing import Any
+
+if __name__ == '__main__' and not __package__:
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+
+import torch
+
+import votes
+from votes import checkpoint, distributed
+from votes.data import build_test_set
+from votes.models import build_model
+from votes.models.evaluation import evaluate, pick_device
+from votes.options import Options
+from votes.run import RunLog, add_program_arguments, logger, run_program
+
+
+def test(opt: Options, args: argparse.Namespace) -> None:
+    """Evaluates every test set of the options."""
+    assert opt.val is not None
+    device, notices = pick_device(opt.num_gpu)
+    opt.notices += notices
+    folder = Path(opt.path.results_root) / opt.name
+    with RunLog(folder, opt):
+        sets = {key: build_test_set(data, opt.scale) for key, data in opt.datasets.items() if key != 'train'}
+        model = build_model(opt, device)
+        for message in model.messages:
+            logger.info('%s', message)
+        results = {}
+        for key, dataset in sets.items():
+            name = opt.datasets[key].name or key
+            images = folder / 'visualization' / name if opt.val.save_img else None
+            suffix = f'_{opt.val.suffix}' if opt.val.suffix else ''
+            result = evaluate(model, dataset, name, opt.val.metrics, images, suffix)
+            logger.info('%s', result.table())
+            results[name] = result.as_dict()
+        if distributed.rank() == 0:
+            write_results(folder / 'results.json', opt, results)
+            logger.info('results: %s', folder / 'results.json')
+
+
+test.__test__ = False   # type: ignore[attr-defined]  # pytest: not a test
+
+
+def write_results(path: Path, opt: Options, results: dict[str, Any]) -> None:
+    """The numbers together with what is needed to compare them: protocol, weights, versions."""
+    assert opt.val is not None
+    weights = opt.path.pretrain_network_g
+    content = {
+        'name': opt.name,
+        'scale': opt.scale,
+        'protocol': {
+            'metrics': {key: {'type': spec.type, **spec.args} for key, spec in opt.val.metrics.items()},
+            'rounding': 'output rounded to 8 bit',
+            'luma': 'BT.601 studio range, Y = 16 + 65.481 R + 128.553 G + 24.966 B, where test_y_channel is true',
+            'aggregation': 'mean over the frames of a clip, then over clips',
+            'window_padding': {name: data.args.get('padding', 'reflection_circle') for name, data in opt.datasets.items()},
+            'baselines': 'the LQ frame enlarged by bilinear and bicubic (a = -0.5) interpolation; LQ itself in stage 1',
+        },
+        'network_g': {'type': opt.network_g.type, **opt.network_g.args},
+        'weights': {'path': str(weights), 'sha256': hashlib.sha256(Path(weights).read_bytes()).hexdigest()} if weights else None,
+        'versions': {'votes': votes.__version__, 'torch': torch.__version__, 'python': platform.python_version()},
+        'results': results,
+    }
+    with checkpoint.atomic_write(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=1))
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_program_arguments(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    return run_program(test, 'test', args)
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog='votes test', description='Evaluate a network from an option file.')
+    add_arguments(parser)
+    return run(parser.parse_args(argv))
+
+
+if __name__ == '__main__':
+    raise SystemExit(main())
