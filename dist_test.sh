@@ -1,0 +1,12 @@
+#!/usr/bin/env bash
+# bash dist_test.sh GPUS OPTION_FILE [PORT] [more arguments of votes test]
+set -euo pipefail
+if [ $# -lt 2 ]; then
+    echo "usage: bash dist_test.sh GPUS OPTION_FILE [PORT] [--set KEY=VALUE ...]" >&2
+    exit 2
+fi
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+python=python3
+if [ -x "$here/.venv/bin/python" ]; then python=$here/.venv/bin/python; fi
+exec "$python" -m torch.distributed.run --nproc_per_node="$1" --master_port="${3:-4321}" \
+    "$here/votes/test.py" -opt "$2" --launcher pytorch "${@:4}"

@@ -1,0 +1,36 @@
+import pytest
+import torch
+
+from votes.losses.pixel_loss import CharbonnierLoss, L1Loss
+from votes.registry import LOSSES
+
+
+@pytest.mark.parametrize('name', LOSSES.names())
+def test_registered_loss(name):
+    """Zero gradient-wise for equal pictures, positive otherwise, float32 under autocast, reductions agree."""
+    pred, target = torch.rand(2, 3, 4, 4, requires_grad=True), torch.rand(2, 3, 4, 4)
+    cls = LOSSES.get(name)
+    each = cls(reduction='none')(pred, target)
+    assert each.shape == pred.shape
+    torch.testing.assert_close(cls(reduction='sum')(pred, target), each.sum())
+    torch.testing.assert_close(cls(loss_weight=3)(pred, target), 3 * each.mean())
+    assert cls()(target, target) < 1e-5 < cls()(pred, target)
+    cls()(pred, target).backward()
+    assert pred.grad.isfinite().all()
+    with torch.autocast('cpu', torch.bfloat16):
+        assert cls()(pred.bfloat16(), target).dtype == torch.float32
+    with pytest.raises(ValueError, match='reduction'):
+        cls(reduction='avg')
+
+
+def test_the_two_epsilons():
+    zero = torch.zeros(1)
+    assert CharbonnierLoss()(zero, zero) == pytest.approx(1e-6)
+    assert CharbonnierLoss(eps=1e-4)(zero, zero) == pytest.approx(1e-2)
+    assert CharbonnierLoss(epsilon=1e-3)(zero, zero) == pytest.approx(1e-3)
+    with pytest.raises(ValueError, match='both'):
+        CharbonnierLoss(eps=1e-12, epsilon=1e-3)
+
+
+def test_l1_by_hand():
+    assert L1Loss()(torch.tensor([1., 2.]), torch.tensor([0., 4.])) == 1.5

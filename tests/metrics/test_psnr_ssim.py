@@ -1,0 +1,55 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from skimage.metrics import peak_signal_noise_ratio, structural_similarity
+
+from votes.metrics.psnr_ssim import calculate_psnr, calculate_ssim, to_y_channel
+from votes.registry import METRICS
+
+
+def pictures(seed=0, size=(40, 37)):
+    rng = np.random.default_rng(seed)
+    first = rng.integers(0, 256, (*size, 3), dtype=np.uint8)
+    noise = rng.integers(-40, 41, first.shape)
+    return first, (first.astype(int) + noise).clip(0, 255).astype(np.uint8)
+
+
+@pytest.mark.parametrize('border', [0, 2, 5])
+@pytest.mark.parametrize('luma', [False, True])
+def test_against_scikit_image(border, luma):
+    first, second = pictures()
+    inner = slice(border, -border or None)
+    a, b = (to_y_channel(x)[inner, inner] if luma else x[inner, inner].astype(float) for x in (first, second))
+    assert calculate_psnr(first, second, border, luma) == pytest.approx(peak_signal_noise_ratio(a, b, data_range=255), abs=1e-9)
+    axis = None if luma else 2
+    _, score = structural_similarity(a, b, data_range=255, gaussian_weights=True, sigma=1.5, use_sample_covariance=False,
+                                     channel_axis=axis, full=True)
+    assert calculate_ssim(first, second, border, luma) == pytest.approx(score[5:-5, 5:-5].mean(), abs=1e-9)
+
+
+def test_luma_by_hand():
+    picture = np.array([[[255, 255, 255], [0, 0, 0], [255, 0, 0]]], np.uint8)
+    np.testing.assert_allclose(to_y_channel(picture), [[235, 16, 81.481]])
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 999))
+def test_symmetric_and_bounded(seed):
+    first, second = pictures(seed, (20, 24))
+    for name in METRICS.names():
+        measure = METRICS.get(name)
+        assert measure(first, second, 2, True) == pytest.approx(measure(second, first, 2, True))
+        assert measure(first, second, 2) < measure(first, first, 2)
+    assert calculate_psnr(first, first, 0) == float('inf')
+    assert calculate_ssim(first, first, 0) == pytest.approx(1)
+
+
+def test_bad_pictures_are_named():
+    first, second = pictures()
+    with pytest.raises(ValueError, match='one size'):
+        calculate_psnr(first, second[:-1], 0)
+    with pytest.raises(ValueError, match='leaves nothing'):
+        calculate_psnr(first, second, 20)
+    with pytest.raises(ValueError, match='11x11'):
+        calculate_ssim(first, second, 14)

@@ -1,0 +1,40 @@
+"""What one sample is: frame sources, datasets, the sampler and the loader."""
+from __future__ import annotations
+
+import cv2
+import torch
+from torch.utils.data import DataLoader
+
+from votes.data.sampler import EndlessBatches
+from votes.data.video_test_dataset import VideoUVSSMTestDataset
+from votes.options import DatasetOptions
+from votes.registry import DATASETS
+
+
+def _start_worker(_: int) -> None:
+    cv2.setNumThreads(0)
+    torch.set_num_threads(1)
+
+
+def build_train_loader(options: DatasetOptions, scale: int, seed: int, rank: int = 0, world_size: int = 1,
+                       consumed: int = 0) -> DataLoader:
+    """Batches of training samples without end; `consumed` samples over all ranks are skipped without reading them.
+
+    Batches: {'lq': uint8 (B, T, 3, h, w), 'gt': uint8 (B, 3, H, W) or (B, T, 3, H, W), 'key': list of str}.
+    """
+    dataset = DATASETS.get(options.type)(**options.args, scale=scale)
+    dataset.seed = seed
+    batches = EndlessBatches(len(dataset) * options.dataset_enlarge_ratio, options.batch_size_per_gpu, seed, rank, world_size,
+                             consumed, options.use_shuffle)
+    workers = options.num_worker_per_gpu
+    return DataLoader(dataset, batch_sampler=batches, num_workers=workers, persistent_workers=workers > 0,
+                      worker_init_fn=_start_worker, pin_memory=options.pin_memory and torch.cuda.is_available())
+
+
+def build_test_set(options: DatasetOptions, scale: int) -> VideoUVSSMTestDataset:
+    """The evaluation set that a section of `datasets` names."""
+    dataset: VideoUVSSMTestDataset = DATASETS.get(options.type)(**options.args, scale=scale)
+    return dataset
+
+
+__all__ = ['VideoUVSSMTestDataset', 'build_test_set', 'build_train_loader']

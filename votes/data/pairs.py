@@ -1,0 +1,86 @@
+"""Compressed clips and their originals side by side."""
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from votes.data.clip_lists import Split, read_meta_info, split_clips
+from votes.data.sources import Crop, FolderSource, Frame, FrameSource
+from votes.errors import UserError
+
+
+def open_source(root: str | Path, io_backend: dict | None) -> FrameSource:
+    """The frame source that an option file's `io_backend` names (``{type: disk}``, which is the default)."""
+    kind = (io_backend or {}).get('type', 'disk')
+    if kind != 'disk':
+        raise UserError(f'io_backend type {kind!r} is not supported', where=root, fix='type: disk (folders of PNG or JPEG frames)')
+    return FolderSource(root)
+
+
+class ClipPairs:
+    """LQ and GT clips of the same names, checked before anything is trained on them.
+
+    A platform rounds odd sizes: GT may differ from scale x LQ by less than `scale` pixels in each direction. What
+    exceeds is cropped from the right and the bottom of GT, what is missing there is filled by repeating GT's edge.
+
+    Args:
+        meta_info_file: takes only the clips in this list, and so many frames of each.
+        split: takes only one part of a seeded split.
+        exclude: clips to leave out.
+        least: a clip must have so many frames.
+
+    Raises:
+        UserError: with every clip that does not fit (the first ten, and how many there are).
+    """
+
+    def __init__(self, dataroot_gt: str, dataroot_lq: str, scale: int, *, meta_info_file: str | None = None,
+                 split: Split | None = None, exclude: list[str] | None = None, io_backend: dict | None = None, least: int = 1):
+        self.gt, self.lq, self.scale = open_source(dataroot_gt, io_backend), open_source(dataroot_lq, io_backend), scale
+        counts = read_meta_info(meta_info_file) if meta_info_file else dict.fromkeys(self.gt.clips())
+        names = split_clips(sorted(counts), split) if split else list(counts)
+        names = [name for name in names if name not in set(exclude or ())]
+        if not names:
+            raise UserError('no clips are left', where=meta_info_file or dataroot_gt, fix='check the lists and the split')
+        self.lengths: dict[str, int] = {}
+        problems = []
+        for name in names:
+            problem = self._check(name, counts[name], least)
+            if problem:
+                problems.append(f'  {name}: {problem}')
+        if problems:
+            more = [f'  ... and {len(problems) - 10} more'] if len(problems) > 10 else []
+            raise UserError('\n'.join([f'{len(problems)} of {len(names)} clips cannot be used:', *problems[:10], *more]),
+                            where=f'lq {dataroot_lq}, gt {dataroot_gt}')
+
+    def _check(self, name: str, listed: int | None, least: int) -> str | None:
+        """Notes the clip's length; returns what is wrong with it."""
+        missing = [kind for kind, source in (('LQ', self.lq), ('GT', self.gt)) if name not in set(source.clips())]
+        if missing:
+            return f'no folder in {" and ".join(missing)}'
+        frames = {'LQ': self.lq.length(name), 'GT': self.gt.length(name)}
+        if frames['LQ'] != frames['GT']:
+            return f'LQ has {frames["LQ"]} frames, GT has {frames["GT"]}'
+        if listed is not None and listed > frames['LQ']:
+            return f'the list says {listed} frames, there are {frames["LQ"]}'
+        (height, width), (gt_height, gt_width) = self.lq.size(name), self.gt.size(name)
+        if abs(gt_height - self.scale * height) >= self.scale or abs(gt_width - self.scale * width) >= self.scale:
+            return f'LQ {width}x{height} times scale {self.scale} is not GT {gt_width}x{gt_height}'
+        self.lengths[name] = min(frames['LQ'], frames['LQ'] if listed is None else listed)
+        if self.lengths[name] < least:
+            return f'{self.lengths[name]} frames are shorter than the window of {least}'
+        return None
+
+    def names(self) -> list[str]:
+        return list(self.lengths)
+
+    def read_gt(self, clip: str, index: int, lq_crop: Crop | None = None) -> Frame:
+        """The original of LQ frame `index`, or of a crop of it (in LQ pixels): exactly scale times as large."""
+        height, width = self.lq.size(clip) if lq_crop is None else lq_crop[2:]
+        top, left = (0, 0) if lq_crop is None else lq_crop[:2]
+        scale = self.scale
+        frame = self.gt.read(clip, index, (top * scale, left * scale, height * scale, width * scale))
+        missing = height * scale - frame.shape[0], width * scale - frame.shape[1]
+        if missing != (0, 0):
+            frame = np.pad(frame, ((0, missing[0]), (0, missing[1]), (0, 0)), mode='edge')
+        return frame

@@ -1,0 +1,73 @@
+"""Training windows from pairs of compressed and original clips."""
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from torch.utils.data import Dataset
+
+from votes.data.clip_lists import Split, excluded_by, read_meta_info
+from votes.data.pairs import ClipPairs
+from votes.data.transforms import Orientation, random_crop, to_tensor
+from votes.errors import UserError
+
+
+class UVSSMDataset(Dataset):
+    """A sample is a clip; its window, crop and orientation are drawn anew each epoch.
+
+    Clips are those of `meta_info_file` (default: all folders) less those of `meta_val_file`, `meta_test_file` and
+    `val_partition` ('REDS4', 'official' or names); or one part of a seeded `split`.
+
+    Args:
+        num_frame: frames T of the window.
+        center_gt: GT is the centre frame alone, or all T frames (stage 1 needs them).
+        gt_size: side of the square GT crop.
+        scale: GT size / LQ size.
+        interval_list: steps between frames, one is drawn.
+        random_reverse: half of the windows run backwards.
+        use_flip, use_rot: random flips; random rotations by 90 degrees.
+
+    ``dataset[epoch, index]`` is a pure function of (seed, epoch, index): {'lq': uint8 (T, 3, h, w), 'gt': uint8
+    (3, H, W) or (T, 3, H, W), 'key': where it comes from}. `seed` is an attribute.
+
+    Raises:
+        UserError: clips that do not fit (all of them), or a gt_size that does not.
+    """
+
+    def __init__(self, dataroot_gt: str, dataroot_lq: str, meta_info_file: str | None = None, meta_val_file: str | None = None,
+                 meta_test_file: str | None = None, val_partition: str | list[str] | None = None, split: Split | None = None,
+                 io_backend: dict[str, str] | None = None, num_frame: int = 5, center_gt: bool = True, gt_size: int = 128,
+                 scale: int = 2, interval_list: list[int] | None = None, random_reverse: bool = False, use_flip: bool = True,
+                 use_rot: bool = True):
+        exclude = excluded_by(val_partition) + [clip for path in (meta_val_file, meta_test_file) if path for clip in read_meta_info(path)]
+        self.intervals = interval_list or [1]
+        self.num_frame, self.center_gt, self.gt_size, self.scale = num_frame, center_gt, gt_size, scale
+        self.random_reverse, self.use_flip, self.use_rot = random_reverse, use_flip, use_rot
+        self.seed = 0
+        self.pairs = ClipPairs(dataroot_gt, dataroot_lq, scale, meta_info_file=meta_info_file, split=split, exclude=exclude,
+                               io_backend=io_backend, least=(num_frame - 1) * max(self.intervals) + 1)
+        self.clips = self.pairs.names()
+        for clip in self.clips:
+            largest = min(self.pairs.lq.size(clip))
+            if gt_size // scale > largest:
+                raise UserError(f'gt_size {gt_size} is larger than a frame', where=f'clip {clip} in {dataroot_gt}',
+                                value=f'its shorter side is {largest * scale}', fix=f'gt_size: {largest // 4 * 4 * scale} or less')
+
+    def __len__(self) -> int:
+        return len(self.clips)
+
+    def __getitem__(self, key: tuple[int, int]) -> dict[str, Any]:
+        epoch, index = key
+        rng = np.random.default_rng((self.seed, epoch, index))
+        clip = self.clips[index % len(self.clips)]
+        interval = int(rng.choice(self.intervals))
+        start = int(rng.integers(self.pairs.lengths[clip] - (self.num_frame - 1) * interval))
+        frames = [start + i * interval for i in range(self.num_frame)]
+        if self.random_reverse and rng.random() < 0.5:
+            frames.reverse()
+        crop = random_crop(rng, self.pairs.lq.size(clip), self.gt_size // self.scale)
+        turn = Orientation(rng, self.use_flip, self.use_rot)
+        lq = [turn(self.pairs.lq.read(clip, i, crop)) for i in frames]
+        wanted = [frames[self.num_frame // 2]] if self.center_gt else frames
+        gt = to_tensor([turn(self.pairs.read_gt(clip, i, crop)) for i in wanted])
+        return {'lq': to_tensor(lq), 'gt': gt[0] if self.center_gt else gt, 'key': f'{clip}/{frames[self.num_frame // 2]:08d}'}
