@@ -1,0 +1,107 @@
+"""The keys of an option file: BasicSR's and the VOTES release's names, with their meaning and defaults."""
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Section(BaseModel):
+    """A mapping all of whose keys are known."""
+    model_config = ConfigDict(extra='forbid')
+
+
+class Spec(BaseModel):
+    """``type: NAME`` and the arguments of its constructor, which are checked against its signature."""
+    model_config = ConfigDict(extra='allow')
+    type: str
+
+    @property
+    def args(self) -> dict[str, Any]:
+        """Constructor arguments."""
+        return self.__pydantic_extra__ or {}
+
+
+class DatasetOptions(Spec):
+    """A dataset: keys of the loader, and the arguments of the dataset itself."""
+    name: str | None = None
+    batch_size_per_gpu: int = Field(16, ge=1, description='samples of a step on each process')
+    num_worker_per_gpu: int = Field(4, ge=0, description='processes that read samples')
+    dataset_enlarge_ratio: int = Field(1, ge=1, description='how often an epoch visits each clip')
+    use_shuffle: bool = True
+    pin_memory: bool = True
+    prefetch_mode: Literal['cpu', 'cuda'] | None = Field(None, description='no effect: loading always runs ahead')
+    num_prefetch_queue: int | None = Field(None, description='no effect')
+    dataroot_mask: str | None = Field(None, description='no effect')
+    dataroot_flow: str | None = Field(None, description='no effect')
+
+
+class PathOptions(Section):
+    pretrain_network_g: str | None = Field(None, description='weights to start from or to evaluate')
+    strict_load_g: bool = Field(True, description='every key must be there and fit')
+    param_key_g: str | None = Field(None, description='which state_dict of the file: params_ema, then params')
+    resume_state: str | None = Field(None, description='a training_states/N.state to continue from')
+    bin_model: str | None = Field(None, description='weights of the DSM, trained in stage 1')
+    experiments_root: str = 'experiments'
+    results_root: str = 'results'
+
+
+class TrainOptions(Section):
+    optim_g: Spec
+    scheduler: Spec | None = None
+    pixel_opt: Spec
+    total_iter: int = Field(ge=1)
+    warmup_iter: int = Field(-1, description='iterations of linear warm-up, -1 for none')
+    dcn_lr_mul: float = Field(1.0, ge=0, description='factor on the learning rate of deformable convolutions')
+    tsa_iter: int = Field(0, description='iterations in which EDVR trains its fusion alone')
+    senmap_iter: int | None = Field(None, description='no effect')
+
+
+class ValOptions(Section):
+    val_freq: int = Field(5000, ge=1, description='iterations between validations')
+    save_img: bool = False
+    suffix: str | None = Field(None, description='added to the names of saved pictures')
+    pbar: bool | None = Field(None, description='no effect')
+    metrics: dict[str, Spec] = Field(default_factory=lambda: {
+        'psnr': Spec(type='calculate_psnr', crop_border=2, test_y_channel=True),
+        'ssim': Spec(type='calculate_ssim', crop_border=2, test_y_channel=True)})
+
+
+class WandbOptions(Section):
+    project: str | None = Field(None, description='no effect')
+    resume_id: str | None = Field(None, description='no effect')
+
+
+class LoggerOptions(Section):
+    print_freq: int = Field(100, ge=1)
+    save_checkpoint_freq: int = Field(5000, ge=1)
+    use_tb_logger: bool = True
+    wandb: WandbOptions | None = None
+
+
+class DistOptions(Section):
+    backend: Literal['nccl', 'gloo'] = 'nccl'
+    port: int = 29500
+
+
+class Options(Section):
+    """A whole option file."""
+    name: str = Field(min_length=1, pattern=r'^[^/\\]+$', description='folder of the run under experiments/ or results/')
+    model_type: str
+    scale: int = Field(ge=1, le=4, description='GT size / LQ size')
+    num_gpu: int | Literal['auto'] = Field('auto', description='0 is the CPU; the number of processes comes from the launcher')
+    manual_seed: int = Field(0, ge=0)
+    debug: bool = Field(False, description='prints every step, validates and saves every 8')
+    datasets: dict[str, DatasetOptions]
+    network_g: Spec
+    path: PathOptions = PathOptions()
+    train: TrainOptions | None = None
+    val: ValOptions | None = None
+    logger: LoggerOptions = LoggerOptions()
+    dist_params: DistOptions = DistOptions()
+    find_unused_parameters: bool | None = Field(None, description='no effect: every trained parameter is used')
+    notices: list[str] = Field(default_factory=list, exclude=True)
+
+    def resolved(self) -> dict[str, Any]:
+        """Plain data that reads back as the same options."""
+        return self.model_dump(mode='json', exclude_none=True)

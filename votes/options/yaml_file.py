@@ -1,0 +1,155 @@
+"""Option files as data that knows where each key was written. The only place that knows YAML."""
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from votes.errors import UserError
+
+Key = tuple[str | int, ...]
+
+
+class _Core(yaml.SafeLoader):
+    """YAML 1.2's core schema: 1e-4 is a float, `no` and `on` are strings, 012 is twelve, 12:30 is a string."""
+
+
+_Core.yaml_implicit_resolvers = {}
+for _tag, _pattern, _first in (
+        ('null', r'~|null|Null|NULL|', ['~', 'n', 'N', '']),
+        ('bool', r'true|True|TRUE|false|False|FALSE', list('tTfF')),
+        ('int', r'[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+', list('-+0123456789')),
+        ('float', r'[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)', list('-+.0123456789'))):
+    _Core.add_implicit_resolver(f'tag:yaml.org,2002:{_tag}', re.compile(f'^(?:{_pattern})$'), _first)
+
+
+@dataclass
+class OptionFile:
+    """The content of an option file and of the files it is based on.
+
+    Attributes:
+        data: plain dictionaries, lists and scalars.
+        places: key path -> 'FILE:LINE'.
+        problems: what is wrong with the file as YAML.
+    """
+    data: dict[str, Any] = field(default_factory=dict)
+    places: dict[Key, str] = field(default_factory=dict)
+    problems: list[str] = field(default_factory=list)
+
+    def place(self, key: Key) -> str:
+        """Where a key, or the nearest key around it, was written."""
+        while key and key not in self.places:
+            key = key[:-1]
+        return self.places.get(key, '')
+
+
+def _scalar(node: yaml.ScalarNode) -> Any:
+    kind = node.tag.rsplit(':', 1)[-1]
+    text = node.value
+    if kind == 'null':
+        return None
+    if kind == 'bool':
+        return text.lower() == 'true'
+    if kind == 'int':
+        return int(text, 0 if text[:2] in ('0o', '0x') else 10)
+    if kind == 'float':
+        return float(text.lower().replace('.inf', 'inf').replace('.nan', 'nan'))
+    return text
+
+
+def _value(node: yaml.Node, key: Key, file: OptionFile, name: str) -> Any:
+    if isinstance(node, yaml.ScalarNode):
+        try:
+            return _scalar(node)
+        except ValueError:
+            file.problems.append(f'{name}:{node.start_mark.line + 1}: {".".join(map(str, key))}: not a number: {node.value!r}')
+            return None
+    if isinstance(node, yaml.SequenceNode):
+        return [_value(child, (*key, i), file, name) for i, child in enumerate(node.value)]
+    assert isinstance(node, yaml.MappingNode)
+    found: dict[Any, Any] = {}
+    for name_node, child in node.value:
+        part = str(getattr(name_node, 'value', name_node))
+        place = f'{name}:{name_node.start_mark.line + 1}'
+        if part in found:
+            file.problems.append(f'{place}: {".".join(map(str, (*key, part)))}: written twice, first at {file.places[*key, part]}')
+            continue
+        file.places[*key, part] = place
+        found[part] = _value(child, (*key, part), file, name)
+    return found
+
+
+def _read_one(path: Path) -> OptionFile:
+    try:
+        text = path.read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        near = sorted(p.name for p in path.parent.glob('*.yml')) if path.parent.is_dir() else []
+        raise UserError('option file cannot be read', where=path, value=error,
+                        fix=f'beside it: {", ".join(near[:6])}' if near else None) from error
+    try:
+        node = yaml.compose(text, Loader=_Core)
+    except yaml.YAMLError as error:
+        mark = getattr(error, 'problem_mark', None)
+        where = f'{path}:{mark.line + 1}:{mark.column + 1}' if mark else path
+        raise UserError('option file is not valid YAML', where=where, value=getattr(error, 'problem', None) or error) from error
+    if not isinstance(node, yaml.MappingNode):
+        raise UserError('option file holds no keys', where=path)
+    file = OptionFile()
+    file.data = _value(node, (), file, str(path))
+    return file
+
+
+def _merge(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+    """`above` wins; mappings are merged, unless they name different types."""
+    merged = dict(below)
+    for key, value in above.items():
+        old = merged.get(key)
+        same_kind = isinstance(old, dict) and isinstance(value, dict) and value.get('type', old.get('type')) == old.get('type')
+        merged[key] = _merge(old, value) if same_kind and isinstance(old, dict) else value
+    return merged
+
+
+def read_option_file(path: str | Path, seen: tuple[Path, ...] = ()) -> OptionFile:
+    """Reads an option file and, under it, the file that its `base` names (relative to itself).
+
+    Raises:
+        UserError: a file is missing or no YAML, or files are based on each other in a circle.
+    """
+    path = Path(path)
+    if path.resolve() in seen:
+        raise UserError('option files are based on each other in a circle', where=path)
+    file = _read_one(path)
+    base = file.data.pop('base', None)
+    if base is None:
+        return file
+    below = read_option_file(path.parent / str(base), (*seen, path.resolve()))
+    return OptionFile(_merge(below.data, file.data), below.places | file.places, below.problems + file.problems)
+
+
+def apply_overrides(file: OptionFile, overrides: list[str]) -> None:
+    """Changes keys as the command line says: 'train.total_iter=100' (BasicSR's 'train:total_iter=100' as well)."""
+    for override in overrides:
+        dotted, equals, text = override.partition('=')
+        parts = [part for part in re.split(r'[.:]', dotted) if part]
+        if not equals or not parts:
+            raise UserError('cannot read an override', value=override, fix='KEY=VALUE, such as train.total_iter=100')
+        node = yaml.compose(text, Loader=_Core)
+        target = file.data
+        for part in parts[:-1]:
+            if not isinstance(target.get(part), dict):
+                target[part] = {}
+            target = target[part]
+        target[parts[-1]] = None if node is None else _value(node, tuple(parts), file, 'command line')
+        file.places[tuple(parts)] = 'command line'
+
+
+def walk(data: Any, key: Key = ()) -> Iterator[tuple[Key, dict[str, Any]]]:
+    """Every mapping in nested data with its key path."""
+    if isinstance(data, dict):
+        yield key, data
+        for name, child in data.items():
+            yield from walk(child, (*key, name))
