@@ -46,7 +46,7 @@ def _restore(parser: argparse.ArgumentParser) -> None:
 def _demo_data(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('output', type=Path, metavar='OUT', help='folder to make')
     parser.add_argument('--seed', type=int, default=0)
-    parser.add_argument('--qp', type=int, default=33, help='H.264 quantiser of the compressed clips (0 to 51)')
+    parser.add_argument('--qp', type=int, default=28, help='H.264 quantiser of the compressed clips (0 to 51)')
     parser.add_argument('--overwrite', action='store_true', help='replace a folder that exists')
 
     def run(args: argparse.Namespace) -> int:

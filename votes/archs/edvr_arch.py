@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from votes.archs.blocks import conv3x3, lrelu, upsample
-from votes.archs.window_network import WindowNetwork
+from votes.archs.window_network import Init, WindowNetwork
 
 
 def _pooled(x: Tensor) -> Tensor:
@@ -57,18 +57,20 @@ class EDVR(WindowNetwork):
         with_tsa: temporal and spatial attention, or a 1x1 convolution in its place.
         hr_in, with_predeblur: False only; BasicSR's variants for deblurring are not part of this project.
         scale: 2, 3 or 4 (BasicSR: always 4).
+        init: how weights start, see WindowNetwork.
         Others: see WindowNetwork.
     """
 
     def __init__(self, num_in_ch: int = 3, num_out_ch: int = 3, num_feat: int = 64, num_frame: int = 5, deformable_groups: int = 8,
                  num_extract_block: int = 5, num_reconstruct_block: int = 10, center_frame_idx: int | None = None,
-                 hr_in: bool = False, with_predeblur: bool = False, with_tsa: bool = True, scale: int = 4):
+                 hr_in: bool = False, with_predeblur: bool = False, with_tsa: bool = True, scale: int = 4, init: Init = 'default'):
         super().__init__(num_in_ch, num_out_ch, num_feat, num_frame, deformable_groups, num_extract_block,
                          num_reconstruct_block, center_frame_idx, scale)
         if hr_in or with_predeblur:
             raise ValueError('hr_in and with_predeblur (deblurring at the size of the input) are not supported')
         self.fusion = TSAFusion(num_feat, num_frame, self.centre) if with_tsa else nn.Conv2d(num_frame * num_feat, num_feat, 1)
         self.with_tsa = with_tsa
+        self.initialise(init)
 
     def forward(self, x: Tensor) -> Tensor:
         aligned = self.aligned_features(x)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from votes.archs.bin_arch import BIN
 from votes.archs.blocks import conv3x3, lrelu
 from votes.archs.dfm import degradation_feature_map
-from votes.archs.window_network import WindowNetwork
+from votes.archs.window_network import Init, WindowNetwork
 
 
 class DegradationModulation(nn.Module):
@@ -45,6 +45,7 @@ class VOTES(WindowNetwork):
         dfm: False replaces the degradation map by zeros (the paper's ablation); the DSM is then not run.
         dfm_norm: 'sample' divides a map by its own largest value, 'batch' by the batch's as the release does.
         dsm_num_feat, dsm_num_block, dsm_num_layer, dsm_num_grow_ch: size of the DSM, see BIN.
+        init: how weights start, see WindowNetwork.
         Others: see WindowNetwork.
     """
 
@@ -52,7 +53,7 @@ class VOTES(WindowNetwork):
                  num_extract_block: int = 5, num_reconstruct_block: int = 40, center_frame_idx: int | None = None,
                  num_modulation_blocks: int = 10, sr_factor: int = 2, dfm: bool = True,
                  dfm_norm: Literal['sample', 'batch'] = 'sample', dsm_num_feat: int = 64, dsm_num_block: int = 6,
-                 dsm_num_layer: int = 4, dsm_num_grow_ch: int = 32):
+                 dsm_num_layer: int = 4, dsm_num_grow_ch: int = 32, init: Init = 'default'):
         super().__init__(num_in_ch, num_out_ch, num_feat, num_frame, deformable_groups, num_extract_block,
                          num_reconstruct_block, center_frame_idx, sr_factor)
         if num_frame != BIN.num_frame:
@@ -62,6 +63,7 @@ class VOTES(WindowNetwork):
         self.dfm, self.dfm_norm = dfm, dfm_norm
         self.bin = BIN(dsm_num_feat, dsm_num_block, dsm_num_layer, dsm_num_grow_ch).requires_grad_(False)
         self.fusion = DegradationModulation(num_feat, num_frame, num_modulation_blocks)
+        self.initialise(init)
 
     @torch.no_grad()
     def degradation_map(self, x: Tensor) -> Tensor:

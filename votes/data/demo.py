@@ -1,0 +1,206 @@
+"""Small clips with real texture, motion and compression, made from photographs that come with scikit-image."""
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+import skimage
+from numpy.typing import NDArray
+from skimage import data
+
+from votes.errors import UserError
+from votes.video.degrade import encode_h264, shrink_and_compress
+
+Picture = NDArray[np.uint8]
+SCALE = 2
+PARALLAX = 'stereo_motorcycle'
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A clip: a photograph under a moving camera, with things that pass in front of it.
+
+    Attributes:
+        picture: name in skimage.data; each is used by one clip only.
+        part: which part of the data set the clip belongs to.
+        passing: photograph that the passing things are cut from, one that is no clip of another part.
+        zoom: pixels of the clip for one of the photograph; below 1 the photograph is averaged down.
+    """
+    picture: str
+    part: str
+    passing: str | None = None
+    zoom: float = 0.8
+
+
+SCENES = [
+    Scene('astronaut', 'train', 'coins'), Scene(PARALLAX, 'train', None, 0.75), Scene('brick', 'train'),
+    Scene('camera', 'train', 'coins'), Scene('gravel', 'train', 'page'), Scene('immunohistochemistry', 'train'),
+    Scene('hubble_deep_field', 'train', 'coins', 0.6), Scene('text', 'train', None, 1.5),
+    Scene('grass', 'val', 'moon'),
+    Scene('chelsea', 'test', 'colorwheel', 1.0), Scene('coffee', 'test', 'colorwheel'), Scene('rocket', 'test'),
+]
+
+
+def _load(name: str) -> Picture:
+    picture = np.asarray(getattr(data, name)())
+    return np.repeat(picture[..., None], 3, 2) if picture.ndim == 2 else np.ascontiguousarray(picture[..., :3])
+
+
+def _smooth_noise(rng: np.random.Generator, frames: int, wavelength: float) -> NDArray[np.float64]:
+    """(frames, 2) noise with standard deviation 1 that changes over about `wavelength` frames: a hand that shakes."""
+    window = np.hanning(int(wavelength * 2) + 3)
+    noise = rng.standard_normal((frames + len(window), 2))
+    smooth = np.stack([np.convolve(noise[:, i], window, 'valid')[:frames] for i in range(2)], 1)
+    return smooth / np.sqrt((window**2).sum())
+
+
+def _camera(rng: np.random.Generator, frames: int, extent: tuple[int, int], zoom: float, size: int) -> NDArray[np.float64]:
+    """(frames, 2, 3) maps from clip pixels to photograph pixels: pan, zoom, rotation, shake, never over the edge."""
+    time = np.linspace(-1, 1, frames)
+    zooms = zoom * (1 + rng.uniform(-0.06, 0.06) * time)
+    angles = np.radians(rng.uniform(-4, 4) * time + 0.15 * _smooth_noise(rng, frames, 6)[:, 0])
+    zooms = np.maximum(zooms, 1.02 * size * (np.abs(np.cos(angles)) + np.abs(np.sin(angles))) / min(extent))
+    half = size / 2 / zooms * (np.abs(np.cos(angles)) + np.abs(np.sin(angles)))
+    room = np.maximum(0, np.array(extent)[::-1] / 2 - half[:, None] - 1)        # x, y
+    heading = rng.uniform(0, 2 * np.pi)
+    path = np.outer(time, [np.cos(heading), np.sin(heading)]) * rng.uniform(25, 45) + 0.7 * _smooth_noise(rng, frames, 4)
+    centre = np.array(extent)[::-1] / 2 + np.clip(path, -room, room)
+    maps = np.empty((frames, 2, 3))
+    for i in range(frames):
+        turn = np.array([[np.cos(angles[i]), -np.sin(angles[i])], [np.sin(angles[i]), np.cos(angles[i])]]) / zooms[i]
+        maps[i, :, :2] = turn
+        maps[i, :, 2] = centre[i] - turn @ [size / 2, size / 2]
+    return maps
+
+
+def _view(picture: Picture, transform: NDArray[np.float64], size: int) -> Picture:
+    """The photograph through a camera; drawn at twice the size and averaged, so that nothing flickers."""
+    fine = transform.copy()
+    fine[:, :2] /= 2
+    fine[:, 2] -= fine[:, :2].sum(1) / 2
+    drawn = cv2.warpAffine(picture, fine, (2 * size, 2 * size), flags=cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP,
+                           borderMode=cv2.BORDER_REFLECT)
+    return cv2.resize(drawn, (size, size), interpolation=cv2.INTER_AREA)
+
+
+def _parallax(frames: int) -> Callable[[int], Picture]:
+    """Frame -> the motorcycle seen from between (and a little beyond) the two cameras: near things move more."""
+    left, _, disparity = data.stereo_motorcycle()
+    # depth that the sensor missed is filled from around it; soft edges keep the surface in one piece
+    known = np.isfinite(disparity)
+    filled = cv2.inpaint(np.where(known, disparity, 0).clip(0, 255).astype(np.uint8), (~known).astype(np.uint8), 5, cv2.INPAINT_TELEA)
+    depth = cv2.bilateralFilter(cv2.dilate(filled, np.ones((5, 5), np.uint8)).astype(np.float32), 9, 20, 9)
+    columns, rows = np.meshgrid(np.arange(left.shape[1], dtype=np.float32), np.arange(left.shape[0], dtype=np.float32))
+
+    def picture(i: int) -> Picture:
+        shift = 0.45 * np.sin(2 * np.pi * i / frames)
+        moved = (columns + shift * (depth - depth.mean())).astype(np.float32)
+        return cv2.remap(left, moved, rows, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT)
+    return picture
+
+
+@dataclass
+class _Passing:
+    """A round piece of a photograph that crosses the picture on its own way."""
+    patch: Picture
+    start: NDArray[np.float64]
+    step: NDArray[np.float64]
+
+    @classmethod
+    def draw(cls, rng: np.random.Generator, picture: Picture, size: int, frames: int) -> _Passing:
+        side = int(rng.integers(size // 6, size // 4))
+        top, left = (int(rng.integers(n - side)) for n in picture.shape[:2])
+        angle = rng.uniform(0, 2 * np.pi)
+        step = np.array([np.cos(angle), np.sin(angle)]) * rng.uniform(1.0, 3.0)
+        return cls(picture[top:top + side, left:left + side], size / 2 + rng.uniform(-30, 30, 2) - step * frames / 2, step)
+
+    def over(self, frame: Picture, i: int) -> Picture:
+        """The frame with this piece at its place in frame i, with sub-pixel accuracy and a soft rim."""
+        side, size = len(self.patch), len(frame)
+        x, y = self.start + self.step * i - side / 2
+        move = np.array([[1, 0, x], [0, 1, y]])
+        rim = np.hypot(*(np.mgrid[:side, :side] - (side - 1) / 2)) / (side / 2)
+        alpha = np.clip((0.95 - rim) * side / 4, 0, 1).astype(np.float32)
+        moved = [cv2.warpAffine(layer, move, (size, size), flags=cv2.INTER_LINEAR) for layer in (self.patch.astype(np.float32), alpha)]
+        mask = moved[1][..., None]
+        return np.rint(frame * (1 - mask) + moved[0] * mask).clip(0, 255).astype(np.uint8)
+
+
+def draw_scene(scene: Scene, seed: int, frames: int, size: int) -> list[Picture]:
+    """The original frames of a clip, RGB uint8 (size, size, 3): a pure function of its arguments."""
+    rng = np.random.default_rng((seed, SCENES.index(scene)))
+    photograph = _load(scene.picture) if scene.picture != PARALLAX else data.stereo_motorcycle()[0]
+    source = _parallax(frames) if scene.picture == PARALLAX else lambda i: photograph
+    camera = _camera(rng, frames, photograph.shape[:2], scene.zoom, size)
+    passing = [_Passing.draw(rng, _load(scene.passing), size, frames) for _ in range(2)] if scene.passing else []
+    drawn = []
+    for i in range(frames):
+        frame = _view(source(i), camera[i], size)
+        for piece in passing:
+            frame = piece.over(frame, i)
+        drawn.append(frame)
+    return drawn
+
+
+def _write_frames(folder: Path, frames: list[Picture]) -> None:
+    folder.mkdir(parents=True)
+    for i, frame in enumerate(frames):
+        if not cv2.imwrite(str(folder / f'{i:08d}.png'), cv2.cvtColor(frame, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_PNG_COMPRESSION, 1]):
+            raise UserError('cannot write a frame', where=folder)
+
+
+def make_demo_data(out: Path, *, seed: int = 0, qp: int = 28, frames: int = 40, size: int = 256, overwrite: bool = False) -> None:
+    """Writes OUT/UVSSM/demo/{HQ_frames,LQ_frames}/001/00000000.png ..., lists, a manifest and a compressed test video.
+
+    LQ is the original at half its size through H.264 at quantiser `qp`. Photographs of test clips are in no other clip.
+    The folder appears when it is complete; the same arguments give the same frames with the same encoder version.
+
+    Raises:
+        UserError: `out` exists (and not overwrite), or an argument is out of range.
+    """
+    if not 0 <= qp <= 51:
+        raise UserError('H.264 quantisers go from 0 to 51', value=qp)
+    if size % 4 or size < 64 or frames < 5:
+        raise UserError('clips need a size that is a multiple of 4 from 64 up, and 5 frames', value=f'{size}, {frames} frames')
+    if out.exists() and not overwrite:
+        raise UserError('the folder exists', where=out, fix='choose another name, or --overwrite')
+    temporary = out.with_name(f'.{out.name}.{os.getpid()}.tmp')
+    try:
+        _fill(temporary, seed, qp, frames, size)
+        if out.exists():
+            shutil.rmtree(out)
+        os.replace(temporary, out)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _fill(folder: Path, seed: int, qp: int, frames: int, size: int) -> None:
+    clips, lists = {}, folder / 'meta_info'
+    lists.mkdir(parents=True)
+    test_video = next(i for i, scene in enumerate(SCENES) if scene.part == 'test')
+    for i, scene in enumerate(SCENES):
+        name = f'{i + 1:03d}'
+        original = draw_scene(scene, seed, frames, size)
+        compressed = shrink_and_compress(original, SCALE, qp)
+        _write_frames(folder / 'UVSSM/demo/HQ_frames' / name, original)
+        _write_frames(folder / 'UVSSM/demo/LQ_frames' / name, compressed)
+        clips[name] = {'picture': scene.picture, 'part': scene.part, 'passing': scene.passing,
+                       'lq_sha256': hashlib.sha256(np.stack(compressed).tobytes()).hexdigest()}
+        if i == test_video:
+            encode_h264(original, folder / 'test_clip.mp4', qp, (size // SCALE, size // SCALE), tone_hz=440)
+        print(f'clip {name}: {scene.picture}, {scene.part}', flush=True)
+    for suffix, parts in (('', ('train', 'val', 'test')), ('_val', ('val',)), ('_test', ('test',))):
+        (lists / f'meta_info_demo{suffix}.txt').write_text(
+            ''.join(f'{name} {frames}\n' for name, clip in clips.items() if clip['part'] in parts))
+    (folder / 'manifest.json').write_text(json.dumps({
+        'seed': seed, 'qp': qp, 'scale': SCALE, 'frames': frames, 'size': size, 'clips': clips,
+        'versions': {'av': av.__version__, 'libavcodec': av.library_versions['libavcodec'], 'scikit-image': skimage.__version__,
+                     'opencv': cv2.__version__, 'numpy': np.__version__}}, indent=1))
