@@ -21,10 +21,11 @@ def test_against_scikit_image(border, luma):
     first, second = pictures()
     inner = slice(border, -border or None)
     a, b = (to_y_channel(x)[inner, inner] if luma else x[inner, inner].astype(float) for x in (first, second))
-    assert calculate_psnr(first, second, border, luma) == pytest.approx(peak_signal_noise_ratio(a, b, data_range=255), abs=1e-9)
+    wanted = peak_signal_noise_ratio(a, b, data_range=255)
+    assert calculate_psnr(first, second, border, luma) == pytest.approx(wanted, abs=1e-9)
     axis = None if luma else 2
-    _, score = structural_similarity(a, b, data_range=255, gaussian_weights=True, sigma=1.5, use_sample_covariance=False,
-                                     channel_axis=axis, full=True)
+    _, score = structural_similarity(a, b, data_range=255, gaussian_weights=True, sigma=1.5,
+                                     use_sample_covariance=False, channel_axis=axis, full=True)
     assert calculate_ssim(first, second, border, luma) == pytest.approx(score[5:-5, 5:-5].mean(), abs=1e-9)
 
 

@@ -24,8 +24,8 @@ def build_train_loader(options: DatasetOptions, scale: int, seed: int, rank: int
     """
     dataset = DATASETS.get(options.type)(**options.args, scale=scale)
     dataset.seed = seed
-    batches = EndlessBatches(len(dataset) * options.dataset_enlarge_ratio, options.batch_size_per_gpu, seed, rank, world_size,
-                             consumed, options.use_shuffle)
+    batches = EndlessBatches(len(dataset) * options.dataset_enlarge_ratio, options.batch_size_per_gpu, seed, rank,
+                             world_size, consumed, options.use_shuffle)
     workers = options.num_worker_per_gpu
     return DataLoader(dataset, batch_sampler=batches, num_workers=workers, persistent_workers=workers > 0,
                       worker_init_fn=_start_worker, pin_memory=options.pin_memory and torch.cuda.is_available())

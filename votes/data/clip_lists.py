@@ -47,7 +47,8 @@ def read_meta_info(path: str | Path) -> dict[str, int]:
 def split_clips(clips: list[str], split: Split) -> list[str]:
     """The clips of one part of a seeded split."""
     if split['test'] + split['val'] >= len(clips):
-        raise UserError('split leaves no clip for training', value=f'{len(clips)} clips, {split["test"]} test, {split["val"]} val')
+        raise UserError('split leaves no clip for training',
+                        value=f'{len(clips)} clips, {split["test"]} test, {split["val"]} val')
     order = [clips[i] for i in np.random.default_rng(split['seed']).permutation(len(clips))]
     ends = split['test'], split['test'] + split['val']
     return sorted({'test': order[:ends[0]], 'val': order[ends[0]:ends[1]], 'train': order[ends[1]:]}[split['part']])
@@ -60,5 +61,6 @@ def excluded_by(val_partition: str | list[str] | None) -> list[str]:
     if isinstance(val_partition, list):
         return val_partition
     if val_partition not in PARTITIONS:
-        raise UserError(f'unknown val_partition {val_partition!r}', fix=f'{", ".join(PARTITIONS)}, or a list of clip names')
+        raise UserError(f'unknown val_partition {val_partition!r}',
+                        fix=f'{", ".join(PARTITIONS)}, or a list of clip names')
     return PARTITIONS[val_partition]

@@ -14,7 +14,8 @@ def open_source(root: str | Path, io_backend: dict | None) -> FrameSource:
     """The frame source that an option file's `io_backend` names (``{type: disk}``, which is the default)."""
     kind = (io_backend or {}).get('type', 'disk')
     if kind != 'disk':
-        raise UserError(f'io_backend type {kind!r} is not supported', where=root, fix='type: disk (folders of PNG or JPEG frames)')
+        raise UserError(f'io_backend type {kind!r} is not supported', where=root,
+                        fix='type: disk (folders of PNG or JPEG frames)')
     return FolderSource(root)
 
 
@@ -25,7 +26,7 @@ class ClipPairs:
     exceeds is cropped from the right and the bottom of GT, what is missing there is filled by repeating GT's edge.
 
     Args:
-        meta_info_file: takes only the clips in this list, and so many frames of each.
+        meta_info_file: takes only the clips in this list, and so many frames of each (default: all folders).
         split: takes only one part of a seeded split.
         exclude: clips to leave out.
         least: a clip must have so many frames.
@@ -35,23 +36,31 @@ class ClipPairs:
     """
 
     def __init__(self, dataroot_gt: str, dataroot_lq: str, scale: int, *, meta_info_file: str | None = None,
-                 split: Split | None = None, exclude: list[str] | None = None, io_backend: dict | None = None, least: int = 1):
-        self.gt, self.lq, self.scale = open_source(dataroot_gt, io_backend), open_source(dataroot_lq, io_backend), scale
-        counts = read_meta_info(meta_info_file) if meta_info_file else dict.fromkeys(self.gt.clips())
+                 split: Split | None = None, exclude: list[str] | None = None, io_backend: dict | None = None,
+                 least: int = 1):
+        self.gt, self.lq = open_source(dataroot_gt, io_backend), open_source(dataroot_lq, io_backend)
+        self.scale = scale
+        self.lengths: dict[str, int] = {}
+        everything = sorted({*self.gt.clips(), *self.lq.clips()})
+        counts = read_meta_info(meta_info_file) if meta_info_file else dict.fromkeys(everything)
         names = split_clips(sorted(counts), split) if split else list(counts)
         names = [name for name in names if name not in set(exclude or ())]
         if not names:
-            raise UserError('no clips are left', where=meta_info_file or dataroot_gt, fix='check the lists and the split')
-        self.lengths: dict[str, int] = {}
-        problems = []
-        for name in names:
-            problem = self._check(name, counts[name], least)
-            if problem:
-                problems.append(f'  {name}: {problem}')
+            raise UserError('no clips are left', where=meta_info_file or dataroot_gt,
+                            fix='check the lists and the split')
+        found = ((name, self._problem(name, counts[name], least)) for name in names)
+        problems = [f'  {name}: {problem}' for name, problem in found if problem]
         if problems:
             more = [f'  ... and {len(problems) - 10} more'] if len(problems) > 10 else []
-            raise UserError('\n'.join([f'{len(problems)} of {len(names)} clips cannot be used:', *problems[:10], *more]),
-                            where=f'lq {dataroot_lq}, gt {dataroot_gt}')
+            title = f'{len(problems)} of {len(names)} clips cannot be used:'
+            raise UserError('\n'.join([title, *problems[:10], *more]), where=f'lq {dataroot_lq}, gt {dataroot_gt}',
+                            fix='mend them, or name the clips to use in a meta_info_file')
+
+    def _problem(self, name: str, listed: int | None, least: int) -> str | None:
+        try:
+            return self._check(name, listed, least)
+        except UserError as error:      # of the frame source: a gap in the numbering, a picture without a header
+            return ', '.join(str(part) for part in (error.what, *error.details.values()) if part is not None)
 
     def _check(self, name: str, listed: int | None, least: int) -> str | None:
         """Notes the clip's length; returns what is wrong with it."""

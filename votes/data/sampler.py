@@ -18,9 +18,10 @@ class EndlessBatches(Sampler[list[Key]]):
     how many ranks there were before.
     """
 
-    def __init__(self, size: int, batch: int, seed: int, rank: int = 0, ranks: int = 1, consumed: int = 0, shuffle: bool = True):
-        self.size, self.batch, self.seed, self.rank, self.ranks, self.consumed = size, batch, seed, rank, ranks, consumed
-        self.shuffle = shuffle
+    def __init__(self, size: int, batch: int, seed: int, rank: int = 0, ranks: int = 1, consumed: int = 0,
+                 shuffle: bool = True):
+        self.size, self.batch, self.seed, self.shuffle = size, batch, seed, shuffle
+        self.rank, self.ranks, self.consumed = rank, ranks, consumed
 
     def __iter__(self) -> Iterator[list[Key]]:
         epoch, order = -1, np.arange(self.size)

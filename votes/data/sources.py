@@ -1,11 +1,11 @@
 """Frame sources: clips, sizes and frames, whole or cropped, no matter how they are stored."""
 from __future__ import annotations
 
+import contextlib
 import os
 import re
-from functools import lru_cache
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, BinaryIO, Protocol
 
 import cv2
 import numpy as np
@@ -16,6 +16,8 @@ from votes.errors import UserError
 Crop = tuple[int, int, int, int]        # top, left, height, width
 Frame = NDArray[np.uint8]
 SUFFIXES = ('.png', '.jpg', '.jpeg')
+PNG, JPEG = b'\x89PNG\r\n\x1a\n', b'\xff\xd8'      # how such files begin
+AGAIN = 'copy or extract this frame again'
 
 
 class FrameSource(Protocol):
@@ -31,16 +33,19 @@ class FrameSource(Protocol):
         """Height and width of a clip's frames."""
 
     def read(self, clip: str, index: int, crop: Crop | None = None) -> Frame:
-        """Frame `index` (from 0), or a crop (top, left, height, width) of it: uint8 RGB (H, W, 3)."""
+        """Frame `index` (from 0), or a crop (top, left, height, width) of it: uint8 RGB (H, W, 3).
+
+        A crop that hangs over the right or the bottom edge comes back smaller.
+        """
 
 
 class FolderSource:
     """``root/CLIP/NUMBER.png``: a folder a clip, a PNG or JPEG file a frame, numbered without gaps from any number.
 
-    Hidden files and files that are no pictures are passed over.
+    Hidden files and files that are no pictures are passed over. JPEGs are taken as stored, whatever their EXIF tag.
 
     Raises:
-        UserError: there is no such folder, no clip in it, a gap in a clip's numbering, or (when read) a damaged picture.
+        UserError: no such folder, no clip in it, a gap in a clip's numbering, or (when read) a damaged picture.
     """
 
     def __init__(self, root: str | Path):
@@ -56,6 +61,7 @@ class FolderSource:
             raise UserError('no clips: a folder for each clip is expected', where=self.root.absolute(),
                             value=f'it holds {", ".join(found[:5]) or "nothing"}', fix='ROOT/001/00000000.png')
         self._files: dict[str, list[str]] = {}
+        self._sizes: dict[str, tuple[int, int]] = {}
 
     def clips(self) -> list[str]:
         return self._clips
@@ -65,60 +71,99 @@ class FolderSource:
         if clip not in self._files:
             folder = self.root / clip
             if not folder.is_dir():
-                raise UserError(f'no clip {clip!r}', where=self.root, value=f'{len(self._clips)} clips, {self._clips[0]} ...')
+                raise UserError(f'no clip {clip!r}', where=self.root,
+                                value=f'{len(self._clips)} clips, {self._clips[0]} ...')
             names = [n for n in os.listdir(folder) if n.lower().endswith(SUFFIXES) and not n.startswith('.')]
             self._files[clip] = [name for _, name in sorted(self._numbered(clip, names))]
         return self._files[clip]
 
     def _numbered(self, clip: str, names: list[str]) -> list[tuple[int, str]]:
-        numbers = {}
+        numbers: dict[int, str] = {}
         for name in names:
             found = re.search(r'(\d+)\D*$', Path(name).stem)
             if not found:
-                raise UserError('a frame without a number', where=self.root / clip / name, fix='frames are named like 00000000.png')
-            if int(found[1]) in numbers:
-                raise UserError('two files for one frame', where=self.root / clip, value=f'{numbers[int(found[1])]}, {name}')
-            numbers[int(found[1])] = name
+                raise UserError('a frame without a number', where=self.root / clip / name,
+                                fix='frames are named like 00000000.png')
+            number = int(found[1])
+            if number in numbers:
+                raise UserError('two files for one frame', where=self.root / clip, value=f'{numbers[number]}, {name}')
+            numbers[number] = name
         if not numbers:
-            raise UserError('a clip without frames', where=self.root / clip, fix=f'pictures end in {", ".join(SUFFIXES)}')
+            raise UserError('a clip without frames', where=self.root / clip,
+                            fix=f'pictures end in {", ".join(SUFFIXES)}')
         missing = set(range(min(numbers), max(numbers))) - numbers.keys()
         if missing:
             raise UserError(f'{len(missing)} frames are missing', where=self.root / clip,
-                            value=f'the first is number {min(missing)}', fix='restore or renumber them: a gap is a jump in time')
+                            value=f'the first is number {min(missing)}',
+                            fix='restore or renumber them: a gap is a jump in time')
         return list(numbers.items())
 
     def length(self, clip: str) -> int:
         return len(self.files(clip))
 
     def size(self, clip: str) -> tuple[int, int]:
-        return picture_size(self.root / clip / self.files(clip)[0])
+        if clip not in self._sizes:
+            self._sizes[clip] = picture_size(self.root / clip / self.files(clip)[0])
+        return self._sizes[clip]
 
     def read(self, clip: str, index: int, crop: Crop | None = None) -> Frame:
-        frame = read_picture(self.root / clip / self.files(clip)[index])
-        if frame.shape[:2] != self._size_once(clip):
-            raise UserError('frames of different sizes in a clip', where=self.root / clip / self.files(clip)[index],
-                            value=f'{frame.shape[1]}x{frame.shape[0]}, the first has {self._size_once(clip)[::-1]}')
+        path = self.root / clip / self.files(clip)[index]
+        (height, width), first = picture_size(path), self.size(clip)
+        if (height, width) != first:
+            raise UserError('frames of different sizes in a clip', where=path,
+                            value=f'{width}x{height}, the first has {first[1]}x{first[0]}')
+        frame = read_picture(path)
         if crop is None:
             return frame
         top, left, height, width = crop
         return frame[top:top + height, left:left + width]
 
-    @lru_cache(maxsize=None)    # noqa: B019  one small entry a clip, as long as the source lives
-    def _size_once(self, clip: str) -> tuple[int, int]:
-        return self.size(clip)
-
 
 def picture_size(path: Path) -> tuple[int, int]:
-    """Height and width from the header of a PNG; other pictures are decoded."""
+    """Height and width from the header of a PNG or JPEG, which is not decoded.
+
+    Raises:
+        UserError: the file is neither, or ends within its header.
+    """
     try:
         with open(path, 'rb') as file:
             head = file.read(24)
+            if head[:8] == PNG and len(head) == 24:
+                return int.from_bytes(head[20:24], 'big'), int.from_bytes(head[16:20], 'big')
+            size = _jpeg_size(file) if head[:2] == JPEG else None
     except OSError as error:
         raise UserError('picture cannot be read', where=path, value=error) from error
-    if head[:8] == b'\x89PNG\r\n\x1a\n' and len(head) == 24:
-        return int.from_bytes(head[20:24], 'big'), int.from_bytes(head[16:20], 'big')
-    height, width = read_picture(path).shape[:2]
-    return height, width
+    if size is None:
+        raise UserError('damaged picture', where=path, value=f'it begins with {head[:8]!r}', fix=AGAIN)
+    return size
+
+
+def _jpeg_size(file: BinaryIO) -> tuple[int, int] | None:
+    """Height and width from the frame header (SOF); None if there is none."""
+    file.seek(2)
+    while len(segment := file.read(4)) == 4 and segment[0] == 0xff:
+        if segment[1] == 0xff:      # fill byte: the marker begins one later
+            file.seek(-3, os.SEEK_CUR)
+        elif 0xc0 <= segment[1] <= 0xcf and segment[1] not in (0xc4, 0xc8, 0xcc):
+            sides = file.read(5)[1:]
+            return (int.from_bytes(sides[:2], 'big'), int.from_bytes(sides[2:], 'big')) if len(sides) == 4 else None
+        else:
+            file.seek(int.from_bytes(segment[2:], 'big') - 2, os.SEEK_CUR)
+    return None
+
+
+def _whole(data: bytes) -> bool:
+    """Whether a PNG's chunks lead to its end, or a JPEG's last scan has one.
+
+    Some versions of OpenCV return what there is of a cut picture without a word, and OpenCV 5 allocates gigabytes for a
+    chunk whose length is damaged.
+    """
+    if data[:8] != PNG:
+        return data[:2] == JPEG and data.rfind(b'\xff\xd9') > data.rfind(b'\xff\xda')
+    place = 8
+    while place + 12 <= len(data) and data[place + 4:place + 8] != b'IEND':
+        place += 12 + int.from_bytes(data[place:place + 4], 'big')
+    return place + 12 <= len(data)
 
 
 def read_picture(path: Path) -> Frame:
@@ -131,11 +176,11 @@ def read_picture(path: Path) -> Frame:
         data = np.fromfile(path, np.uint8)
     except OSError as error:
         raise UserError('picture cannot be read', where=path, value=error) from error
-    image: NDArray[Any] | None = cv2.imdecode(data, cv2.IMREAD_UNCHANGED) if data.size else None
-    # OpenCV returns what it has of a truncated PNG without a word; a whole one ends in IEND
-    cut = data[:8].tobytes() == b'\x89PNG\r\n\x1a\n' and b'IEND' not in data[-64:].tobytes()
-    if image is None or cut:
-        raise UserError('damaged picture', where=path, value=f'{data.size} bytes', fix='copy or extract this frame again')
+    image: NDArray[Any] | None = None
+    with contextlib.suppress(cv2.error):        # raised for a header with a size beyond all bounds
+        image = cv2.imdecode(data, cv2.IMREAD_UNCHANGED) if _whole(data.tobytes()) else None
+    if image is None:
+        raise UserError('damaged picture', where=path, value=f'{data.size} bytes', fix=AGAIN)
     if image.dtype == np.uint16:
         image = ((image.astype(np.uint32) * 255 + 32767) // 65535).astype(np.uint8)
     if image.ndim == 2:
@@ -143,4 +188,4 @@ def read_picture(path: Path) -> Frame:
     if image.shape[2] != 3:
         raise UserError('picture has an alpha channel', where=path, value=f'{image.shape[2]} channels',
                         fix='write frames as RGB')
-    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+    return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8)

@@ -21,7 +21,8 @@ def window_indices(centre: int, length: int, num_frame: int, padding: Padding) -
     indices = []
     for i in range(centre - half, centre + half + 1):
         if i < 0:
-            i = {'replicate': 0, 'reflection': -i, 'reflection_circle': centre + half - i, 'circle': num_frame + i}[padding]
+            i = {'replicate': 0, 'reflection': -i, 'reflection_circle': centre + half - i,
+                 'circle': num_frame + i}[padding]
         elif i > last:
             i = {'replicate': last, 'reflection': 2 * last - i, 'reflection_circle': centre - half - (i - last),
                  'circle': i - num_frame}[padding]

@@ -16,7 +16,10 @@ C1, C2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
 
 
 def to_y_channel(image: Picture) -> NDArray[np.float64]:
-    """RGB (H, W, 3) in [0, 255] -> Y (H, W) in [16, 235]: ``16 + (65.481 R + 128.553 G + 24.966 B)``, R, G, B in [0, 1]."""
+    """RGB (H, W, 3) in [0, 255] -> Y (H, W) in [16, 235].
+
+    ``Y = 16 + (65.481 R + 128.553 G + 24.966 B)`` with R, G, B in [0, 1], not rounded.
+    """
     return image.astype(np.float64) @ (np.array([65.481, 128.553, 24.966]) / 255) + 16
 
 
@@ -45,13 +48,14 @@ def calculate_psnr(img: Picture, img2: Picture, crop_border: int, test_y_channel
 def _ssim(first: NDArray[np.float64], second: NDArray[np.float64]) -> float:
     """SSIM of one channel: 11x11 Gaussian, sigma 1.5, over the region where the window fits."""
     def blur(x: NDArray[np.float64]) -> NDArray[np.float64]:
-        return cv2.sepFilter2D(x, -1, WINDOW, WINDOW)[5:-5, 5:-5]
+        return np.asarray(cv2.sepFilter2D(x, cv2.CV_64F, WINDOW, WINDOW), np.float64)[5:-5, 5:-5]
     mean1, mean2 = blur(first), blur(second)
     variance1 = blur(first**2) - mean1**2
     variance2 = blur(second**2) - mean2**2
     covariance = blur(first * second) - mean1 * mean2
-    score = (2 * mean1 * mean2 + C1) * (2 * covariance + C2) / ((mean1**2 + mean2**2 + C1) * (variance1 + variance2 + C2))
-    return float(score.mean())
+    luminance = (2 * mean1 * mean2 + C1) / (mean1**2 + mean2**2 + C1)
+    structure = (2 * covariance + C2) / (variance1 + variance2 + C2)
+    return float((luminance * structure).mean())
 
 
 def calculate_ssim(img: Picture, img2: Picture, crop_border: int, test_y_channel: bool = False) -> float:

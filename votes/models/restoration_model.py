@@ -34,7 +34,7 @@ class RestorationModel:
         self.net = build_network({'type': opt.network_g.type, **opt.network_g.args})
         self.messages: list[str] = []
         self.load_weights()
-        self.net.to(device)
+        self.net.to(device, memory_format=torch.channels_last)
         self.forward: nn.Module = self.net
         if opt.train is not None:
             self._prepare_training()

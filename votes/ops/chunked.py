@@ -108,7 +108,7 @@ class _DeformConv(torch.autograd.Function):
         x, offset, mask, weight, bias = ctx.saved_tensors
         with torch.autocast(x.device.type, enabled=False):
             sampler, flat_weight = _prepare(x, offset, mask, weight, ctx.geometry)
-            grad_out = grad_out.to(flat_weight.dtype)
+            grad_out = grad_out.to(flat_weight.dtype).contiguous()
             batch, (height, width) = x.shape[0], offset.shape[2:]
             grad_maps = torch.zeros_like(sampler.maps)
             grad_offset = torch.empty_like(sampler.offset)
@@ -153,7 +153,7 @@ def _backward_chunk(sampler: _Sampler, flat_weight: Tensor, grad_out: Tensor, im
         grad_mask[images, ..., rows, :] = (grad_columns * sampled).sum(1).view(grad_mask[images, ..., rows, :].shape)
         sampled *= mask_part
         grad_columns *= mask_part
-    grad_weight += torch.einsum('bop,bcp->oc', grad_rows, sampled.view(count, flat_weight.shape[1], -1))
+    grad_weight += torch.bmm(grad_rows, sampled.view(count, flat_weight.shape[1], -1).transpose(1, 2)).sum(0)
     part, grad_grid = torch.ops.aten.grid_sampler_2d_backward(
         grad_columns, sampler.maps[images].flatten(0, 1), grid, 0, 0, False, [True, True])
     grad_maps[images] += part.view_as(grad_maps[images])

@@ -1,9 +1,9 @@
 """The keys of an option file: BasicSR's and the VOTES release's names, with their meaning and defaults."""
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
 
 
 class Section(BaseModel):
@@ -25,23 +25,24 @@ class Spec(BaseModel):
 class DatasetOptions(Spec):
     """A dataset: keys of the loader, and the arguments of the dataset itself."""
     name: str | None = None
-    batch_size_per_gpu: int = Field(16, ge=1, description='samples of a step on each process')
-    num_worker_per_gpu: int = Field(4, ge=0, description='processes that read samples')
-    dataset_enlarge_ratio: int = Field(1, ge=1, description='how often an epoch visits each clip')
+    batch_size_per_gpu: int = Field(default=16, ge=1, description='samples of a step on each process')
+    num_worker_per_gpu: int = Field(default=4, ge=0, description='processes that read samples')
+    dataset_enlarge_ratio: int = Field(default=1, ge=1, description='how often an epoch visits each clip')
     use_shuffle: bool = True
     pin_memory: bool = True
-    prefetch_mode: Literal['cpu', 'cuda'] | None = Field(None, description='no effect: loading always runs ahead')
-    num_prefetch_queue: int | None = Field(None, description='no effect')
-    dataroot_mask: str | None = Field(None, description='no effect')
-    dataroot_flow: str | None = Field(None, description='no effect')
+    persistent_workers: bool | None = Field(default=None, description='no effect: workers live as long as the run')
+    prefetch_mode: Literal['cpu', 'cuda'] | None = Field(default=None, description='no effect: loading runs ahead')
+    num_prefetch_queue: int | None = Field(default=None, description='no effect')
+    dataroot_mask: str | None = Field(default=None, description='no effect')
+    dataroot_flow: str | None = Field(default=None, description='no effect')
 
 
 class PathOptions(Section):
-    pretrain_network_g: str | None = Field(None, description='weights to start from or to evaluate')
-    strict_load_g: bool = Field(True, description='every key must be there and fit')
-    param_key_g: str | None = Field(None, description='which state_dict of the file: params_ema, then params')
-    resume_state: str | None = Field(None, description='a training_states/N.state to continue from')
-    bin_model: str | None = Field(None, description='weights of the DSM, trained in stage 1')
+    pretrain_network_g: str | None = Field(default=None, description='weights to start from or to evaluate')
+    strict_load_g: bool = Field(default=True, description='every key must be there and fit')
+    param_key_g: str | None = Field(default=None, description='which state_dict of the file: params_ema, then params')
+    resume_state: str | None = Field(default=None, description='a training_states/N.state to continue from')
+    bin_model: str | None = Field(default=None, description='weights of the DSM, trained in stage 1')
     experiments_root: str = 'experiments'
     results_root: str = 'results'
 
@@ -51,30 +52,30 @@ class TrainOptions(Section):
     scheduler: Spec | None = None
     pixel_opt: Spec
     total_iter: int = Field(ge=1)
-    warmup_iter: int = Field(-1, description='iterations of linear warm-up, -1 for none')
-    dcn_lr_mul: float = Field(1.0, ge=0, description='factor on the learning rate of deformable convolutions')
-    tsa_iter: int = Field(0, description='iterations in which EDVR trains its fusion alone')
-    senmap_iter: int | None = Field(None, description='no effect')
+    warmup_iter: int = Field(default=-1, description='iterations of linear warm-up, -1 for none')
+    dcn_lr_mul: float = Field(default=1.0, ge=0, description='factor on the learning rate of deformable convolutions')
+    tsa_iter: int = Field(default=0, description='iterations in which EDVR trains its fusion alone')
+    senmap_iter: int | None = Field(default=None, description='no effect')
 
 
 class ValOptions(Section):
-    val_freq: int = Field(5000, ge=1, description='iterations between validations')
+    val_freq: int = Field(default=5000, ge=1, description='iterations between validations')
     save_img: bool = False
-    suffix: str | None = Field(None, description='added to the names of saved pictures')
-    pbar: bool | None = Field(None, description='no effect')
+    suffix: str | None = Field(default=None, description='added to the names of saved pictures')
+    pbar: bool | None = Field(default=None, description='no effect')
     metrics: dict[str, Spec] = Field(default_factory=lambda: {
-        'psnr': Spec(type='calculate_psnr', crop_border=2, test_y_channel=True),
-        'ssim': Spec(type='calculate_ssim', crop_border=2, test_y_channel=True)})
+        name: Spec.model_validate({'type': f'calculate_{name}', 'crop_border': 2, 'test_y_channel': True})
+        for name in ('psnr', 'ssim')})
 
 
 class WandbOptions(Section):
-    project: str | None = Field(None, description='no effect')
-    resume_id: str | None = Field(None, description='no effect')
+    project: str | None = Field(default=None, description='no effect')
+    resume_id: str | None = Field(default=None, description='no effect')
 
 
 class LoggerOptions(Section):
-    print_freq: int = Field(100, ge=1)
-    save_checkpoint_freq: int = Field(5000, ge=1)
+    print_freq: int = Field(default=100, ge=1)
+    save_checkpoint_freq: int = Field(default=5000, ge=1)
     use_tb_logger: bool = True
     wandb: WandbOptions | None = None
 
@@ -86,21 +87,31 @@ class DistOptions(Section):
 
 class Options(Section):
     """A whole option file."""
-    name: str = Field(min_length=1, pattern=r'^[^/\\]+$', description='folder of the run under experiments/ or results/')
+    name: str = Field(min_length=1, pattern=r'^[^/\\]+$', description='folder under experiments/ or results/')
     model_type: str
     scale: int = Field(ge=1, le=4, description='GT size / LQ size')
-    num_gpu: int | Literal['auto'] = Field('auto', description='0 is the CPU; the number of processes comes from the launcher')
-    manual_seed: int = Field(0, ge=0)
-    debug: bool = Field(False, description='prints every step, validates and saves every 8')
+    num_gpu: Annotated[int, Field(ge=0)] | Literal['auto'] = Field(
+        default='auto', description='0 is the CPU; the number of processes comes from the launcher')
+    manual_seed: int = Field(default=0, ge=0)
+    debug: bool = Field(default=False, description='prints every step, validates and saves every 8')
     datasets: dict[str, DatasetOptions]
     network_g: Spec
-    path: PathOptions = PathOptions()
+    path: PathOptions = Field(default_factory=PathOptions)
     train: TrainOptions | None = None
     val: ValOptions | None = None
-    logger: LoggerOptions = LoggerOptions()
-    dist_params: DistOptions = DistOptions()
-    find_unused_parameters: bool | None = Field(None, description='no effect: every trained parameter is used')
-    notices: list[str] = Field(default_factory=list, exclude=True)
+    logger: LoggerOptions = Field(default_factory=LoggerOptions)
+    dist_params: DistOptions = Field(default_factory=DistOptions)
+    find_unused_parameters: bool | None = Field(default=None, description='no effect: all that trains is used')
+    _notices: list[str] = PrivateAttr(default_factory=list)
+
+    @property
+    def notices(self) -> list[str]:
+        """What a program tells its user before it starts, a line each."""
+        return self._notices
+
+    @notices.setter
+    def notices(self, notices: list[str]) -> None:
+        self._notices = notices
 
     def resolved(self) -> dict[str, Any]:
         """Plain data that reads back as the same options."""

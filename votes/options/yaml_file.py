@@ -1,6 +1,7 @@
 """Option files as data that knows where each key was written. The only place that knows YAML."""
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -12,6 +13,7 @@ import yaml
 from votes.errors import UserError
 
 Key = tuple[str | int, ...]
+DEEPEST = 20        # an alias inside its own anchor has no end
 
 
 class _Core(yaml.SafeLoader):
@@ -23,7 +25,8 @@ for _tag, _pattern, _first in (
         ('null', r'~|null|Null|NULL|', ['~', 'n', 'N', '']),
         ('bool', r'true|True|TRUE|false|False|FALSE', list('tTfF')),
         ('int', r'[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+', list('-+0123456789')),
-        ('float', r'[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)', list('-+.0123456789'))):
+        ('float', r'[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)',
+         list('-+.0123456789'))):
     _Core.add_implicit_resolver(f'tag:yaml.org,2002:{_tag}', re.compile(f'^(?:{_pattern})$'), _first)
 
 
@@ -61,12 +64,19 @@ def _scalar(node: yaml.ScalarNode) -> Any:
     return text
 
 
+def dotted(key: Key) -> str:
+    """('train', 'optim_g', 'lr') -> 'train.optim_g.lr'."""
+    return '.'.join(map(str, key))
+
+
 def _value(node: yaml.Node, key: Key, file: OptionFile, name: str) -> Any:
+    if len(key) > DEEPEST:
+        raise UserError('option file is nested without end', where=f'{name}:{node.start_mark.line + 1}')
     if isinstance(node, yaml.ScalarNode):
         try:
             return _scalar(node)
         except ValueError:
-            file.problems.append(f'{name}:{node.start_mark.line + 1}: {".".join(map(str, key))}: not a number: {node.value!r}')
+            file.problems.append(f'{name}:{node.start_mark.line + 1}: {dotted(key)}: not a number: {node.value!r}')
             return None
     if isinstance(node, yaml.SequenceNode):
         return [_value(child, (*key, i), file, name) for i, child in enumerate(node.value)]
@@ -76,26 +86,31 @@ def _value(node: yaml.Node, key: Key, file: OptionFile, name: str) -> Any:
         part = str(getattr(name_node, 'value', name_node))
         place = f'{name}:{name_node.start_mark.line + 1}'
         if part in found:
-            file.problems.append(f'{place}: {".".join(map(str, (*key, part)))}: written twice, first at {file.places[*key, part]}')
+            file.problems.append(f'{place}: {dotted((*key, part))}: written twice, first at {file.places[*key, part]}')
             continue
         file.places[*key, part] = place
         found[part] = _value(child, (*key, part), file, name)
     return found
 
 
+def _compose(text: str, where: object) -> yaml.Node | None:
+    try:
+        return yaml.compose(text, Loader=_Core)
+    except yaml.YAMLError as error:
+        mark = getattr(error, 'problem_mark', None)
+        place = f'{where}:{mark.line + 1}:{mark.column + 1}' if mark else where
+        what = getattr(error, 'problem', None) or getattr(error, 'reason', None) or error
+        raise UserError('not valid YAML', where=place, value=what) from error
+
+
 def _read_one(path: Path) -> OptionFile:
     try:
-        text = path.read_text()
+        text = path.read_text(encoding='utf-8-sig')
     except (OSError, UnicodeDecodeError) as error:
         near = sorted(p.name for p in path.parent.glob('*.yml')) if path.parent.is_dir() else []
         raise UserError('option file cannot be read', where=path, value=error,
                         fix=f'beside it: {", ".join(near[:6])}' if near else None) from error
-    try:
-        node = yaml.compose(text, Loader=_Core)
-    except yaml.YAMLError as error:
-        mark = getattr(error, 'problem_mark', None)
-        where = f'{path}:{mark.line + 1}:{mark.column + 1}' if mark else path
-        raise UserError('option file is not valid YAML', where=where, value=getattr(error, 'problem', None) or error) from error
+    node = _compose(text, path)
     if not isinstance(node, yaml.MappingNode):
         raise UserError('option file holds no keys', where=path)
     file = OptionFile()
@@ -108,8 +123,10 @@ def _merge(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
     merged = dict(below)
     for key, value in above.items():
         old = merged.get(key)
-        same_kind = isinstance(old, dict) and isinstance(value, dict) and value.get('type', old.get('type')) == old.get('type')
-        merged[key] = _merge(old, value) if same_kind and isinstance(old, dict) else value
+        if isinstance(old, dict) and isinstance(value, dict) and value.get('type', old.get('type')) == old.get('type'):
+            merged[key] = _merge(old, value)
+        else:
+            merged[key] = value
     return merged
 
 
@@ -126,18 +143,18 @@ def read_option_file(path: str | Path, seen: tuple[Path, ...] = ()) -> OptionFil
     base = file.data.pop('base', None)
     if base is None:
         return file
-    below = read_option_file(path.parent / str(base), (*seen, path.resolve()))
+    below = read_option_file(Path(os.path.normpath(path.parent / str(base))), (*seen, path.resolve()))
     return OptionFile(_merge(below.data, file.data), below.places | file.places, below.problems + file.problems)
 
 
 def apply_overrides(file: OptionFile, overrides: list[str]) -> None:
     """Changes keys as the command line says: 'train.total_iter=100' (BasicSR's 'train:total_iter=100' as well)."""
     for override in overrides:
-        dotted, equals, text = override.partition('=')
-        parts = [part for part in re.split(r'[.:]', dotted) if part]
+        name, equals, text = override.partition('=')
+        parts = [part for part in re.split(r'[.:]', name) if part]
         if not equals or not parts:
             raise UserError('cannot read an override', value=override, fix='KEY=VALUE, such as train.total_iter=100')
-        node = yaml.compose(text, Loader=_Core)
+        node = _compose(text, f'command line ({override})')
         target = file.data
         for part in parts[:-1]:
             if not isinstance(target.get(part), dict):

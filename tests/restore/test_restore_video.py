@@ -1,0 +1,100 @@
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from test_video import audio_packets, read, textured, write
+
+from votes.data.windows import window_indices
+from votes.errors import UserError
+from votes.restore import check_paths, restore_video
+from votes.restore.video import windows
+from votes.video.degrade import encode_h264
+from votes.video.read import TimedFrame
+
+
+class Enlarge(torch.nn.Module):
+    num_frame, scale, multiple = 5, 2, 4
+
+    def forward(self, x):
+        assert x.shape[-1] % 4 == x.shape[-2] % 4 == 0
+        return F.interpolate(x[:, 2], scale_factor=2, mode='nearest')
+
+
+@pytest.mark.parametrize('length', [1, 3, 5, 6, 12])
+def test_windows_are_those_of_evaluation(length):
+    frames = [TimedFrame(np.zeros((1, 1, 3), np.uint8), i) for i in range(length)]
+    for centre, (frame, window) in enumerate(windows(iter(frames), 5)):
+        assert frame.pts == centre
+        wanted = window_indices(centre, length, 5, 'reflection_circle') if length >= 5 else [min(max(i, 0), length - 1) for i in range(centre - 2, centre + 3)]
+        assert [f.pts for f in window] == wanted
+    assert centre == length - 1
+
+
+def test_few_frames_are_held():
+    alive = 0
+
+    class Counted(TimedFrame):
+        def __del__(self):
+            nonlocal alive
+            alive -= 1
+
+    def source():
+        nonlocal alive
+        for i in range(200):
+            alive += 1
+            yield Counted(np.zeros((1, 1, 3), np.uint8), i)
+    most = 0
+    for _ in windows(source(), 5):
+        most = max(most, alive)
+    assert most <= 9
+
+
+def test_a_video_end_to_end(tmp_path):
+    encode_h264(textured(30), tmp_path / 'in.mp4', 20, tone_hz=330)
+    summary = restore_video(Enlarge(), tmp_path / 'in.mp4', tmp_path / 'out.mp4', progress=False, crf=1)
+    before, source = read(tmp_path / 'in.mp4')
+    after, found = read(tmp_path / 'out.mp4')
+    assert summary.frames == len(found) == 30
+    assert after.size == (96, 128)
+    assert [f.pts * after.time_base for f in found] == [f.pts * before.time_base for f in source]
+    assert audio_packets(tmp_path / 'in.mp4') == audio_packets(tmp_path / 'out.mp4')
+    for a, b in zip(source, found, strict=True):
+        assert np.mean((a.rgb.repeat(2, 0).repeat(2, 1).astype(float) - b.rgb)**2) < 8
+    assert 'frames/s' in str(summary)
+
+
+def test_sizes_that_the_network_does_not_take(tmp_path):
+    write(tmp_path / 'in.mp4', textured(6, (46, 62)), times=[0, 500, 1700, 1800, 5000, 5100])
+    restore_video(Enlarge(), tmp_path / 'in.mp4', tmp_path / 'out.mp4', progress=False)
+    after, found = read(tmp_path / 'out.mp4')
+    assert after.size == (92, 124)
+    assert [f.pts for f in found] == [0, 500, 1700, 1800, 5000, 5100]
+
+
+def test_paths_that_must_not_be_written(tmp_path):
+    write(tmp_path / 'in.mp4', textured(3))
+    (tmp_path / 'out.mp4').write_text('mine')
+    for target, message in (('out.mp4', 'exists'), ('none/out.mp4', 'does not exist'), ('.', 'folder')):
+        with pytest.raises(UserError, match=message):
+            check_paths(tmp_path / 'in.mp4', tmp_path / target)
+    with pytest.raises(UserError, match='same file'):
+        check_paths(tmp_path / 'in.mp4', tmp_path / 'in.mp4', overwrite=True)
+    with pytest.raises(UserError, match='exists'):
+        restore_video(Enlarge(), tmp_path / 'in.mp4', tmp_path / 'out.mp4', progress=False)
+    assert (tmp_path / 'out.mp4').read_text() == 'mine'
+
+
+def test_a_failure_leaves_nothing(tmp_path):
+    write(tmp_path / 'in.mp4', textured(8))
+
+    class Fails(Enlarge):
+        calls = 0
+
+        def forward(self, x):
+            self.calls += 1
+            if self.calls == 4:
+                raise RuntimeError('out of memory')
+            return super().forward(x)
+    with pytest.raises(RuntimeError, match='out of memory'):
+        restore_video(Fails(), tmp_path / 'in.mp4', tmp_path / 'out.mp4', progress=False)
+    assert [p.name for p in tmp_path.iterdir()] == ['in.mp4']

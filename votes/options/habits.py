@@ -1,0 +1,75 @@
+"""Option files of the release and of BasicSR say some things in other words: they are taken as they are."""
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from votes.options.yaml_file import OptionFile, dotted, walk
+
+SHIPPED_LISTS = Path(__file__).resolve().parents[1] / 'data' / 'meta_info'
+LISTS = ('meta_info_file', 'meta_val_file', 'meta_test_file')
+OLDER_NAMES = {'path': {'pretrain_model_g': 'pretrain_network_g', 'strict_load': 'strict_load_g'},
+               'datasets': {'use_hflip': 'use_flip'}}
+NO_EFFECT = {'senmap_iter', 'dataroot_mask', 'dataroot_flow', 'prefetch_mode', 'num_prefetch_queue',
+             'persistent_workers', 'find_unused_parameters', 'pbar'}
+
+
+def accept_habits(file: OptionFile) -> list[str]:
+    """Rewrites `file.data` into the words of the schema. Returns notices, a line each."""
+    for name in ('path', 'logger', 'dist_params'):
+        if file.data.get(name) is None:
+            file.data[name] = {}
+    datasets = file.data.get('datasets')
+    if isinstance(datasets, dict):
+        for name in [name for name, data in datasets.items() if data is None]:
+            del datasets[name]      # `val: ~` over a base file
+    notices = []
+    for key, section in walk(file.data):
+        if key and key[0] in OLDER_NAMES:
+            _rename(file, key, section, OLDER_NAMES[key[0]])
+        if len(key) == 2 and key[0] == 'datasets':
+            notices += _shipped_lists(section)
+    _move_bin_model(file)
+    idle = {name for key, section in walk(file.data) for name, value in section.items()
+            if name in NO_EFFECT and (value is not None or name == 'senmap_iter')}
+    if idle:
+        notices.append(f'keys that have no effect here: {", ".join(sorted(idle))}')
+    wandb = file.data['logger'].get('wandb') if isinstance(file.data['logger'], dict) else None
+    if isinstance(wandb, dict) and wandb.get('project'):
+        notices.append('wandb is not supported yet, TensorBoard and metrics.jsonl are written')
+    return list(dict.fromkeys(notices))
+
+
+def _rename(file: OptionFile, key: tuple, section: dict[str, Any], names: dict[str, str]) -> None:
+    for old in names.keys() & section.keys():
+        new, place = names[old], file.place((*key, old))
+        if new in section and section[new] != section[old]:
+            file.problems.append(f'{place}: {dotted((*key, old))}: is the older name of {new}, which differs')
+        section[new] = section.pop(old)
+        file.places[*key, new] = place
+
+
+def _move_bin_model(file: OptionFile) -> None:
+    """The release names the DSM's weights among the arguments of the network."""
+    path, network = file.data['path'], file.data.get('network_g')
+    if not isinstance(path, dict) or not isinstance(network, dict) or 'bin_model' not in network:
+        return
+    place = file.place(('network_g', 'bin_model'))
+    value = network.pop('bin_model')
+    if value is None:
+        return
+    if path.get('bin_model') not in (None, value):
+        file.problems.append(f'{place}: network_g.bin_model: path.bin_model names another file')
+    path['bin_model'] = value
+    file.places['path', 'bin_model'] = place
+
+
+def _shipped_lists(data: dict[str, Any]) -> list[str]:
+    """Clip lists that are not where an option file points, but come with this package."""
+    notices = []
+    for name in LISTS:
+        value = data.get(name)
+        if isinstance(value, str) and not Path(value).is_file() and (SHIPPED_LISTS / Path(value).name).is_file():
+            data[name] = str(SHIPPED_LISTS / Path(value).name)
+            notices.append(f'{value}: the list that comes with this package is used')
+    return notices
