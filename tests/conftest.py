@@ -1,4 +1,5 @@
 """Small clips on disk, for tests of every room."""
+
 from pathlib import Path
 
 import cv2
@@ -18,9 +19,11 @@ def write_clip(folder: Path, frames: int, size: tuple[int, int], seed: int = 0) 
 @pytest.fixture
 def pairs(tmp_path):
     """Makes gt/ and lq/ with clips of given (frames, LQ size); returns the root."""
+
     def make(clips=((6, (16, 20)), (8, (16, 16)), (7, (24, 16))), scale=2, root=tmp_path) -> Path:
         for i, (frames, size) in enumerate(clips):
             write_clip(root / 'lq' / f'{i:03d}', frames, size, seed=i)
             write_clip(root / 'gt' / f'{i:03d}', frames, (size[0] * scale, size[1] * scale), seed=100 + i)
         return root
+
     return make

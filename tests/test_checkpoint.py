@@ -9,8 +9,17 @@ from votes.archs import build_network, load_pretrained
 from votes.errors import UserError
 
 BIN = dict(type='BIN', num_feat=8, num_block=1, num_layer=1, num_grow_ch=4)
-VOTES = dict(type='VOTES', num_feat=8, num_extract_block=1, num_reconstruct_block=1, num_modulation_blocks=1,
-             dsm_num_feat=8, dsm_num_block=1, dsm_num_layer=1, dsm_num_grow_ch=4)
+VOTES = dict(
+    type='VOTES',
+    num_feat=8,
+    num_extract_block=1,
+    num_reconstruct_block=1,
+    num_modulation_blocks=1,
+    dsm_num_feat=8,
+    dsm_num_block=1,
+    dsm_num_layer=1,
+    dsm_num_grow_ch=4,
+)
 
 
 @pytest.fixture
@@ -18,8 +27,16 @@ def net():
     return build_network(BIN)
 
 
-@pytest.mark.parametrize('form', [lambda w: w, lambda w: {'params': w}, lambda w: {'params_ema': w, 'params': {}}, lambda w: {'state_dict': w},
-                                  lambda w: {'params': {f'module.{k}': v for k, v in w.items()}}])
+@pytest.mark.parametrize(
+    'form',
+    [
+        lambda w: w,
+        lambda w: {'params': w},
+        lambda w: {'params_ema': w, 'params': {}},
+        lambda w: {'state_dict': w},
+        lambda w: {'params': {f'module.{k}': v for k, v in w.items()}},
+    ],
+)
 def test_forms_of_checkpoints(net, form, tmp_path):
     torch.save(form(net.state_dict()), tmp_path / 'w.pth')
     other = build_network(BIN)
@@ -64,9 +81,15 @@ class Trap:
         return exec, ('raise SystemExit("executed")',)
 
 
-@pytest.mark.parametrize(('content', 'message'), [
-    (b'', 'cannot be read'), (b'<!DOCTYPE html><html>', 'web page'), (b'PK\x03\x04 garbage', 'cannot be read'),
-    (pickle.dumps(Trap()), 'cannot be read')])
+@pytest.mark.parametrize(
+    ('content', 'message'),
+    [
+        (b'', 'cannot be read'),
+        (b'<!DOCTYPE html><html>', 'web page'),
+        (b'PK\x03\x04 garbage', 'cannot be read'),
+        (pickle.dumps(Trap()), 'cannot be read'),
+    ],
+)
 def test_bad_files(net, content, message, tmp_path):
     (tmp_path / 'w.pth').write_bytes(content)
     with pytest.raises(UserError, match=message):
@@ -76,7 +99,7 @@ def test_bad_files(net, content, message, tmp_path):
 def test_truncated_nan_and_missing(net, tmp_path):
     checkpoint.save({'params': net.state_dict()}, tmp_path / 'w.pth')
     whole = (tmp_path / 'w.pth').read_bytes()
-    (tmp_path / 'half.pth').write_bytes(whole[:len(whole) // 2])
+    (tmp_path / 'half.pth').write_bytes(whole[: len(whole) // 2])
     with pytest.raises(UserError, match='incomplete'):
         checkpoint.load_network(net, tmp_path / 'half.pth')
     with pytest.raises(UserError, match=r'half\.pth'):
@@ -92,9 +115,14 @@ def test_truncated_nan_and_missing(net, tmp_path):
 def test_a_failed_write_leaves_the_old_file(tmp_path):
     path = tmp_path / 'w.pth'
     checkpoint.save({'params': {'a': torch.ones(1)}}, path)
-    with pytest.raises(OSError, match='disk full'), checkpoint.atomic_write(path) as temporary:
-        temporary.write_bytes(b'half')
-        raise OSError('disk full')
+
+    def fill_the_disk():
+        with checkpoint.atomic_write(path) as temporary:
+            temporary.write_bytes(b'half')
+            raise OSError('disk full')
+
+    with pytest.raises(OSError, match='disk full'):
+        fill_the_disk()
     assert torch.equal(checkpoint.read_weights(path)['a'], torch.ones(1))
     assert [p.name for p in tmp_path.iterdir()] == ['w.pth']
 

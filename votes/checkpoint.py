@@ -1,8 +1,9 @@
 """Writing and reading weights and training state.
 
-Files are BasicSR's: weights are ``{'params': state_dict}``, training state is ``{'iter': N, 'optimizers': [...], ...}``.
+Files are BasicSR's: weights ``{'params': state_dict}``, training state ``{'iter': N, 'optimizers': [...], ...}``.
 A file appears under its name whole or not at all.
 """
+
 from __future__ import annotations
 
 import contextlib
@@ -44,7 +45,7 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 
 def save(content: dict[str, Any], path: str | os.PathLike[str]) -> None:
-    """Writes a dictionary of tensors, numbers, strings, lists and dictionaries; makes the folder where it is missing."""
+    """Writes a dictionary of tensors, numbers, strings, lists and dictionaries; makes the folder if missing."""
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     with atomic_write(path) as temporary:
         torch.save(content, temporary)
@@ -59,17 +60,25 @@ def load(path: str | os.PathLike[str]) -> dict[str, Any]:
     path = Path(path)
     if not path.is_file():
         beside = sorted(p.name for p in path.parent.glob('*.pth')) if path.parent.is_dir() else []
-        raise UserError('checkpoint not found', where=path, fix=f'found beside it: {", ".join(beside[:5]) or "nothing"}')
+        raise UserError(
+            'checkpoint not found', where=path, fix=f'found beside it: {", ".join(beside[:5]) or "nothing"}'
+        )
     try:
         content = torch.load(str(path), map_location='cpu', weights_only=True)
     except (RuntimeError, EOFError, OSError, ValueError, KeyError, pickle.UnpicklingError) as error:
         with open(path, 'rb') as file:
             head = file.read(256).lstrip().lower()
         if head.startswith((b'<!doctype', b'<html')):
-            raise UserError('this checkpoint is a web page', where=path, fix='the download was refused: fetch the file again') from error
+            raise UserError(
+                'this checkpoint is a web page', where=path, fix='the download was refused: fetch the file again'
+            ) from error
         first_line = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
-        raise UserError('checkpoint cannot be read', where=path, value=f'{path.stat().st_size} bytes: {first_line}',
-                        fix='an incomplete download or save, or a file that holds code: take another copy') from error
+        raise UserError(
+            'checkpoint cannot be read',
+            where=path,
+            value=f'{path.stat().st_size} bytes: {first_line}',
+            fix='an incomplete download or save, or a file that holds code: take another copy',
+        ) from error
     if not isinstance(content, dict):
         raise UserError('checkpoint holds no dictionary', where=path, value=type(content).__name__)
     return content
@@ -86,14 +95,19 @@ def read_weights(path: str | os.PathLike[str], param_key: str | None = None) -> 
     key = param_key or next((k for k in WEIGHT_KEYS if k in content), None)
     weights = content[key] if key else content
     if not isinstance(weights, dict) or not weights or not all(isinstance(v, Tensor) for v in weights.values()):
-        raise UserError('no weights in this checkpoint', where=path, value=f'keys: {", ".join(map(str, list(content)[:5]))}',
-                        fix='a file of models/ is needed, not one of training_states/')
+        raise UserError(
+            'no weights in this checkpoint',
+            where=path,
+            value=f'keys: {", ".join(map(str, list(content)[:5]))}',
+            fix='a file of models/ is needed, not one of training_states/',
+        )
     return {k.removeprefix('module.'): v for k, v in weights.items()}
 
 
 @dataclass
 class Mismatch:
     """How a checkpoint and a network differ."""
+
     missing: list[str] = field(default_factory=list)
     unexpected: list[str] = field(default_factory=list)
     shapes: list[str] = field(default_factory=list)
@@ -116,12 +130,17 @@ def compare(expected: dict[str, Tensor], found: dict[str, Tensor]) -> Mismatch:
     return Mismatch(
         missing=[k for k in expected if k not in found],
         unexpected=[k for k in found if k not in expected],
-        shapes=[f'{k}: checkpoint {list(found[k].shape)}, network {list(expected[k].shape)}'
-                for k in expected if k in both and expected[k].shape != found[k].shape])
+        shapes=[
+            f'{k}: checkpoint {list(found[k].shape)}, network {list(expected[k].shape)}'
+            for k in expected
+            if k in both and expected[k].shape != found[k].shape
+        ],
+    )
 
 
-def load_network(net: nn.Module, path: str | os.PathLike[str], strict: bool = True, param_key: str | None = None,
-                 prefix: str = '') -> Mismatch:
+def load_network(
+    net: nn.Module, path: str | os.PathLike[str], strict: bool = True, param_key: str | None = None, prefix: str = ''
+) -> Mismatch:
     """Loads a checkpoint of this project, of BasicSR or of the VOTES release into `net`.
 
     Args:
@@ -140,11 +159,16 @@ def load_network(net: nn.Module, path: str | os.PathLike[str], strict: bool = Tr
     bad_shapes = {row.split(':')[0] for row in mismatch.shapes}
     fits = {k: v for k, v in weights.items() if k in expected and k not in bad_shapes}
     if not fits or (strict and mismatch):
-        raise UserError(f'checkpoint does not fit {type(net).__name__}: {len(mismatch.missing)} keys missing, '
-                        f'{len(mismatch.unexpected)} unexpected, {len(mismatch.shapes)} of another shape\n{mismatch}',
-                        where=path, fix='use the network options it was trained with' + ('' if not fits else ', or strict_load_g: false'))
+        raise UserError(
+            f'checkpoint does not fit {type(net).__name__}: {len(mismatch.missing)} keys missing, '
+            f'{len(mismatch.unexpected)} unexpected, {len(mismatch.shapes)} of another shape\n{mismatch}',
+            where=path,
+            fix='use the network options it was trained with' + ('' if not fits else ', or strict_load_g: false'),
+        )
     broken = [k for k, v in fits.items() if not torch.isfinite(v).all()]
     if broken:
-        raise UserError('checkpoint holds NaN or Inf', where=path, value=', '.join(broken[:3]), fix='take an earlier checkpoint')
+        raise UserError(
+            'checkpoint holds NaN or Inf', where=path, value=', '.join(broken[:3]), fix='take an earlier checkpoint'
+        )
     net.load_state_dict(fits, strict=False)
     return mismatch

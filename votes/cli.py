@@ -1,4 +1,5 @@
 """The `votes` command: a verb each, every one a short function that calls one room."""
+
 from __future__ import annotations
 
 import argparse
@@ -11,12 +12,14 @@ from votes.errors import UserError
 
 def _train(parser: argparse.ArgumentParser) -> None:
     from votes import train
+
     train.add_arguments(parser)
     parser.set_defaults(function=train.run)
 
 
 def _test(parser: argparse.ArgumentParser) -> None:
     from votes import test
+
     test.add_arguments(parser)
     parser.set_defaults(function=test.run)
 
@@ -24,8 +27,13 @@ def _test(parser: argparse.ArgumentParser) -> None:
 def _restore(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('input', type=Path, help='video file to restore')
     parser.add_argument('output', type=Path, help='video file to write')
-    parser.add_argument('--weights', type=Path, required=True, metavar='W.pth',
-                        help='a checkpoint of this project, of the VOTES release or of EDVR in BasicSR')
+    parser.add_argument(
+        '--weights',
+        type=Path,
+        required=True,
+        metavar='W.pth',
+        help='a checkpoint of this project, of the VOTES release or of EDVR in BasicSR',
+    )
     parser.add_argument('--device', default='auto', help='auto, cpu, cuda, cuda:1 ...')
     parser.add_argument('--crf', type=int, default=16, help='H.264 quality of the output, lower is better (default 16)')
     parser.add_argument('--overwrite', action='store_true', help='replace an output that exists')
@@ -35,11 +43,13 @@ def _restore(parser: argparse.ArgumentParser) -> None:
 
         from votes.archs import load_pretrained
         from votes.restore import check_paths, restore_video
+
         check_paths(args.input, args.output, overwrite=args.overwrite)
         device = ('cuda' if torch.cuda.is_available() else 'cpu') if args.device == 'auto' else args.device
         net = load_pretrained(args.weights, device)
         print(restore_video(net, args.input, args.output, device=device, crf=args.crf, overwrite=args.overwrite))
         return 0
+
     parser.set_defaults(function=run)
 
 
@@ -51,8 +61,10 @@ def _demo_data(parser: argparse.ArgumentParser) -> None:
 
     def run(args: argparse.Namespace) -> int:
         from votes.data.demo import make_demo_data
+
         make_demo_data(args.output, seed=args.seed, qp=args.qp, overwrite=args.overwrite)
         return 0
+
     parser.set_defaults(function=run)
 
 
@@ -63,9 +75,11 @@ def _sheet(parser: argparse.ArgumentParser) -> None:
 
     def run(args: argparse.Namespace) -> int:
         from votes.reports.sheet import make_sheet
+
         make_sheet(args.opt, args.output, args.frames)
         print(args.output)
         return 0
+
     parser.set_defaults(function=run)
 
 
@@ -74,26 +88,32 @@ def _compare(parser: argparse.ArgumentParser) -> None:
 
     def run(args: argparse.Namespace) -> int:
         from votes.reports.compare import comparison
+
         print(comparison(args.results))
         return 0
+
     parser.set_defaults(function=run)
 
 
 def _doctor(parser: argparse.ArgumentParser) -> None:
     def run(_: argparse.Namespace) -> int:
         from votes.reports.doctor import diagnosis
+
         print(diagnosis())
         return 0
+
     parser.set_defaults(function=run)
 
 
 def _list(parser: argparse.ArgumentParser) -> None:
     def run(_: argparse.Namespace) -> int:
         from votes import registry
+
         for kind in vars(registry).values():
             if isinstance(kind, registry.Registry):
                 print(f'{kind.kind}: {", ".join(kind.names())}')
         return 0
+
     parser.set_defaults(function=run)
 
 
@@ -112,11 +132,13 @@ VERBS = {
 def main(argv: list[str] | None = None) -> int:
     """Exit codes: 0 done, 2 bad input; anything else is a crash."""
     argv = sys.argv[1:] if argv is None else argv
-    parser = argparse.ArgumentParser(prog='votes', description='Restoring videos that social platforms have shrunk and compressed.')
+    parser = argparse.ArgumentParser(
+        prog='votes', description='Restoring videos that social platforms have shrunk and compressed.'
+    )
     verbs = parser.add_subparsers(dest='verb', required=True, metavar='VERB')
     for name, (add, text) in VERBS.items():
         verb = verbs.add_parser(name, help=text, description=text)
-        if name in argv[:1]:        # only the verb that runs is imported
+        if name in argv[:1]:  # only the verb that runs is imported
             add(verb)
     args = parser.parse_args(argv)
     try:

@@ -1,4 +1,5 @@
 """Process group, ranks, and decisions that all ranks take together."""
+
 from __future__ import annotations
 
 import os

@@ -2,6 +2,7 @@
 
 A class of your own needs no registration: ``type: my_package.my_module:MyNetwork`` works wherever a name does.
 """
+
 from __future__ import annotations
 
 import difflib
@@ -31,47 +32,61 @@ class Registry:
         target = self.table.get(name, name)
         if ':' not in target:
             near = difflib.get_close_matches(name, self.table, n=3, cutoff=0.4) or self.names()
-            raise UserError(f'unknown {self.kind} {name!r}', fix=f'known: {", ".join(near)}, or module:Class of your own')
+            raise UserError(
+                f'unknown {self.kind} {name!r}', fix=f'known: {", ".join(near)}, or module:Class of your own'
+            )
         module, attribute = target.split(':', 1)
         try:
             return getattr(importlib.import_module(module), attribute)
         except (ModuleNotFoundError, AttributeError) as error:
-            if name in self.table or isinstance(error, ModuleNotFoundError) and not module.startswith(error.name or '?'):
+            if name in self.table or (
+                isinstance(error, ModuleNotFoundError) and not module.startswith(error.name or '?')
+            ):
                 raise
-            raise UserError(f'{self.kind} {name!r} cannot be imported', value=error,
-                            fix='is the module on PYTHONPATH, and the name spelt as in it?') from error
+            raise UserError(
+                f'{self.kind} {name!r} cannot be imported',
+                value=error,
+                fix='is the module on PYTHONPATH, and the name spelt as in it?',
+            ) from error
 
 
-NETWORKS = Registry('network', {
-    'BIN': 'votes.archs.bin_arch:BIN',
-    'EDVR': 'votes.archs.edvr_arch:EDVR',
-    'VOTES': 'votes.archs.votes_arch:VOTES',
-})
-LOSSES = Registry('loss', {
-    'L1Loss': 'votes.losses.pixel_loss:L1Loss',
-    'CharbonnierLoss': 'votes.losses.pixel_loss:CharbonnierLoss',
-})
-METRICS = Registry('metric', {
-    'calculate_psnr': 'votes.metrics.psnr_ssim:calculate_psnr',
-    'calculate_ssim': 'votes.metrics.psnr_ssim:calculate_ssim',
-})
-MODELS = Registry('model_type', {
-    'DSMModel': 'votes.models.dsm_model:DSMModel',
-    'VOTESModel': 'votes.models.votes_model:VOTESModel',
-    'EDVRModel': 'votes.models.votes_model:VOTESModel',
-})
-DATASETS = Registry('dataset', {
-    'UVSSMDataset': 'votes.data.uvssm_dataset:UVSSMDataset',
-    'VideoUVSSMTestDataset': 'votes.data.video_test_dataset:VideoUVSSMTestDataset',
-    # the names that BasicSR gives to the same two things
-    'REDSDataset': 'votes.data.uvssm_dataset:UVSSMDataset',
-    'VideoTestDataset': 'votes.data.video_test_dataset:VideoUVSSMTestDataset',
-})
-OPTIMIZERS = Registry('optimizer', {
-    'Adam': 'torch.optim:Adam',
-    'AdamW': 'torch.optim:AdamW',
-})
-SCHEDULERS = Registry('scheduler', {
-    'CosineAnnealingRestartLR': 'votes.models.lr_schedule:CosineAnnealingRestartLR',
-    'MultiStepLR': 'votes.models.lr_schedule:MultiStepLR',
-})
+NETWORKS = Registry(
+    'network',
+    {'BIN': 'votes.archs.bin_arch:BIN', 'EDVR': 'votes.archs.edvr_arch:EDVR', 'VOTES': 'votes.archs.votes_arch:VOTES'},
+)
+LOSSES = Registry(
+    'loss', {'L1Loss': 'votes.losses.pixel_loss:L1Loss', 'CharbonnierLoss': 'votes.losses.pixel_loss:CharbonnierLoss'}
+)
+METRICS = Registry(
+    'metric',
+    {
+        'calculate_psnr': 'votes.metrics.psnr_ssim:calculate_psnr',
+        'calculate_ssim': 'votes.metrics.psnr_ssim:calculate_ssim',
+    },
+)
+MODELS = Registry(
+    'model_type',
+    {
+        'DSMModel': 'votes.models.dsm_model:DSMModel',
+        'VOTESModel': 'votes.models.votes_model:VOTESModel',
+        'EDVRModel': 'votes.models.votes_model:VOTESModel',
+    },
+)
+DATASETS = Registry(
+    'dataset',
+    {
+        'UVSSMDataset': 'votes.data.uvssm_dataset:UVSSMDataset',
+        'VideoUVSSMTestDataset': 'votes.data.video_test_dataset:VideoUVSSMTestDataset',
+        # the names that BasicSR gives to the same two things
+        'REDSDataset': 'votes.data.uvssm_dataset:UVSSMDataset',
+        'VideoTestDataset': 'votes.data.video_test_dataset:VideoUVSSMTestDataset',
+    },
+)
+OPTIMIZERS = Registry('optimizer', {'Adam': 'torch.optim:Adam', 'AdamW': 'torch.optim:AdamW'})
+SCHEDULERS = Registry(
+    'scheduler',
+    {
+        'CosineAnnealingRestartLR': 'votes.models.lr_schedule:CosineAnnealingRestartLR',
+        'MultiStepLR': 'votes.models.lr_schedule:MultiStepLR',
+    },
+)

@@ -1,4 +1,5 @@
 """What the two programs share: command line, notices, the folder of a run and its logs."""
+
 from __future__ import annotations
 
 import argparse
@@ -24,9 +25,18 @@ def add_program_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of `votes train` and `votes test`: those of BasicSR."""
     parser.add_argument('-opt', required=True, metavar='FILE.yml', help='option file')
     parser.add_argument('--launcher', choices=('none', 'pytorch'), default='none', help='pytorch: started by torchrun')
-    parser.add_argument('--set', '--force_yml', nargs='+', default=[], metavar='KEY=VALUE', dest='overrides',
-                        help='change options, e.g. train.total_iter=1000')
-    parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)   # older launchers pass it
+    parser.add_argument(
+        '--set',
+        '--force_yml',
+        nargs='+',
+        default=[],
+        metavar='KEY=VALUE',
+        dest='overrides',
+        help='change options, e.g. train.total_iter=1000',
+    )
+    parser.add_argument(
+        '--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS
+    )  # older launchers pass it
 
 
 def run_program(program: Callable[[Options, argparse.Namespace], None], mode: str, args: argparse.Namespace) -> int:
@@ -74,7 +84,9 @@ class RunLog:
     def __enter__(self) -> RunLog:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         for handler in self.handlers:
             logger.removeHandler(handler)
             handler.close()
@@ -89,6 +101,7 @@ class RunLog:
     def _open_tensorboard(self, folder: Path) -> None:
         try:
             from torch.utils.tensorboard import SummaryWriter
+
             self.tensorboard = SummaryWriter(str(folder))
         except (ImportError, RuntimeError, OSError) as error:
             logger.warning('notice: no TensorBoard log: %s', error)
@@ -132,8 +145,12 @@ class StepMeter:
         elapsed = self.mark - self.started
         pace = elapsed / max(1, self.done - self.first)
         values = {name: float(distributed.mean(term / self.count)) for name, term in self.terms.items()}
-        values |= {'loss': sum(values.values()), 'seconds': pace, 'data': self.waiting / max(elapsed, 1e-9),
-                   'eta': pace * (self.total - self.done)}
+        values |= {
+            'loss': sum(values.values()),
+            'seconds': pace,
+            'data': self.waiting / max(elapsed, 1e-9),
+            'eta': pace * (self.total - self.done),
+        }
         self.terms, self.count = {}, 0
         return values
 

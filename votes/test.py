@@ -1,4 +1,5 @@
-"""Evaluation from an option file: `votes test -opt FILE.yml`. Writes pictures and a results file that names its protocol."""
+"""Evaluation from an option file: `votes test -opt FILE.yml`. Writes pictures and results with their protocol."""
+
 from __future__ import annotations
 
 import argparse
@@ -47,7 +48,7 @@ def test(opt: Options, args: argparse.Namespace) -> None:
             logger.info('results: %s', folder / 'results.json')
 
 
-test.__test__ = False   # type: ignore[attr-defined]  # pytest: not a test
+test.__test__ = False  # type: ignore[attr-defined]  # pytest: not a test
 
 
 def write_results(path: Path, opt: Options, results: dict[str, Any]) -> None:
@@ -62,11 +63,15 @@ def write_results(path: Path, opt: Options, results: dict[str, Any]) -> None:
             'rounding': 'output rounded to 8 bit',
             'luma': 'BT.601 studio range, Y = 16 + 65.481 R + 128.553 G + 24.966 B, where test_y_channel is true',
             'aggregation': 'mean over the frames of a clip, then over clips',
-            'window_padding': {name: data.args.get('padding', 'reflection_circle') for name, data in opt.datasets.items()},
+            'window_padding': {
+                name: data.args.get('padding', 'reflection_circle') for name, data in opt.datasets.items()
+            },
             'baselines': 'the LQ frame enlarged by bilinear and bicubic (a = -0.5) interpolation; LQ itself in stage 1',
         },
         'network_g': {'type': opt.network_g.type, **opt.network_g.args},
-        'weights': {'path': str(weights), 'sha256': hashlib.sha256(Path(weights).read_bytes()).hexdigest()} if weights else None,
+        'weights': {'path': str(weights), 'sha256': hashlib.sha256(Path(weights).read_bytes()).hexdigest()}
+        if weights
+        else None,
         'versions': {'votes': votes.__version__, 'torch': torch.__version__, 'python': platform.python_version()},
         'results': results,
     }

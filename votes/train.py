@@ -1,4 +1,5 @@
-"""Training from an option file: `votes train -opt FILE.yml`, or `python votes/train.py -opt FILE.yml --launcher pytorch`."""
+"""Training from an option file: `votes train -opt FILE.yml`, or `python votes/train.py -opt ... --launcher pytorch`."""
+
 from __future__ import annotations
 
 import argparse
@@ -32,13 +33,16 @@ def train(opt: Options, args: argparse.Namespace) -> None:
     distributed.barrier()
 
     with RunLog(folder, opt, opt.logger.use_tb_logger) as log:
-        validation = {name: build_test_set(data, opt.scale) for name, data in opt.datasets.items() if name.startswith('val')}
+        validation = {
+            name: build_test_set(data, opt.scale) for name, data in opt.datasets.items() if name.startswith('val')
+        }
         model = build_model(opt, device)
         first, best = resume(model, opt, folder)
         data = opt.datasets['train']
         per_step = data.batch_size_per_gpu * distributed.world_size()
-        loader = build_train_loader(data, opt.scale, opt.manual_seed, distributed.rank(), distributed.world_size(),
-                                    consumed=first * per_step)
+        loader = build_train_loader(
+            data, opt.scale, opt.manual_seed, distributed.rank(), distributed.world_size(), consumed=first * per_step
+        )
         introduce(model, first, per_step, device)
 
         meter = StepMeter(first, opt.train.total_iter)
@@ -72,7 +76,7 @@ def archive(folder: Path) -> None:
 
 
 def resume(model: RestorationModel, opt: Options, folder: Path) -> tuple[int, dict[str, dict[str, float]]]:
-    """Continues from path.resume_state, or from the run's own last checkpoint. Returns iterations done and best values."""
+    """Continues from path.resume_state or the run's own last checkpoint. Returns iterations done and best values."""
     states = sorted((folder / 'training_states').glob('*.state'), key=lambda p: int(p.stem))
     state_path = Path(opt.path.resume_state) if opt.path.resume_state else states[-1] if states else None
     if state_path is None:
@@ -89,9 +93,18 @@ def introduce(model: RestorationModel, first: int, per_step: int, device: torch.
     trained = sum(p.numel() for p in model.net.parameters() if p.requires_grad)
     total = sum(p.numel() for p in model.net.parameters())
     assert model.opt.train is not None
-    logger.info('%s: %s with %.3f M parameters, %.3f M of them trained, on %s x %d, %d samples a step, iterations %d to %d',
-                model.opt.name, model.opt.network_g.type, total / 1e6, trained / 1e6, device.type, distributed.world_size(),
-                per_step, first + 1, model.opt.train.total_iter)
+    logger.info(
+        '%s: %s with %.3f M parameters, %.3f M of them trained, on %s x %d, %d samples a step, iterations %d to %d',
+        model.opt.name,
+        model.opt.network_g.type,
+        total / 1e6,
+        trained / 1e6,
+        device.type,
+        distributed.world_size(),
+        per_step,
+        first + 1,
+        model.opt.train.total_iter,
+    )
 
 
 def progress(log: RunLog, model: RestorationModel, meter: StepMeter, iteration: int, gain: float) -> None:
@@ -101,16 +114,35 @@ def progress(log: RunLog, model: RestorationModel, meter: StepMeter, iteration: 
     offset = model.offset_mean()
     if offset is not None:
         values['offset'] = float(offset)
-    logger.info('it %d/%d %.1f%% loss %.5g lr %.2e %.3f s/it (data %.0f%%) gain %+.2f dB%s ETA %s', iteration, meter.total,
-                100 * iteration / meter.total, values['loss'], values['lr'], values['seconds'], 100 * values['data'], gain,
-                f' offset {values["offset"]:.2f} px' if 'offset' in values else '', duration(values['eta']))
+    logger.info(
+        'it %d/%d %.1f%% loss %.5g lr %.2e %.3f s/it (data %.0f%%) gain %+.2f dB%s ETA %s',
+        iteration,
+        meter.total,
+        100 * iteration / meter.total,
+        values['loss'],
+        values['lr'],
+        values['seconds'],
+        100 * values['data'],
+        gain,
+        f' offset {values["offset"]:.2f} px' if 'offset' in values else '',
+        duration(values['eta']),
+    )
     if values.get('offset', 0) > 50:
-        logger.warning('warning: mean |offset| is above 50 pixels: training is diverging; lower the rate or train.dcn_lr_mul')
+        logger.warning(
+            'warning: mean |offset| is above 50 pixels: training is diverging; lower the rate or train.dcn_lr_mul'
+        )
     log.scalars(iteration, values)
 
 
-def validate(model: RestorationModel, opt: Options, validation: dict, log: RunLog, iteration: int,
-             best: dict[str, dict[str, float]], folder: Path) -> None:
+def validate(
+    model: RestorationModel,
+    opt: Options,
+    validation: dict,
+    log: RunLog,
+    iteration: int,
+    best: dict[str, dict[str, float]],
+    folder: Path,
+) -> None:
     """A table a validation set; updates `best`, which maps set -> metric -> highest value."""
     assert opt.val is not None
     for key, dataset in validation.items():
@@ -120,7 +152,11 @@ def validate(model: RestorationModel, opt: Options, validation: dict, log: RunLo
         logger.info('%s', result.table(best.get(key)))
         now = {metric: result.mean(RESTORED, metric) for metric in result.metrics()}
         best[key] = {metric: max(value, best.get(key, {}).get(metric, value)) for metric, value in now.items()}
-        log.scalars(iteration, {f'{row}_{m}': result.mean(row, m) for row in result.rows() for m in result.metrics()}, f'val_{name}')
+        log.scalars(
+            iteration,
+            {f'{row}_{m}': result.mean(row, m) for row in result.rows() for m in result.metrics()},
+            f'val_{name}',
+        )
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -9,8 +9,17 @@ from votes.errors import UserError
 from votes.registry import NETWORKS
 
 SMALL = {
-    'VOTES': dict(num_feat=8, num_extract_block=1, num_reconstruct_block=1, num_modulation_blocks=1, deformable_groups=4,
-                  dsm_num_feat=8, dsm_num_block=2, dsm_num_layer=2, dsm_num_grow_ch=4),
+    'VOTES': dict(
+        num_feat=8,
+        num_extract_block=1,
+        num_reconstruct_block=1,
+        num_modulation_blocks=1,
+        deformable_groups=4,
+        dsm_num_feat=8,
+        dsm_num_block=2,
+        dsm_num_layer=2,
+        dsm_num_grow_ch=4,
+    ),
     'EDVR': dict(num_feat=8, num_extract_block=1, num_reconstruct_block=1, deformable_groups=4, scale=2),
     'BIN': dict(num_feat=8, num_block=2, num_layer=2, num_grow_ch=4),
 }
@@ -53,8 +62,9 @@ def test_edvr_without_tsa():
     assert infer_options(net.state_dict())['with_tsa'] is False
 
 
-@pytest.mark.parametrize(('options', 'millions'), [
-    (dict(), 8.111), (dict(num_feat=128), 24.201), (dict(num_feat=128, sr_factor=4), 24.791)])
+@pytest.mark.parametrize(
+    ('options', 'millions'), [(dict(), 8.111), (dict(num_feat=128), 24.201), (dict(num_feat=128, sr_factor=4), 24.791)]
+)
 def test_sizes_of_the_paper_and_the_release(options, millions):
     with torch.device('meta'):
         net = build_network({'type': 'VOTES', **options})
@@ -76,7 +86,7 @@ def test_one_batch_is_its_samples():
     net = small('VOTES').eval()
     x = torch.rand(3, 5, 3, 12, 8)
     with torch.no_grad():
-        torch.testing.assert_close(net(x), torch.cat([net(x[i:i + 1]) for i in range(3)]), rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(net(x), torch.cat([net(x[i : i + 1]) for i in range(3)]), rtol=1e-4, atol=1e-5)
 
 
 def test_convolution_of_a_pair_is_that_of_the_concatenation():
@@ -89,9 +99,9 @@ def test_convolution_of_a_pair_is_that_of_the_concatenation():
 class TestDegradationFeatureMap:
     def test_by_hand(self):
         frame = torch.zeros(1, 3, 1, 4)
-        estimate = torch.tensor([0., 1., 3., 7.]).view(1, 1, 1, 4).expand(1, 3, 1, 4) / 255
+        estimate = torch.tensor([0.0, 1.0, 3.0, 7.0]).view(1, 1, 1, 4).expand(1, 3, 1, 4) / 255
         found = degradation_feature_map(estimate, frame).flatten()
-        torch.testing.assert_close(found, torch.tensor([0, 85, 170, 255]) / 255)      # log2(d + 1) = 0, 1, 2, 3
+        torch.testing.assert_close(found, torch.tensor([0, 85, 170, 255]) / 255)  # log2(d + 1) = 0, 1, 2, 3
 
     def test_no_difference_is_a_zero_map(self):
         frame = torch.rand(2, 3, 4, 4)
@@ -104,12 +114,14 @@ class TestDegradationFeatureMap:
         assert degradation_feature_map(estimate, frame).amin() == 1
         batch = degradation_feature_map(estimate, frame, 'batch')
         assert batch[1].min() == 1
-        torch.testing.assert_close(batch[0], torch.full((1, 2, 2), 128 / 255))      # round(255 * 2 / 4) to even
+        torch.testing.assert_close(batch[0], torch.full((1, 2, 2), 128 / 255))  # round(255 * 2 / 4) to even
 
     def test_under_autocast(self):
         frame, estimate = torch.rand(1, 3, 8, 8), torch.rand(1, 3, 8, 8)
         with torch.autocast('cpu', torch.bfloat16):
-            assert torch.equal(degradation_feature_map(estimate, frame), degradation_feature_map(estimate, frame).float())
+            assert torch.equal(
+                degradation_feature_map(estimate, frame), degradation_feature_map(estimate, frame).float()
+            )
             inside = degradation_feature_map(estimate, frame)
         assert torch.equal(inside, degradation_feature_map(estimate, frame))
 
@@ -123,10 +135,19 @@ def test_any_size_through_padding():
         assert torch.equal(forward_padded(net, x), net(x))
 
 
-@pytest.mark.parametrize(('options', 'message'), [
-    (dict(type='VOTEZ'), 'VOTES'), (dict(type='VOTES', num_feats=3), 'num_feats'), (dict(type='VOTES', sr_factor=5), '5'),
-    (dict(type='VOTES', num_feat=12), 'deformable_groups'), (dict(type='VOTES', num_frame=7), 'windows of 5'),
-    (dict(type='VOTES', dfm_norm='frame'), 'dfm_norm'), (dict(type='EDVR', hr_in=True), 'hr_in'), (dict(type='EDVR', num_frame=4), 'odd')])
+@pytest.mark.parametrize(
+    ('options', 'message'),
+    [
+        (dict(type='VOTEZ'), 'VOTES'),
+        (dict(type='VOTES', num_feats=3), 'num_feats'),
+        (dict(type='VOTES', sr_factor=5), '5'),
+        (dict(type='VOTES', num_feat=12), 'deformable_groups'),
+        (dict(type='VOTES', num_frame=7), 'windows of 5'),
+        (dict(type='VOTES', dfm_norm='frame'), 'dfm_norm'),
+        (dict(type='EDVR', hr_in=True), 'hr_in'),
+        (dict(type='EDVR', num_frame=4), 'odd'),
+    ],
+)
 def test_wrong_options_are_named(options, message):
     with pytest.raises(UserError, match=message):
         build_network(options)

@@ -1,4 +1,5 @@
 """Every sample checked pixel by pixel against the files."""
+
 import itertools
 from types import SimpleNamespace
 
@@ -37,7 +38,7 @@ def find(window, clip):
         back = back[:, ::-1] if flip else back
         size = back.shape[0]
         for top, left in itertools.product(range(clip.shape[0] - size + 1), range(clip.shape[1] - size + 1)):
-            if np.array_equal(clip[top:top + size, left:left + size], back):
+            if np.array_equal(clip[top : top + size, left : left + size], back):
                 hits.append(((flip, vertical, turn), top, left))
     return hits
 
@@ -69,15 +70,16 @@ def test_sample_is_a_function_of_seed_epoch_index(pairs):
     once, again = dataset[3, 1]['lq'], dataset[3, 1]['lq']
     assert torch.equal(once, again)
     assert not torch.equal(once, dataset[4, 1]['lq'])
-    assert not torch.equal(once, dataset[3, 1 + 3]['lq'])     # the same clip, visited twice in an epoch
+    assert not torch.equal(once, dataset[3, 1 + 3]['lq'])  # the same clip, visited twice in an epoch
     dataset.seed = 1
     assert not torch.equal(once, dataset[3, 1]['lq'])
 
 
 def test_options_of_the_window(pairs):
     root = pairs()
-    dataset = UVSSMDataset(**roots(root), gt_size=32, use_flip=False, use_rot=False, interval_list=[1, 2],
-                           random_reverse=True, num_frame=3)
+    dataset = UVSSMDataset(
+        **roots(root), gt_size=32, use_flip=False, use_rot=False, interval_list=[1, 2], random_reverse=True, num_frame=3
+    )
     clip = files_of(root, 'lq', '001')
     steps, starts = set(), set()
     for epoch in range(60):
@@ -88,12 +90,19 @@ def test_options_of_the_window(pairs):
         if abs(order[1] - order[0]) == 1:
             starts.add(min(order))
     assert steps == {1, -1, 2, -2}
-    assert starts == set(range(6))      # every legal start, the last one included
+    assert starts == set(range(6))  # every legal start, the last one included
 
 
 def loader_options(root):
-    return SimpleNamespace(type='UVSSMDataset', args={**roots(root), 'gt_size': 16}, batch_size_per_gpu=2,
-                           num_worker_per_gpu=0, dataset_enlarge_ratio=2, use_shuffle=True, pin_memory=False)
+    return SimpleNamespace(
+        type='UVSSMDataset',
+        args={**roots(root), 'gt_size': 16},
+        batch_size_per_gpu=2,
+        num_worker_per_gpu=0,
+        dataset_enlarge_ratio=2,
+        use_shuffle=True,
+        pin_memory=False,
+    )
 
 
 def take(loader, steps):
@@ -102,15 +111,18 @@ def take(loader, steps):
 
 def flat(batches):
     """Batches -> [(key, bytes of lq and gt) of each sample]."""
-    return [(key, lq.numpy().tobytes() + gt.numpy().tobytes())
-            for batch in batches for key, lq, gt in zip(batch['key'], batch['lq'], batch['gt'], strict=True)]
+    return [
+        (key, lq.numpy().tobytes() + gt.numpy().tobytes())
+        for batch in batches
+        for key, lq, gt in zip(batch['key'], batch['lq'], batch['gt'], strict=True)
+    ]
 
 
 @pytest.mark.parametrize(('workers', 'ranks'), [(2, 1), (0, 2), (2, 2), (0, 3)])
 def test_same_bytes_for_any_number_of_workers_and_ranks(pairs, workers, ranks):
     options = loader_options(pairs())
     plain = flat(take(build_train_loader(options, 2, seed=5), 6))
-    assert len({data for _, data in plain}) == 12        # two epochs of three clips, twice each: never the same again
+    assert len({data for _, data in plain}) == 12  # two epochs of three clips, twice each: never the same again
     options.num_worker_per_gpu = workers
     shares = [take(build_train_loader(options, 2, 5, rank, ranks), 6 // ranks) for rank in range(ranks)]
     assert flat(batch for step in zip(*shares, strict=True) for batch in step) == plain
@@ -121,7 +133,7 @@ def test_resumed_loader_goes_on_with_the_next_sample(pairs, consumed, ranks):
     options = loader_options(pairs())
     plain = flat(take(build_train_loader(options, 2, seed=5), 6))
     shares = [take(build_train_loader(options, 2, 5, rank, ranks, consumed), 1) for rank in range(ranks)]
-    assert flat(batch for share in shares for batch in share) == plain[consumed:consumed + 2 * ranks]
+    assert flat(batch for share in shares for batch in share) == plain[consumed : consumed + 2 * ranks]
 
 
 @given(st.integers(1, 30), st.integers(1, 4), st.lists(st.tuples(st.integers(1, 4), st.integers(1, 9)), min_size=1))
@@ -133,12 +145,13 @@ def test_each_epoch_visits_every_sample_once_also_resumed_on_other_ranks(size, b
         seen += [key for _ in range(steps) for reader in [list(map(next, readers))] for keys in reader for key in keys]
     assert [epoch for epoch, _ in seen] == [position // size for position in range(len(seen))]
     for epoch in range(len(seen) // size):
-        assert sorted(index for _, index in seen[epoch * size:(epoch + 1) * size]) == list(range(size))
+        assert sorted(index for _, index in seen[epoch * size : (epoch + 1) * size]) == list(range(size))
 
 
 def test_order_of_epochs():
     def order(seed, shuffle=True):
         return next(iter(EndlessBatches(20, 40, seed, shuffle=shuffle)))
+
     first, second = order(0)[:20], order(0)[20:]
     assert [i for _, i in first] != [i for _, i in second]
     assert first != order(1)[:20]
@@ -177,7 +190,7 @@ def test_odd_sizes_line_up(tmp_path, size):
     gt = write_clip(tmp_path / 'gt' / '000', 6, size)
     found = VideoUVSSMTestDataset(**roots(tmp_path))[3]['gt'].permute(1, 2, 0).numpy()
     assert found.shape == (32, 40, 3)
-    inner = np.s_[:min(32, size[0]), :min(40, size[1])]
+    inner = np.s_[: min(32, size[0]), : min(40, size[1])]
     assert np.array_equal(found[inner], gt[3][inner])
     if size == (31, 39):
         assert np.array_equal(found[31], found[30])
@@ -185,9 +198,9 @@ def test_odd_sizes_line_up(tmp_path, size):
     for epoch in range(3):
         item = dataset[epoch, 0]
         centre = int(item['key'].split('/')[1])
-        (_, top, left), = find(item['lq'][2].permute(1, 2, 0).numpy(), files_of(tmp_path, 'lq', '000')[centre])
+        ((_, top, left),) = find(item['lq'][2].permute(1, 2, 0).numpy(), files_of(tmp_path, 'lq', '000')[centre])
         whole = np.pad(gt[centre], ((0, 1), (0, 1), (0, 0)), mode='edge')[:32, :40]
-        crop = whole[2 * top:2 * top + 32, 2 * left:2 * left + 32]
+        crop = whole[2 * top : 2 * top + 32, 2 * left : 2 * left + 32]
         assert np.array_equal(item['gt'].permute(1, 2, 0).numpy(), crop)
 
 
@@ -217,8 +230,12 @@ def test_named_partitions():
 
 
 def test_lists_that_are_wrong(tmp_path):
-    for text, message in (('001\n', r'list\.txt:1'), ('001 100\n001 100\n', r'list\.txt:2'),
-                          ('001 ten\n', 'NAME FRAMES'), ('\n', 'empty')):
+    for text, message in (
+        ('001\n', r'list\.txt:1'),
+        ('001 100\n001 100\n', r'list\.txt:2'),
+        ('001 ten\n', 'NAME FRAMES'),
+        ('\n', 'empty'),
+    ):
         (tmp_path / 'list.txt').write_text(text)
         with pytest.raises(UserError, match=message):
             read_meta_info(tmp_path / 'list.txt')
@@ -237,9 +254,17 @@ def test_clips_that_do_not_fit_are_all_named(pairs, tmp_path):
     (tmp_path / 'list.txt').write_text('000 6\n001 6\n002 6\n003 2\n004 9\n005 6\n006 6\n007 6\n')
     with pytest.raises(UserError) as caught:
         UVSSMDataset(**roots(root), meta_info_file=str(tmp_path / 'list.txt'))
-    for text in ('001: LQ has 5 frames, GT has 6', '002: LQ 16x16 times scale 2 is not GT 40x40',
-                 '003: 2 frames are shorter', '004: the list says 9', '005: 1 frames are missing', 'number 2',
-                 '006: damaged picture', '007: no folder in LQ and GT', '7 of 8 clips'):
+    for text in (
+        '001: LQ has 5 frames, GT has 6',
+        '002: LQ 16x16 times scale 2 is not GT 40x40',
+        '003: 2 frames are shorter',
+        '004: the list says 9',
+        '005: 1 frames are missing',
+        'number 2',
+        '006: damaged picture',
+        '007: no folder in LQ and GT',
+        '7 of 8 clips',
+    ):
         assert text in str(caught.value)
 
 
@@ -267,4 +292,3 @@ def test_crops_that_cannot_be(pairs):
         UVSSMDataset(**roots(root), gt_size=64)
     with pytest.raises(UserError, match='no multiple of scale'):
         UVSSMDataset(**roots(root), gt_size=31)
-

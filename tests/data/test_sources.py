@@ -1,4 +1,5 @@
 """Pictures as they come: damaged, deep, grey, numbered from anywhere."""
+
 import cv2
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ def path(tmp_path):
 
 def test_damaged(path):
     whole = path.read_bytes()
-    for damaged in (b'', b'not a picture', whole[:len(whole) // 2], whole[:-20]):
+    for damaged in (b'', b'not a picture', whole[: len(whole) // 2], whole[:-20]):
         path.write_bytes(damaged)
         with pytest.raises(UserError, match=r'damaged picture[\s\S]*0\.png'):
             read_picture(path)
@@ -107,13 +108,13 @@ def test_damaged_lengths_and_sizes_do_not_exhaust_the_memory(path):
     """OpenCV allocates what a damaged header asks for, and raises its own error for more than it allows."""
     whole = path.read_bytes()
     place = whole.index(b'IDAT') - 4
-    path.write_bytes(whole[:place] + b'\xff' + whole[place + 1:])
+    path.write_bytes(whole[:place] + b'\xff' + whole[place + 1 :])
     with pytest.raises(UserError, match='damaged picture'):
         read_picture(path)
     photo = path.with_suffix('.jpg')
     cv2.imwrite(str(photo), np.zeros((20, 30, 3), np.uint8))
     whole = photo.read_bytes()
     place = whole.index(b'\xff\xc0') + 5
-    photo.write_bytes(whole[:place] + b'\xff' * 4 + whole[place + 4:])
+    photo.write_bytes(whole[:place] + b'\xff' * 4 + whole[place + 4 :])
     with pytest.raises(UserError, match='damaged picture'):
         read_picture(photo)

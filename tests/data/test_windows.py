@@ -7,11 +7,15 @@ from votes.data.windows import window_indices
 MODES = ['replicate', 'reflection', 'reflection_circle', 'circle']
 
 
-@pytest.mark.parametrize(('mode', 'at0', 'at1', 'at_last'), [
-    ('replicate', [0, 0, 0, 1, 2], [0, 0, 1, 2, 3], [97, 98, 99, 99, 99]),
-    ('reflection', [2, 1, 0, 1, 2], [1, 0, 1, 2, 3], [97, 98, 99, 98, 97]),
-    ('reflection_circle', [4, 3, 0, 1, 2], [4, 0, 1, 2, 3], [97, 98, 99, 96, 95]),
-    ('circle', [3, 4, 0, 1, 2], [4, 0, 1, 2, 3], [97, 98, 99, 95, 96])])
+@pytest.mark.parametrize(
+    ('mode', 'at0', 'at1', 'at_last'),
+    [
+        ('replicate', [0, 0, 0, 1, 2], [0, 0, 1, 2, 3], [97, 98, 99, 99, 99]),
+        ('reflection', [2, 1, 0, 1, 2], [1, 0, 1, 2, 3], [97, 98, 99, 98, 97]),
+        ('reflection_circle', [4, 3, 0, 1, 2], [4, 0, 1, 2, 3], [97, 98, 99, 96, 95]),
+        ('circle', [3, 4, 0, 1, 2], [4, 0, 1, 2, 3], [97, 98, 99, 95, 96]),
+    ],
+)
 def test_by_hand(mode, at0, at1, at_last):
     assert window_indices(0, 100, 5, mode) == at0
     assert window_indices(1, 100, 5, mode) == at1

@@ -33,4 +33,4 @@ def test_the_two_epsilons():
 
 
 def test_l1_by_hand():
-    assert L1Loss()(torch.tensor([1., 2.]), torch.tensor([0., 4.])) == 1.5
+    assert L1Loss()(torch.tensor([1.0, 2.0]), torch.tensor([0.0, 4.0])) == 1.5

@@ -24,8 +24,16 @@ def test_against_scikit_image(border, luma):
     wanted = peak_signal_noise_ratio(a, b, data_range=255)
     assert calculate_psnr(first, second, border, luma) == pytest.approx(wanted, abs=1e-9)
     axis = None if luma else 2
-    _, score = structural_similarity(a, b, data_range=255, gaussian_weights=True, sigma=1.5,
-                                     use_sample_covariance=False, channel_axis=axis, full=True)
+    _, score = structural_similarity(
+        a,
+        b,
+        data_range=255,
+        gaussian_weights=True,
+        sigma=1.5,
+        use_sample_covariance=False,
+        channel_axis=axis,
+        full=True,
+    )
     assert calculate_ssim(first, second, border, luma) == pytest.approx(score[5:-5, 5:-5].mean(), abs=1e-9)
 
 

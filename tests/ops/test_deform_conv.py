@@ -1,4 +1,5 @@
 """Every usable backend against a float64 reference: values and all five gradients."""
+
 import importlib.util
 
 import pytest
@@ -10,17 +11,31 @@ from votes.ops import BACKENDS, backend_problem, deform_conv2d
 from votes.ops.deform_conv import choose_backend
 
 USABLE = [name for name in BACKENDS if backend_problem(name) is None]
-GEOMETRIES = [dict(stride=1, padding=1, dilation=1), dict(stride=2, padding=1, dilation=1), dict(stride=1, padding=2, dilation=2)]
+GEOMETRIES = [
+    dict(stride=1, padding=1, dilation=1),
+    dict(stride=2, padding=1, dilation=1),
+    dict(stride=1, padding=2, dilation=2),
+]
 
 
-def inputs(batch=2, channels=4, height=6, width=7, groups=2, spread=2.0, dtype=torch.float64, geometry=GEOMETRIES[0], out=3):
+def inputs(
+    batch=2, channels=4, height=6, width=7, groups=2, spread=2.0, dtype=torch.float64, geometry=GEOMETRIES[0], out=3
+):
     generator = torch.Generator().manual_seed(1)
 
     def normal(*shape: int) -> Tensor:
         return torch.randn(*shape, generator=generator, dtype=torch.float64).to(dtype)
-    size = [(n + 2 * geometry['padding'] - 2 * geometry['dilation'] - 1) // geometry['stride'] + 1 for n in (height, width)]
-    made = [normal(batch, channels, height, width), normal(batch, 18 * groups, *size) * spread,
-            normal(batch, 9 * groups, *size).sigmoid(), normal(out, channels, 3, 3), normal(out)]
+
+    size = [
+        (n + 2 * geometry['padding'] - 2 * geometry['dilation'] - 1) // geometry['stride'] + 1 for n in (height, width)
+    ]
+    made = [
+        normal(batch, channels, height, width),
+        normal(batch, 18 * groups, *size) * spread,
+        normal(batch, 9 * groups, *size).sigmoid(),
+        normal(out, channels, 3, 3),
+        normal(out),
+    ]
     return [t.requires_grad_() for t in made]
 
 
@@ -35,8 +50,11 @@ def values_and_gradients(tensors, backend, **geometry):
 @pytest.mark.parametrize('backend', USABLE)
 def test_values_and_gradients(backend, spread, geometry):
     tensors = inputs(spread=spread, geometry=geometry)
-    for found, expected in zip(values_and_gradients(tensors, backend, **geometry),
-                               values_and_gradients(tensors, 'reference', **geometry), strict=True):
+    for found, expected in zip(
+        values_and_gradients(tensors, backend, **geometry),
+        values_and_gradients(tensors, 'reference', **geometry),
+        strict=True,
+    ):
         torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-9)
 
 
@@ -51,19 +69,24 @@ def test_zero_offsets_on_odd_sizes_in_float32():
 
 def test_chunks_do_not_change_the_result(monkeypatch):
     from votes.ops import chunked
+
     tensors = inputs(batch=3, height=9, width=8)
     whole = values_and_gradients(tensors, 'torch', padding=1)
-    monkeypatch.setattr(chunked, 'FORWARD_BYTES', 4 * 9 * 8 * 8 * 2)     # two rows at a time
+    monkeypatch.setattr(chunked, 'FORWARD_BYTES', 4 * 9 * 8 * 8 * 2)  # two rows at a time
     for found, expected in zip(values_and_gradients(tensors, 'torch', padding=1), whole, strict=True):
         torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
 
 
 def test_gradcheck():
-    assert torch.autograd.gradcheck(lambda *t: deform_conv2d(*t, padding=1, backend='torch'), inputs(1, 2, 4, 5, groups=1))
+    assert torch.autograd.gradcheck(
+        lambda *t: deform_conv2d(*t, padding=1, backend='torch'), inputs(1, 2, 4, 5, groups=1)
+    )
 
 
 def test_reference_differentiates_twice():
-    assert torch.autograd.gradgradcheck(lambda *t: deform_conv2d(*t, padding=1, backend='reference'), inputs(1, 2, 3, 3, groups=1))
+    assert torch.autograd.gradgradcheck(
+        lambda *t: deform_conv2d(*t, padding=1, backend='reference'), inputs(1, 2, 3, 3, groups=1)
+    )
 
 
 def test_without_offsets_it_is_a_convolution():

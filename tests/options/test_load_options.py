@@ -1,4 +1,5 @@
 """Option files: every trap of YAML, every problem at once with its line."""
+
 import re
 import textwrap
 
@@ -9,7 +10,7 @@ from votes.errors import UserError
 from votes.options import OptionError, load_options
 from votes.options.yaml_file import read_option_file
 
-STAGE2 = '''\
+STAGE2 = """\
 name: run
 model_type: VOTESModel
 scale: 2
@@ -30,20 +31,23 @@ train:
   total_iter: 1e2
   pixel_opt:
     type: CharbonnierLoss
-'''
+"""
+
 
 @pytest.fixture
 def write(tmp_path):
     def write(text, name='opt.yml'):
         (tmp_path / name).write_text(textwrap.dedent(text))
         return tmp_path / name
+
     return write
 
 
 @pytest.fixture
 def load(write):
     return lambda text, mode='train', overrides=(), **kwargs: load_options(
-        write(text), mode, list(overrides), **{'check_paths': False, **kwargs})
+        write(text), mode, list(overrides), **{'check_paths': False, **kwargs}
+    )
 
 
 def problems(load, text, **kwargs):
@@ -70,7 +74,8 @@ def test_values_and_defaults(load):
 
 
 def test_scalars_are_those_of_yaml_1_2(write):
-    data = read_option_file(write('''
+    data = read_option_file(
+        write("""
         a: 1e-4
         b: !!float 2e4
         c: no
@@ -83,23 +88,41 @@ def test_scalars_are_those_of_yaml_1_2(write):
         j: -.5
         k: [1, 2.0, x]
         l: !!str 5
-        ''')).data
-    assert data == {'a': 1e-4, 'b': 2e4, 'c': 'no', 'd': 'on', 'e': 12, 'f': '12:30', 'g': True, 'h': None, 'i': 16,
-                    'j': -0.5, 'k': [1, 2.0, 'x'], 'l': '5'}
+        """)
+    ).data
+    assert data == {
+        'a': 1e-4,
+        'b': 2e4,
+        'c': 'no',
+        'd': 'on',
+        'e': 12,
+        'f': '12:30',
+        'g': True,
+        'h': None,
+        'i': 16,
+        'j': -0.5,
+        'k': [1, 2.0, 'x'],
+        'l': '5',
+    }
     assert isinstance(data['b'], float)
 
 
 def test_every_problem_at_once_with_its_line(load):
-    found = problems(load, changed(
-        ('gt_size: 64', 'gt_sise: 64\n    gt_sise: 65\n    batch_size_per_gpu: none'),    # lines 9 to 11
-        ('type: VOTES\n', 'type: VOTES\n  deformable_group: 8\n  num_feat: many\n'),
-        ('lr: 1e-4', 'lr: fast, betta: 1'), ('[10, 20]', '[10, soon]'),
-        ('type: CharbonnierLoss', 'type: CharbonnierLoss\n    reduction: average'), ('scale: 2', 'scale: two'))
-        + '  warm_up: 3\nlogger:\n  print_freq: 0\nextra: 1\n')
+    found = problems(
+        load,
+        changed(
+            ('gt_size: 64', 'gt_sise: 64\n    gt_sise: 65\n    batch_size_per_gpu: none'),  # lines 9 to 11
+            ('type: VOTES\n', 'type: VOTES\n  deformable_group: 8\n  num_feat: many\n'),
+            ('lr: 1e-4', 'lr: fast, betta: 1'),
+            ('[10, 20]', '[10, soon]'),
+            ('type: CharbonnierLoss', 'type: CharbonnierLoss\n    reduction: average'),
+            ('scale: 2', 'scale: two'),
+        )
+        + '  warm_up: 3\nlogger:\n  print_freq: 0\nextra: 1\n',
+    )
     assert found == [
         'opt.yml:10: datasets.train.gt_sise: written twice, first at opt.yml:9',
-        'opt.yml:3: scale: Input should be a valid integer, unable to parse string as an '
-        "integer (value 'two')",
+        "opt.yml:3: scale: Input should be a valid integer, unable to parse string as an integer (value 'two')",
         'opt.yml:11: datasets.train.batch_size_per_gpu: Input should be a valid integer, unable to parse string as an '
         "integer (value 'none')",
         "opt.yml:26: train.warm_up: unknown key; did you mean 'warmup_iter'?",
@@ -114,36 +137,40 @@ def test_every_problem_at_once_with_its_line(load):
         "opt.yml:18: train.optim_g.betta: unknown key of Adam; did you mean 'betas'?",
         'opt.yml:21: train.scheduler.milestones.1: Input should be a valid integer, unable to parse string as an '
         "integer (value 'soon')",
-        "opt.yml:25: train.pixel_opt.reduction: Input should be 'none', 'mean' or 'sum' (value 'average')"]
+        "opt.yml:25: train.pixel_opt.reduction: Input should be 'none', 'mean' or 'sum' (value 'average')",
+    ]
 
 
 COSINE = 'type: MultiStepLR\n    milestones: [10, 20]', 'type: CosineAnnealingRestartLR\n    '
 
 
-@pytest.mark.parametrize(('old', 'new', 'message'), [
-    ('gt_size: 64', 'gt_size: 60', 'opt.yml:9: datasets.train.gt_size: must be a multiple of 4 * scale = 8'),
-    ('gt_size: 64', 'center_gt: false', 'center_gt: true'),
-    ('gt_size: 64', 'num_frame: 4', 'must be odd'),
-    ('gt_size: 64', 'num_frame: 7', 'is 7, the network takes 5'),
-    ('gt_size: 64', 'io_backend: {type: lmdb}', 'opt.yml:9: datasets.train.io_backend: only {type: disk}'),
-    ('scale: 2', 'scale: 4', 'enlarges 2 times, scale is 4'),
-    ('total_iter: 1e2', 'total_iter: 100\n  warmup_iter: 100', 'not shorter'),
-    ('bin_model: ./bin.pth', 'num_feat: 16', 'stage 2 needs the DSM trained in stage 1'),
-    ('type: VOTES\n', 'type: VOTEZ\n', "unknown network 'VOTEZ'; known: VOTES"),
-    ('type: VOTES\n', 'type: EDVR\n  scale: 2\n', 'EDVR has no DSM'),
-    ('model_type: VOTESModel', 'model_type: VOTSModel', 'known: DSMModel'),
-    ('model_type: VOTESModel', 'model_type: DSMModel', 'DSMModel does not train VOTES'),
-    ('model_type: VOTESModel\n', '', 'model_type: is missing'),
-    ('name: run', 'name: a/b', 'opt.yml:1: name'),
-    ('scale: 2', 'scale: 2\nnum_gpu: -1', 'num_gpu: Input should be greater than or equal to 0'),
-    (COSINE[0], COSINE[1] + 'periods: [50]', 'end at 50, total_iter is 100'),
-    (COSINE[0], COSINE[1] + 'periods: [50, 50]', '1 weights for 2 periods'),
-    (COSINE[0], COSINE[1] + 'eta_min: 0', "CosineAnnealingRestartLR needs 'periods'"),
-    ('[10, 20]', '[20, 10]', 'milestones: must increase'),
-    ('  train:\n    type', '  training:\n    type', 'datasets are called'),
-    ('\ntrain:', '\ntrian:', "opt.yml:13: trian: unknown key; did you mean 'train'?"),
-    ('betas: [0.9, 0.99]', 'betas: [0.9, x]', "opt.yml:14: train.optim_g.betas.1: Input should be a valid number"),
-])
+@pytest.mark.parametrize(
+    ('old', 'new', 'message'),
+    [
+        ('gt_size: 64', 'gt_size: 60', 'opt.yml:9: datasets.train.gt_size: must be a multiple of 4 * scale = 8'),
+        ('gt_size: 64', 'center_gt: false', 'center_gt: true'),
+        ('gt_size: 64', 'num_frame: 4', 'must be odd'),
+        ('gt_size: 64', 'num_frame: 7', 'is 7, the network takes 5'),
+        ('gt_size: 64', 'io_backend: {type: lmdb}', 'opt.yml:9: datasets.train.io_backend: only {type: disk}'),
+        ('scale: 2', 'scale: 4', 'enlarges 2 times, scale is 4'),
+        ('total_iter: 1e2', 'total_iter: 100\n  warmup_iter: 100', 'not shorter'),
+        ('bin_model: ./bin.pth', 'num_feat: 16', 'stage 2 needs the DSM trained in stage 1'),
+        ('type: VOTES\n', 'type: VOTEZ\n', "unknown network 'VOTEZ'; known: VOTES"),
+        ('type: VOTES\n', 'type: EDVR\n  scale: 2\n', 'EDVR has no DSM'),
+        ('model_type: VOTESModel', 'model_type: VOTSModel', 'known: DSMModel'),
+        ('model_type: VOTESModel', 'model_type: DSMModel', 'DSMModel does not train VOTES'),
+        ('model_type: VOTESModel\n', '', 'model_type: is missing'),
+        ('name: run', 'name: a/b', 'opt.yml:1: name'),
+        ('scale: 2', 'scale: 2\nnum_gpu: -1', 'num_gpu: Input should be greater than or equal to 0'),
+        (COSINE[0], COSINE[1] + 'periods: [50]', 'end at 50, total_iter is 100'),
+        (COSINE[0], COSINE[1] + 'periods: [50, 50]', '1 weights for 2 periods'),
+        (COSINE[0], COSINE[1] + 'eta_min: 0', "CosineAnnealingRestartLR needs 'periods'"),
+        ('[10, 20]', '[20, 10]', 'milestones: must increase'),
+        ('  train:\n    type', '  training:\n    type', 'datasets are called'),
+        ('\ntrain:', '\ntrian:', "opt.yml:13: trian: unknown key; did you mean 'train'?"),
+        ('betas: [0.9, 0.99]', 'betas: [0.9, x]', 'opt.yml:14: train.optim_g.betas.1: Input should be a valid number'),
+    ],
+)
 def test_what_does_not_belong_together(load, old, new, message):
     assert message in '\n'.join(problems(load, changed((old, new))))
 
@@ -174,8 +201,10 @@ def test_a_missing_dsm_is_forgotten_where_it_is_not_needed(load, tmp_path, monke
     for name in ('gt', 'lq'):
         (tmp_path / name).mkdir()
     (tmp_path / 'whole.pth').touch()
-    for text in (changed(('gt_size: 64', 'gt_size: 64\npath:\n  pretrain_network_g: ./whole.pth')),
-                 changed(('type: VOTES\n', 'type: VOTES\n  dfm: false\n'))):
+    for text in (
+        changed(('gt_size: 64', 'gt_size: 64\npath:\n  pretrain_network_g: ./whole.pth')),
+        changed(('type: VOTES\n', 'type: VOTES\n  dfm: false\n')),
+    ):
         opt = load(text, check_paths=True)
         assert opt.path.bin_model is None
         assert 'bin_model ./bin.pth is not there' in opt.notices[0]
@@ -183,7 +212,7 @@ def test_a_missing_dsm_is_forgotten_where_it_is_not_needed(load, tmp_path, monke
 
 def test_base_files(write, load):
     write(STAGE2, 'base.yml')
-    opt = load('''
+    opt = load("""
         base: base.yml
         name: other
         network_g:
@@ -192,16 +221,24 @@ def test_base_files(write, load):
           scheduler:
             type: CosineAnnealingRestartLR
             periods: [100]
-        ''')
+        """)
     assert (opt.name, opt.network_g.args['num_feat'], opt.train.scheduler.args) == ('other', 32, {'periods': [100]})
-    found = '\n'.join(problems(load, changed(('scale: 2', 'scale: two'), text='''
+    found = '\n'.join(
+        problems(
+            load,
+            changed(
+                ('scale: 2', 'scale: two'),
+                text="""
         base: base.yml
         scale: 2
         network_g:
           num_feats: 3
         train:
           total_iter: many
-        ''')))
+        """,
+            ),
+        )
+    )
     for wanted in ('opt.yml:3: scale', 'opt.yml:5: network_g.num_feats', 'opt.yml:7: train.total_iter'):
         assert wanted in found
     write(STAGE2.replace('lr: 1e-4', 'lt: 1e-4'), 'base.yml')
@@ -213,19 +250,24 @@ def test_base_files(write, load):
 
 def test_null_takes_a_dataset_of_the_base_away(write, load):
     write(STAGE2, 'base.yml')
-    opt = load('''
+    opt = load(
+        """
         base: base.yml
         datasets:
           train: ~
           test: {type: VideoUVSSMTestDataset, dataroot_gt: ./gt, dataroot_lq: ./lq}
         path: {pretrain_network_g: ~}
-        ''', mode='test')
+        """,
+        mode='test',
+    )
     assert list(opt.datasets) == ['test']
 
 
 def test_overrides(load):
-    opt = load(STAGE2, overrides=['train.total_iter=7', 'datasets:train:gt_size=32', 'train.optim_g.lr=1e-2',
-                                  'network_g.dfm=false'])
+    opt = load(
+        STAGE2,
+        overrides=['train.total_iter=7', 'datasets:train:gt_size=32', 'train.optim_g.lr=1e-2', 'network_g.dfm=false'],
+    )
     assert (opt.train.total_iter, opt.datasets['train'].args['gt_size'], opt.train.optim_g.args['lr']) == (7, 32, 0.01)
     assert opt.network_g.args['dfm'] is False
     found = problems(load, STAGE2, overrides=['train.totl_iter=7'])
@@ -236,10 +278,17 @@ def test_overrides(load):
         assert message in str(caught.value)
 
 
-@pytest.mark.parametrize(('text', 'message', 'place'), [
-    ('a: [1', 'not valid YAML', 'opt.yml:1:6'), ('a:\n\t- 1', 'not valid YAML', 'opt.yml:2:1'),
-    ('a: \x01', 'not valid YAML', 'opt.yml'), ('', 'no keys', 'opt.yml'), ('- 1', 'no keys', 'opt.yml'),
-    ('a: &x\n  b: *x', 'without end', 'opt.yml:')])
+@pytest.mark.parametrize(
+    ('text', 'message', 'place'),
+    [
+        ('a: [1', 'not valid YAML', 'opt.yml:1:6'),
+        ('a:\n\t- 1', 'not valid YAML', 'opt.yml:2:1'),
+        ('a: \x01', 'not valid YAML', 'opt.yml'),
+        ('', 'no keys', 'opt.yml'),
+        ('- 1', 'no keys', 'opt.yml'),
+        ('a: &x\n  b: *x', 'without end', 'opt.yml:'),
+    ],
+)
 def test_files_that_are_no_option_files(load, text, message, place):
     with pytest.raises(UserError, match=message) as caught:
         load(text)
@@ -255,14 +304,20 @@ def test_missing_file(tmp_path):
 
 def test_older_names_and_notices(load):
     old = 'path:\n  pretrain_model_g: ./a.pth\n  strict_load: false\n'
-    opt = load(changed(('gt_size: 64', 'use_hflip: false\n    prefetch_mode: cuda')) + old
-               + 'logger:\n  wandb: {project: mine}\n')
+    opt = load(
+        changed(('gt_size: 64', 'use_hflip: false\n    prefetch_mode: cuda'))
+        + old
+        + 'logger:\n  wandb: {project: mine}\n'
+    )
     assert (opt.path.pretrain_network_g, opt.path.strict_load_g) == ('./a.pth', False)
     assert opt.datasets['train'].args['use_flip'] is False
-    assert opt.notices == ['keys that have no effect here: prefetch_mode',
-                           'wandb is not supported yet, TensorBoard and metrics.jsonl are written']
+    assert opt.notices == [
+        'keys that have no effect here: prefetch_mode',
+        'wandb is not supported yet, TensorBoard and metrics.jsonl are written',
+    ]
     assert 'opt.yml:23: path.strict_load: is the older name' in '\n'.join(
-        problems(load, STAGE2 + old + '  strict_load_g: true\n'))
+        problems(load, STAGE2 + old + '  strict_load_g: true\n')
+    )
     assert 'path.bin_model names another file' in '\n'.join(problems(load, STAGE2 + 'path: {bin_model: ./b.pth}'))
 
 

@@ -1,9 +1,10 @@
 """Option files of the form that people bring from the release and from BasicSR."""
+
 import pytest
 
 from votes.options import load_options
 
-RELEASE = '''
+RELEASE = """
 # the form of the release's option files
 name: VOTES_L
 model_type: VOTESModel
@@ -101,9 +102,9 @@ dist_params:
   backend: nccl
   port: 29600
 find_unused_parameters: true
-'''
+"""
 
-BASICSR_EDVR = '''
+BASICSR_EDVR = """
 name: EDVR
 model_type: EDVRModel
 scale: 4
@@ -154,7 +155,7 @@ train:
   warmup_iter: -1
   dcn_lr_mul: 1
   pixel_opt: {type: CharbonnierLoss, loss_weight: 1.0, reduction: sum}
-'''
+"""
 
 
 @pytest.fixture
@@ -162,6 +163,7 @@ def load(tmp_path):
     def load(text, mode='train'):
         (tmp_path / 'opt.yml').write_text(text)
         return load_options(tmp_path / 'opt.yml', mode, check_paths=False)
+
     return load
 
 
@@ -171,7 +173,8 @@ def test_files_of_the_release_load_unmodified(load):
     assert opt.val.val_freq == 10000
     assert opt.datasets['train'].args['meta_info_file'].endswith('votes/data/meta_info/meta_info_UVSSMWeChat.txt')
     assert [n for n in opt.notices if 'no effect' in n] == [
-        'keys that have no effect here: find_unused_parameters, senmap_iter']
+        'keys that have no effect here: find_unused_parameters, senmap_iter'
+    ]
     before = RELEASE.split('train:\n  optim_g')[0].replace('pretrain_network_g: ~', 'pretrain_network_g: ./net.pth')
     opt = load(before + 'val:\n  save_img: True\n  suffix: VOTES\n', mode='test')
     assert opt.path.pretrain_network_g == './net.pth'

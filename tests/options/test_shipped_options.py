@@ -1,4 +1,5 @@
 """The option files and clip lists that come with the project."""
+
 import re
 from pathlib import Path
 
@@ -9,8 +10,11 @@ from votes.options import load_options
 ROOT = Path(__file__).resolve().parents[2]
 FILES = sorted((ROOT / 'options').rglob('*.yml'))
 LISTS = ROOT / 'votes' / 'data' / 'meta_info'
-RELEASED = {'./experiments/net_VOTES_UVSSMWeChat.pth', './experiments/net_VOTES_REDS28.pth',
-            './experiments/net_VOTES_REDS33.pth'}
+RELEASED = {
+    './experiments/net_VOTES_UVSSMWeChat.pth',
+    './experiments/net_VOTES_REDS28.pth',
+    './experiments/net_VOTES_REDS33.pth',
+}
 
 
 def load(path):

@@ -25,7 +25,11 @@ def test_windows_are_those_of_evaluation(length):
     frames = [TimedFrame(np.zeros((1, 1, 3), np.uint8), i) for i in range(length)]
     for centre, (frame, window) in enumerate(windows(iter(frames), 5)):
         assert frame.pts == centre
-        wanted = window_indices(centre, length, 5, 'reflection_circle') if length >= 5 else [min(max(i, 0), length - 1) for i in range(centre - 2, centre + 3)]
+        wanted = (
+            window_indices(centre, length, 5, 'reflection_circle')
+            if length >= 5
+            else [min(max(i, 0), length - 1) for i in range(centre - 2, centre + 3)]
+        )
         assert [f.pts for f in window] == wanted
     assert centre == length - 1
 
@@ -43,6 +47,7 @@ def test_few_frames_are_held():
         for i in range(200):
             alive += 1
             yield Counted(np.zeros((1, 1, 3), np.uint8), i)
+
     most = 0
     for _ in windows(source(), 5):
         most = max(most, alive)
@@ -59,7 +64,7 @@ def test_a_video_end_to_end(tmp_path):
     assert [f.pts * after.time_base for f in found] == [f.pts * before.time_base for f in source]
     assert audio_packets(tmp_path / 'in.mp4') == audio_packets(tmp_path / 'out.mp4')
     for a, b in zip(source, found, strict=True):
-        assert np.mean((a.rgb.repeat(2, 0).repeat(2, 1).astype(float) - b.rgb)**2) < 8
+        assert np.mean((a.rgb.repeat(2, 0).repeat(2, 1).astype(float) - b.rgb) ** 2) < 8
     assert 'frames/s' in str(summary)
 
 
@@ -95,6 +100,7 @@ def test_a_failure_leaves_nothing(tmp_path):
             if self.calls == 4:
                 raise RuntimeError('out of memory')
             return super().forward(x)
+
     with pytest.raises(RuntimeError, match='out of memory'):
         restore_video(Fails(), tmp_path / 'in.mp4', tmp_path / 'out.mp4', progress=False)
     assert [p.name for p in tmp_path.iterdir()] == ['in.mp4']

@@ -1,4 +1,5 @@
 """Video files made here and read back: colour, times, rotation, sound, damage."""
+
 from fractions import Fraction
 
 import av
@@ -19,9 +20,13 @@ def flat(colour, size=(48, 64)):
 
 
 def textured(count, size=(48, 64)):
-    rows, columns = np.mgrid[:size[0], :size[1]]
-    return [np.stack([128 + 80 * np.sin((columns + 2 * i) / 9), 128 + 80 * np.cos(rows / 7), (rows + columns) * 1.5], -1).astype(np.uint8)
-            for i in range(count)]
+    rows, columns = np.mgrid[: size[0], : size[1]]
+    return [
+        np.stack(
+            [128 + 80 * np.sin((columns + 2 * i) / 9), 128 + 80 * np.cos(rows / 7), (rows + columns) * 1.5], -1
+        ).astype(np.uint8)
+        for i in range(count)
+    ]
 
 
 def write(path, frames, colour=Colour('bt601', False), times=None, **kwargs):
@@ -69,7 +74,7 @@ def test_untagged_video_is_guessed_from_its_size(tmp_path):
 
 @pytest.mark.parametrize('suffix', ['.mp4', '.mov', '.mkv'])
 def test_times_are_kept(tmp_path, suffix):
-    times = [1280, 1792, 2304, 2944, 4480, 4992, 5504]      # an offset, a variable rate; whole milliseconds for Matroska
+    times = [1280, 1792, 2304, 2944, 4480, 4992, 5504]  # an offset, a variable rate; whole milliseconds for Matroska
     write(tmp_path / f'v{suffix}', textured(7), times=times)
     reader, frames = read(tmp_path / f'v{suffix}')
     assert [f.pts * reader.time_base for f in frames] == [t * Fraction(1, 12800) for t in times]
@@ -79,7 +84,7 @@ def test_picture_survives(tmp_path):
     frames = textured(5)
     write(tmp_path / 'v.mp4', frames, crf=1)
     _, found = read(tmp_path / 'v.mp4')
-    assert np.mean([(a.astype(float) - b.rgb)**2 for a, b in zip(frames, found, strict=True)]) < 4
+    assert np.mean([(a.astype(float) - b.rgb) ** 2 for a, b in zip(frames, found, strict=True)]) < 4
 
 
 def test_odd_sizes(tmp_path):
@@ -91,7 +96,9 @@ def test_odd_sizes(tmp_path):
 
 def audio_packets(path):
     with av.open(str(path)) as container:
-        return [(bytes(p), p.pts * p.time_base) for p in container.demux(container.streams.audio[0]) if p.dts is not None]
+        return [
+            (bytes(p), p.pts * p.time_base) for p in container.demux(container.streams.audio[0]) if p.dts is not None
+        ]
 
 
 def test_audio_is_copied(tmp_path):
@@ -107,15 +114,17 @@ def test_rotated_video_is_read_upright(tmp_path):
     # the display matrix of the track header, turned by 90 degrees: what a phone writes
     content = bytearray((tmp_path / 'v.mp4').read_bytes())
     identity = b''.join(int(n).to_bytes(4, 'big') for n in (65536, 0, 0, 0, 65536, 0, 0, 0, 1 << 30))
-    turned = b''.join((int(n) % (1 << 32)).to_bytes(4, 'big') for n in (0, 65536, 0, -65536, 0, 0, 48 << 16, 0, 1 << 30))
+    turned = b''.join(
+        (int(n) % (1 << 32)).to_bytes(4, 'big') for n in (0, 65536, 0, -65536, 0, 0, 48 << 16, 0, 1 << 30)
+    )
     at = content.rindex(identity)
-    content[at:at + 36] = turned
+    content[at : at + 36] = turned
     (tmp_path / 'v.mp4').write_bytes(content)
     reader, found = read(tmp_path / 'v.mp4')
     assert reader.size == (64, 48)
     assert 'rotated' in '\n'.join(reader.notes)
-    expected = np.rot90(frames[1], -1)      # clockwise
-    assert np.mean((expected.astype(float) - found[1].rgb)**2) < 4
+    expected = np.rot90(frames[1], -1)  # clockwise
+    assert np.mean((expected.astype(float) - found[1].rgb) ** 2) < 4
 
 
 def test_shrink_and_compress():
@@ -123,15 +132,18 @@ def test_shrink_and_compress():
     fine, coarse = (np.stack(shrink_and_compress(frames, 2, qp)) for qp in (15, 45))
     assert fine.shape == (6, 32, 48, 3)
     small = np.stack([f.reshape(32, 2, 48, 2, 3).mean((1, 3)) for f in frames])
-    assert np.mean((fine - small)**2) < np.mean((coarse - small)**2)
+    assert np.mean((fine - small) ** 2) < np.mean((coarse - small) ** 2)
     assert np.array_equal(fine, np.stack(shrink_and_compress(frames, 2, 15)))
 
 
 def test_damaged_videos(tmp_path):
     write(tmp_path / 'v.mp4', textured(30))
     whole = (tmp_path / 'v.mp4').read_bytes()
-    for name, content, message in (('cut.mp4', whole[:len(whole) // 2], 'not a readable video'), ('empty.mp4', b'', 'not a readable video'),
-                                   ('text.mp4', b'hello' * 100, 'not a readable video')):
+    for name, content, message in (
+        ('cut.mp4', whole[: len(whole) // 2], 'not a readable video'),
+        ('empty.mp4', b'', 'not a readable video'),
+        ('text.mp4', b'hello' * 100, 'not a readable video'),
+    ):
         (tmp_path / name).write_bytes(content)
         with pytest.raises(UserError, match=message):
             VideoReader(tmp_path / name)
@@ -154,6 +166,7 @@ def test_nothing_is_left_of_a_video_that_was_not_finished(tmp_path):
         with VideoWriter(tmp_path / 'v.mp4', (48, 64), Fraction(25), Fraction(1, 25), Colour('bt601', False)) as writer:
             writer.write(frames[0], 0)
             raise RuntimeError('network failed')
+
     with pytest.raises(RuntimeError, match='network failed'):
         broken()
     assert list(tmp_path.iterdir()) == []

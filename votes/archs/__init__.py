@@ -1,4 +1,5 @@
 """Networks: an nn.Module and nothing else. Built by name from the options of a YAML file."""
+
 from __future__ import annotations
 
 from typing import Any

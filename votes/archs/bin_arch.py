@@ -2,6 +2,7 @@
 
 Shen et al., "Blurry Video Frame Interpolation", CVPR 2020, used at the input's size as in VOTES (ACM MM 2022, 3.2).
 """
+
 from __future__ import annotations
 
 import torch
@@ -70,6 +71,7 @@ class BIN(nn.Module):
         num_layer: dense layers in a block (C).
         num_grow_ch: channels that a layer adds (G).
     """
+
     num_frame = 5
     scale = 1
     multiple = 2
@@ -77,8 +79,12 @@ class BIN(nn.Module):
     def __init__(self, num_feat: int = 64, num_block: int = 6, num_layer: int = 4, num_grow_ch: int = 32):
         super().__init__()
         # the keys of the release's state_dict
-        self.model = nn.ModuleDict({name: ResidualDenseNetwork(num_feat, num_block, num_layer, num_grow_ch)
-                                    for name in ('model1_1', 'model2_1')})
+        self.model = nn.ModuleDict(
+            {
+                name: ResidualDenseNetwork(num_feat, num_block, num_layer, num_grow_ch)
+                for name in ('model1_1', 'model2_1')
+            }
+        )
 
     def sense_pair(self, first: Tensor, second: Tensor) -> Tensor:
         """F_B1: the frame between two frames that are two apart, (B, 3, h, w)."""
@@ -91,5 +97,7 @@ class BIN(nn.Module):
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """(B, 5, 3, h, w) in [0, 1] -> z_{t-1}, z_{t+1}, z_t, each (B, 3, h, w), not clamped."""
         check_window(x, 5, self.multiple)
-        previous, following = self.sense_pair(x[:, (0, 2)].flatten(0, 1), x[:, (2, 4)].flatten(0, 1)).unflatten(0, (-1, 2)).unbind(1)
+        previous, following = (
+            self.sense_pair(x[:, (0, 2)].flatten(0, 1), x[:, (2, 4)].flatten(0, 1)).unflatten(0, (-1, 2)).unbind(1)
+        )
         return previous, following, self.sense_centre(previous, following)

@@ -1,4 +1,5 @@
 """Pieces that several networks share."""
+
 from __future__ import annotations
 
 import torch
@@ -17,6 +18,13 @@ def conv3x3(in_channels: int, out_channels: int, stride: int = 1) -> nn.Conv2d:
     return nn.Conv2d(in_channels, out_channels, 3, stride, 1)
 
 
+@torch.no_grad()
+def zero_(*parameters: Tensor | None) -> None:
+    for parameter in parameters:
+        if parameter is not None:
+            parameter.zero_()
+
+
 class ResidualBlock(nn.Module):
     """x + conv(ReLU(conv(x))) without batch normalisation; Kaiming-normal weights times 0.1, biases 0."""
 
@@ -28,7 +36,7 @@ class ResidualBlock(nn.Module):
             nn.init.kaiming_normal_(conv.weight)
             with torch.no_grad():
                 conv.weight.mul_(0.1)
-            nn.init.zeros_(conv.bias)
+            zero_(conv.bias)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, C, H, W)."""
@@ -60,7 +68,12 @@ def upsample(x: Tensor, scale: int) -> Tensor:
 def check_window(x: Tensor, num_frame: int, multiple: int) -> None:
     """Raises UserError unless x is (B, num_frame, C, h, w) with h and w multiples of `multiple`."""
     if x.dim() != 5 or x.shape[1] != num_frame:
-        raise UserError('the network takes a window (B, T, C, h, w)', value=tuple(x.shape), fix=f'T must be {num_frame}')
+        raise UserError(
+            'the network takes a window (B, T, C, h, w)', value=tuple(x.shape), fix=f'T must be {num_frame}'
+        )
     if x.shape[3] % multiple or x.shape[4] % multiple:
-        raise UserError(f'height and width must be multiples of {multiple}', value=tuple(x.shape[3:]),
-                        fix='pad by reflection and crop the output, as `votes restore` does')
+        raise UserError(
+            f'height and width must be multiples of {multiple}',
+            value=tuple(x.shape[3:]),
+            fix='pad by reflection and crop the output, as `votes restore` does',
+        )

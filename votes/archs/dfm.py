@@ -1,4 +1,5 @@
 """Degradation feature map: where the platform did the damage (paper, equation 5)."""
+
 from __future__ import annotations
 
 from typing import Literal
@@ -15,7 +16,7 @@ def luma(x: Tensor) -> Tensor:
 
 @torch.no_grad()
 def degradation_feature_map(estimate: Tensor, frame: Tensor, norm: Literal['sample', 'batch'] = 'sample') -> Tensor:
-    """``e = log2(|z - x| + 1) / max`` of the luma of the DSM's estimate z and the compressed frame x, on the 8-bit grid.
+    """``e = log2(|z - x| + 1) / max`` of the luma of the DSM's estimate z and the compressed frame x, in 8-bit steps.
 
     The paper divides by the largest value of the frame (equation 5). The release divides by the largest of the whole
     batch, which makes the map depend on batch mates; ``norm='batch'`` reproduces that. No difference gives a zero map

@@ -1,4 +1,5 @@
 """EDVR: video restoration with enhanced deformable convolutions (Wang et al., CVPR Workshops 2019)."""
+
 from __future__ import annotations
 
 import torch
@@ -61,14 +62,38 @@ class EDVR(WindowNetwork):
         Others: see WindowNetwork.
     """
 
-    def __init__(self, num_in_ch: int = 3, num_out_ch: int = 3, num_feat: int = 64, num_frame: int = 5, deformable_groups: int = 8,
-                 num_extract_block: int = 5, num_reconstruct_block: int = 10, center_frame_idx: int | None = None,
-                 hr_in: bool = False, with_predeblur: bool = False, with_tsa: bool = True, scale: int = 4, init: Init = 'default'):
-        super().__init__(num_in_ch, num_out_ch, num_feat, num_frame, deformable_groups, num_extract_block,
-                         num_reconstruct_block, center_frame_idx, scale)
+    def __init__(
+        self,
+        num_in_ch: int = 3,
+        num_out_ch: int = 3,
+        num_feat: int = 64,
+        num_frame: int = 5,
+        deformable_groups: int = 8,
+        num_extract_block: int = 5,
+        num_reconstruct_block: int = 10,
+        center_frame_idx: int | None = None,
+        hr_in: bool = False,
+        with_predeblur: bool = False,
+        with_tsa: bool = True,
+        scale: int = 4,
+        init: Init = 'default',
+    ):
+        super().__init__(
+            num_in_ch,
+            num_out_ch,
+            num_feat,
+            num_frame,
+            deformable_groups,
+            num_extract_block,
+            num_reconstruct_block,
+            center_frame_idx,
+            scale,
+        )
         if hr_in or with_predeblur:
             raise ValueError('hr_in and with_predeblur (deblurring at the size of the input) are not supported')
-        self.fusion = TSAFusion(num_feat, num_frame, self.centre) if with_tsa else nn.Conv2d(num_frame * num_feat, num_feat, 1)
+        self.fusion = (
+            TSAFusion(num_feat, num_frame, self.centre) if with_tsa else nn.Conv2d(num_frame * num_feat, num_feat, 1)
+        )
         self.with_tsa = with_tsa
         self.initialise(init)
 

@@ -1,4 +1,5 @@
 """What a state_dict's keys and shapes tell of the network that it belongs to."""
+
 from __future__ import annotations
 
 import re
@@ -52,13 +53,27 @@ def infer_options(weights: dict[str, Tensor], where: object = None) -> dict[str,
             'num_reconstruct_block': _count(weights, r'reconstruction\.(\d+)\.'),
         }
         if 'fusion.mask_modulation_first.weight' in weights:
-            return {'type': 'VOTES', **options, 'num_frame': weights['fusion.feat_fusion.weight'].shape[1] // num_feat,
-                    'num_modulation_blocks': _count(weights, r'fusion\.feat_cas_l\.(\d+)\.'), 'sr_factor': _scale(weights),
-                    **{f'dsm_{k}': v for k, v in _dsm(weights, r'bin\.').items()}}
+            return {
+                'type': 'VOTES',
+                **options,
+                'num_frame': weights['fusion.feat_fusion.weight'].shape[1] // num_feat,
+                'num_modulation_blocks': _count(weights, r'fusion\.feat_cas_l\.(\d+)\.'),
+                'sr_factor': _scale(weights),
+                **{f'dsm_{k}': v for k, v in _dsm(weights, r'bin\.').items()},
+            }
         with_tsa = 'fusion.temporal_attn1.weight' in weights
         fusion = weights['fusion.feat_fusion.weight' if with_tsa else 'fusion.weight']
-        return {'type': 'EDVR', **options, 'num_frame': fusion.shape[1] // num_feat, 'with_tsa': with_tsa,
-                'scale': _scale(weights)}
+        return {
+            'type': 'EDVR',
+            **options,
+            'num_frame': fusion.shape[1] // num_feat,
+            'with_tsa': with_tsa,
+            'scale': _scale(weights),
+        }
     except KeyError as error:
-        raise UserError('cannot tell which network this checkpoint belongs to', where=where, value=f'no key {error}',
-                        fix='name it: -opt OPTION_FILE') from error
+        raise UserError(
+            'cannot tell which network this checkpoint belongs to',
+            where=where,
+            value=f'no key {error}',
+            fix='name it: -opt OPTION_FILE',
+        ) from error

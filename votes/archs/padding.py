@@ -1,8 +1,9 @@
 """Frames of any size through a network that wants multiples."""
+
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -17,9 +18,9 @@ def forward_padded(net: nn.Module, x: Tensor, output_of: Callable[[Any], Tensor]
         output_of: picks the picture out of what the network returns.
     """
     height, width = x.shape[-2:]
-    multiple, scale = int(net.multiple), int(net.scale)
+    multiple, scale = int(cast(int, net.multiple)), int(cast(int, net.scale))
     bottom, right = -height % multiple, -width % multiple
     if bottom or right:
         mode = 'reflect' if bottom < height and right < width else 'replicate'
         x = F.pad(x.flatten(0, 1), (0, right, 0, bottom), mode=mode).unflatten(0, x.shape[:2])
-    return output_of(net(x))[..., :height * scale, :width * scale]
+    return output_of(net(x))[..., : height * scale, : width * scale]

@@ -1,12 +1,14 @@
 """Pyramid, cascading and deformable alignment (PCD) of EDVR (Wang et al., CVPR Workshops 2019)."""
+
 from __future__ import annotations
 
 import math
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 
-from votes.archs.blocks import conv3x3, conv_of_pair, lrelu, upsample
+from votes.archs.blocks import conv3x3, conv_of_pair, lrelu, upsample, zero_
 from votes.ops import deform_conv2d
 
 LEVELS = ('l1', 'l2', 'l3')
@@ -26,8 +28,7 @@ class DeformableConv(nn.Module):
         bound = 1 / math.sqrt(9 * num_feat)
         nn.init.uniform_(self.weight, -bound, bound)
         self.conv_offset = conv3x3(num_feat, deformable_groups * 27)
-        nn.init.zeros_(self.conv_offset.weight)
-        nn.init.zeros_(self.conv_offset.bias)
+        zero_(self.conv_offset.weight, self.conv_offset.bias)
         self.offset_mean: Tensor | None = None
 
     def forward(self, x: Tensor, guide: Tensor) -> Tensor:
@@ -50,8 +51,7 @@ class PCDAlignment(nn.Module):
             return nn.ModuleDict({name: conv3x3(inputs * num_feat, num_feat) for name in names})
 
         self.offset_conv1 = levels(LEVELS)
-        self.offset_conv2 = levels(LEVELS[:2])
-        self.offset_conv2.update(levels(LEVELS[2:], inputs=1))
+        self.offset_conv2 = nn.ModuleDict({**levels(LEVELS[:2]), **levels(LEVELS[2:], inputs=1)})
         self.offset_conv3 = levels(LEVELS[:2], inputs=1)
         self.dcn_pack = nn.ModuleDict({name: DeformableConv(num_feat, deformable_groups) for name in LEVELS})
         self.feat_conv = levels(LEVELS[:2])
@@ -72,7 +72,7 @@ class PCDAlignment(nn.Module):
         offset = feature = frames[2]
         for index in (2, 1, 0):
             level = LEVELS[index]
-            guide = lrelu(conv_of_pair(self.offset_conv1[level], frames[index], centre[index]))
+            guide = lrelu(conv_of_pair(cast(nn.Conv2d, self.offset_conv1[level]), frames[index], centre[index]))
             if level == 'l3':
                 guide = lrelu(self.offset_conv2[level](guide))
                 feature = lrelu(self.dcn_pack[level](frames[index], guide))

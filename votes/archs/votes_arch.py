@@ -1,4 +1,5 @@
 """VOTES: video restoration through adaptive degradation sensing (Luo, Zhou, Lam, Qiu, ACM MM 2022)."""
+
 from __future__ import annotations
 
 from typing import Literal
@@ -13,7 +14,7 @@ from votes.archs.window_network import Init, WindowNetwork
 
 
 class DegradationModulation(nn.Module):
-    """DMM: fuses the aligned frames and adds the features of the degradation map, block by block (paper, equation 6)."""
+    """DMM: fuses the aligned frames and adds the features of the DFM, block by block (paper, equation 6)."""
 
     def __init__(self, num_feat: int, num_frame: int, num_blocks: int):
         super().__init__()
@@ -49,13 +50,37 @@ class VOTES(WindowNetwork):
         Others: see WindowNetwork.
     """
 
-    def __init__(self, num_in_ch: int = 3, num_out_ch: int = 3, num_feat: int = 64, num_frame: int = 5, deformable_groups: int = 8,
-                 num_extract_block: int = 5, num_reconstruct_block: int = 40, center_frame_idx: int | None = None,
-                 num_modulation_blocks: int = 10, sr_factor: int = 2, dfm: bool = True,
-                 dfm_norm: Literal['sample', 'batch'] = 'sample', dsm_num_feat: int = 64, dsm_num_block: int = 6,
-                 dsm_num_layer: int = 4, dsm_num_grow_ch: int = 32, init: Init = 'default'):
-        super().__init__(num_in_ch, num_out_ch, num_feat, num_frame, deformable_groups, num_extract_block,
-                         num_reconstruct_block, center_frame_idx, sr_factor)
+    def __init__(
+        self,
+        num_in_ch: int = 3,
+        num_out_ch: int = 3,
+        num_feat: int = 64,
+        num_frame: int = 5,
+        deformable_groups: int = 8,
+        num_extract_block: int = 5,
+        num_reconstruct_block: int = 40,
+        center_frame_idx: int | None = None,
+        num_modulation_blocks: int = 10,
+        sr_factor: int = 2,
+        dfm: bool = True,
+        dfm_norm: Literal['sample', 'batch'] = 'sample',
+        dsm_num_feat: int = 64,
+        dsm_num_block: int = 6,
+        dsm_num_layer: int = 4,
+        dsm_num_grow_ch: int = 32,
+        init: Init = 'default',
+    ):
+        super().__init__(
+            num_in_ch,
+            num_out_ch,
+            num_feat,
+            num_frame,
+            deformable_groups,
+            num_extract_block,
+            num_reconstruct_block,
+            center_frame_idx,
+            sr_factor,
+        )
         if num_frame != BIN.num_frame:
             raise ValueError(f'the DSM looks at windows of {BIN.num_frame} frames, num_frame is {num_frame}')
         if dfm_norm not in ('sample', 'batch'):

@@ -2,6 +2,7 @@
 
 `forward` is composed of named parts, so that restoring a video can compute each of them once a frame.
 """
+
 from __future__ import annotations
 
 from typing import Literal, cast
@@ -10,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from votes.archs.blocks import check_window, conv3x3, lrelu, residual_blocks, upsample
+from votes.archs.blocks import check_window, conv3x3, lrelu, residual_blocks, upsample, zero_
 from votes.archs.pcd import DeformableConv, PCDAlignment
 
 Init = Literal['default', 'kaiming']
@@ -33,11 +34,22 @@ class WindowNetwork(nn.Module):
     The release's initialisation ('default') is PyTorch's for plain convolutions, under which a signal fades about
     twofold a layer. 'kaiming' keeps its size and starts from the enlarged input: short trainings get further.
     """
-    multiple = 4    # two halvings in the pyramid
+
+    multiple = 4  # two halvings in the pyramid
     fusion: nn.Module
 
-    def __init__(self, num_in_ch: int, num_out_ch: int, num_feat: int, num_frame: int, deformable_groups: int,
-                 num_extract_block: int, num_reconstruct_block: int, center_frame_idx: int | None, scale: int):
+    def __init__(
+        self,
+        num_in_ch: int,
+        num_out_ch: int,
+        num_feat: int,
+        num_frame: int,
+        deformable_groups: int,
+        num_extract_block: int,
+        num_reconstruct_block: int,
+        center_frame_idx: int | None,
+        scale: int,
+    ):
         super().__init__()
         if scale not in (2, 3, 4):
             raise ValueError(f'scale must be 2, 3 or 4, not {scale}')
@@ -73,12 +85,15 @@ class WindowNetwork(nn.Module):
         for name, module in self.named_modules():
             if isinstance(module, DeformableConv):
                 nn.init.kaiming_normal_(module.weight, a=0.1)
-                module.weight.mul_(2)       # its masks start at a half
-            elif isinstance(module, nn.Conv2d) and not name.endswith('conv_offset') \
-                    and not name.startswith(('bin.', 'feature_extraction.', 'reconstruction.')):
+                module.weight.mul_(2)  # its masks start at a half
+            elif (
+                isinstance(module, nn.Conv2d)
+                and not name.endswith('conv_offset')
+                and not name.startswith(('bin.', 'feature_extraction.', 'reconstruction.'))
+            ):
                 nn.init.kaiming_normal_(module.weight, a=0.1)
-                nn.init.zeros_(module.bias)
-        nn.init.zeros_(self.conv_last.weight)
+                zero_(module.bias)
+        zero_(self.conv_last.weight)
 
     def features(self, frames: Tensor) -> list[Tensor]:
         """(B, C_in, h, w) -> the three levels of the pyramid, (B, C, h, w), (B, C, h/2, w/2), (B, C, h/4, w/4)."""
@@ -110,4 +125,7 @@ class WindowNetwork(nn.Module):
     def deformable_convs(self) -> dict[str, nn.Module]:
         """Name -> each deformable convolution, for their learning rate and offset statistics."""
         pcd = cast(PCDAlignment, self.pcd_align)
-        return {**{f'pcd_align.dcn_pack.{k}': m for k, m in pcd.dcn_pack.items()}, 'pcd_align.cas_dcnpack': pcd.cas_dcnpack}
+        return {
+            **{f'pcd_align.dcn_pack.{k}': m for k, m in pcd.dcn_pack.items()},
+            'pcd_align.cas_dcnpack': pcd.cas_dcnpack,
+        }

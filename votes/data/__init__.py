@@ -1,4 +1,5 @@
 """What one sample is: frame sources, datasets, the sampler and the loader."""
+
 from __future__ import annotations
 
 import cv2
@@ -16,19 +17,33 @@ def _start_worker(_: int) -> None:
     torch.set_num_threads(1)
 
 
-def build_train_loader(options: DatasetOptions, scale: int, seed: int, rank: int = 0, world_size: int = 1,
-                       consumed: int = 0) -> DataLoader:
+def build_train_loader(
+    options: DatasetOptions, scale: int, seed: int, rank: int = 0, world_size: int = 1, consumed: int = 0
+) -> DataLoader:
     """Batches of training samples without end; `consumed` samples over all ranks are skipped without reading them.
 
     Batches: {'lq': uint8 (B, T, 3, h, w), 'gt': uint8 (B, 3, H, W) or (B, T, 3, H, W), 'key': list of str}.
     """
     dataset = DATASETS.get(options.type)(**options.args, scale=scale)
     dataset.seed = seed
-    batches = EndlessBatches(len(dataset) * options.dataset_enlarge_ratio, options.batch_size_per_gpu, seed, rank,
-                             world_size, consumed, options.use_shuffle)
+    batches = EndlessBatches(
+        len(dataset) * options.dataset_enlarge_ratio,
+        options.batch_size_per_gpu,
+        seed,
+        rank,
+        world_size,
+        consumed,
+        options.use_shuffle,
+    )
     workers = options.num_worker_per_gpu
-    return DataLoader(dataset, batch_sampler=batches, num_workers=workers, persistent_workers=workers > 0,
-                      worker_init_fn=_start_worker, pin_memory=options.pin_memory and torch.cuda.is_available())
+    return DataLoader(
+        dataset,
+        batch_sampler=batches,
+        num_workers=workers,
+        persistent_workers=workers > 0,
+        worker_init_fn=_start_worker,
+        pin_memory=options.pin_memory and torch.cuda.is_available(),
+    )
 
 
 def build_test_set(options: DatasetOptions, scale: int) -> VideoUVSSMTestDataset:

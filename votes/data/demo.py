@@ -1,4 +1,5 @@
 """Small clips with real texture, motion and compression, made from photographs that come with scikit-image."""
+
 from __future__ import annotations
 
 import hashlib
@@ -7,12 +8,12 @@ import os
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 
 import av
 import cv2
 import numpy as np
-import skimage
 from numpy.typing import NDArray
 from skimage import data
 
@@ -34,6 +35,7 @@ class Scene:
         passing: photograph that the passing things are cut from, one that is no clip of another part.
         zoom: pixels of the clip for one of the photograph; below 1 the photograph is averaged down.
     """
+
     picture: str
     part: str
     passing: str | None = None
@@ -41,11 +43,18 @@ class Scene:
 
 
 SCENES = [
-    Scene('astronaut', 'train', 'coins'), Scene(PARALLAX, 'train', None, 0.75), Scene('brick', 'train'),
-    Scene('camera', 'train', 'coins'), Scene('gravel', 'train', 'page'), Scene('immunohistochemistry', 'train'),
-    Scene('hubble_deep_field', 'train', 'coins', 0.6), Scene('text', 'train', None, 1.5),
+    Scene('astronaut', 'train', 'coins'),
+    Scene(PARALLAX, 'train', None, 0.75),
+    Scene('brick', 'train'),
+    Scene('camera', 'train', 'coins'),
+    Scene('gravel', 'train', 'page'),
+    Scene('immunohistochemistry', 'train'),
+    Scene('hubble_deep_field', 'train', 'coins', 0.6),
+    Scene('text', 'train', None, 1.5),
     Scene('grass', 'val', 'moon'),
-    Scene('chelsea', 'test', 'colorwheel', 1.0), Scene('coffee', 'test', 'colorwheel'), Scene('rocket', 'test'),
+    Scene('chelsea', 'test', 'colorwheel', 1.0),
+    Scene('coffee', 'test', 'colorwheel'),
+    Scene('rocket', 'test'),
 ]
 
 
@@ -62,16 +71,20 @@ def _smooth_noise(rng: np.random.Generator, frames: int, wavelength: float) -> N
     return smooth / np.sqrt((window**2).sum())
 
 
-def _camera(rng: np.random.Generator, frames: int, extent: tuple[int, int], zoom: float, size: int) -> NDArray[np.float64]:
+def _camera(
+    rng: np.random.Generator, frames: int, extent: tuple[int, int], zoom: float, size: int
+) -> NDArray[np.float64]:
     """(frames, 2, 3) maps from clip pixels to photograph pixels: pan, zoom, rotation, shake, never over the edge."""
     time = np.linspace(-1, 1, frames)
     zooms = zoom * (1 + rng.uniform(-0.06, 0.06) * time)
     angles = np.radians(rng.uniform(-4, 4) * time + 0.15 * _smooth_noise(rng, frames, 6)[:, 0])
     zooms = np.maximum(zooms, 1.02 * size * (np.abs(np.cos(angles)) + np.abs(np.sin(angles))) / min(extent))
     half = size / 2 / zooms * (np.abs(np.cos(angles)) + np.abs(np.sin(angles)))
-    room = np.maximum(0, np.array(extent)[::-1] / 2 - half[:, None] - 1)        # x, y
+    room = np.maximum(0, np.array(extent)[::-1] / 2 - half[:, None] - 1)  # x, y
     heading = rng.uniform(0, 2 * np.pi)
-    path = np.outer(time, [np.cos(heading), np.sin(heading)]) * rng.uniform(25, 45) + 0.7 * _smooth_noise(rng, frames, 4)
+    path = np.outer(time, [np.cos(heading), np.sin(heading)]) * rng.uniform(25, 45) + 0.7 * _smooth_noise(
+        rng, frames, 4
+    )
     centre = np.array(extent)[::-1] / 2 + np.clip(path, -room, room)
     maps = np.empty((frames, 2, 3))
     for i in range(frames):
@@ -86,9 +99,10 @@ def _view(picture: Picture, transform: NDArray[np.float64], size: int) -> Pictur
     fine = transform.copy()
     fine[:, :2] /= 2
     fine[:, 2] -= fine[:, :2].sum(1) / 2
-    drawn = cv2.warpAffine(picture, fine, (2 * size, 2 * size), flags=cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP,
-                           borderMode=cv2.BORDER_REFLECT)
-    return cv2.resize(drawn, (size, size), interpolation=cv2.INTER_AREA)
+    drawn = cv2.warpAffine(
+        picture, fine, (2 * size, 2 * size), flags=cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP, borderMode=cv2.BORDER_REFLECT
+    )
+    return np.asarray(cv2.resize(drawn, (size, size), interpolation=cv2.INTER_AREA), np.uint8)
 
 
 def _parallax(frames: int) -> Callable[[int], Picture]:
@@ -96,20 +110,24 @@ def _parallax(frames: int) -> Callable[[int], Picture]:
     left, _, disparity = data.stereo_motorcycle()
     # depth that the sensor missed is filled from around it; soft edges keep the surface in one piece
     known = np.isfinite(disparity)
-    filled = cv2.inpaint(np.where(known, disparity, 0).clip(0, 255).astype(np.uint8), (~known).astype(np.uint8), 5, cv2.INPAINT_TELEA)
+    filled = cv2.inpaint(
+        np.where(known, disparity, 0).clip(0, 255).astype(np.uint8), (~known).astype(np.uint8), 5, cv2.INPAINT_TELEA
+    )
     depth = cv2.bilateralFilter(cv2.dilate(filled, np.ones((5, 5), np.uint8)).astype(np.float32), 9, 20, 9)
     columns, rows = np.meshgrid(np.arange(left.shape[1], dtype=np.float32), np.arange(left.shape[0], dtype=np.float32))
 
     def picture(i: int) -> Picture:
         shift = 0.45 * np.sin(2 * np.pi * i / frames)
         moved = (columns + shift * (depth - depth.mean())).astype(np.float32)
-        return cv2.remap(left, moved, rows, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT)
+        return np.asarray(cv2.remap(left, moved, rows, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT), np.uint8)
+
     return picture
 
 
 @dataclass
 class _Passing:
     """A round piece of a photograph that crosses the picture on its own way."""
+
     patch: Picture
     start: NDArray[np.float64]
     step: NDArray[np.float64]
@@ -120,7 +138,9 @@ class _Passing:
         top, left = (int(rng.integers(n - side)) for n in picture.shape[:2])
         angle = rng.uniform(0, 2 * np.pi)
         step = np.array([np.cos(angle), np.sin(angle)]) * rng.uniform(1.0, 3.0)
-        return cls(picture[top:top + side, left:left + side], size / 2 + rng.uniform(-30, 30, 2) - step * frames / 2, step)
+        return cls(
+            picture[top : top + side, left : left + side], size / 2 + rng.uniform(-30, 30, 2) - step * frames / 2, step
+        )
 
     def over(self, frame: Picture, i: int) -> Picture:
         """The frame with this piece at its place in frame i, with sub-pixel accuracy and a soft rim."""
@@ -129,7 +149,10 @@ class _Passing:
         move = np.array([[1, 0, x], [0, 1, y]])
         rim = np.hypot(*(np.mgrid[:side, :side] - (side - 1) / 2)) / (side / 2)
         alpha = np.clip((0.95 - rim) * side / 4, 0, 1).astype(np.float32)
-        moved = [cv2.warpAffine(layer, move, (size, size), flags=cv2.INTER_LINEAR) for layer in (self.patch.astype(np.float32), alpha)]
+        moved = [
+            cv2.warpAffine(layer, move, (size, size), flags=cv2.INTER_LINEAR)
+            for layer in (self.patch.astype(np.float32), alpha)
+        ]
         mask = moved[1][..., None]
         return np.rint(frame * (1 - mask) + moved[0] * mask).clip(0, 255).astype(np.uint8)
 
@@ -153,11 +176,15 @@ def draw_scene(scene: Scene, seed: int, frames: int, size: int) -> list[Picture]
 def _write_frames(folder: Path, frames: list[Picture]) -> None:
     folder.mkdir(parents=True)
     for i, frame in enumerate(frames):
-        if not cv2.imwrite(str(folder / f'{i:08d}.png'), cv2.cvtColor(frame, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_PNG_COMPRESSION, 1]):
+        if not cv2.imwrite(
+            str(folder / f'{i:08d}.png'), cv2.cvtColor(frame, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_PNG_COMPRESSION, 1]
+        ):
             raise UserError('cannot write a frame', where=folder)
 
 
-def make_demo_data(out: Path, *, seed: int = 0, qp: int = 28, frames: int = 40, size: int = 256, overwrite: bool = False) -> None:
+def make_demo_data(
+    out: Path, *, seed: int = 0, qp: int = 28, frames: int = 40, size: int = 256, overwrite: bool = False
+) -> None:
     """Writes OUT/UVSSM/demo/{HQ_frames,LQ_frames}/001/00000000.png ..., lists, a manifest and a compressed test video.
 
     LQ is the original at half its size through H.264 at quantiser `qp`. Photographs of test clips are in no other clip.
@@ -169,7 +196,9 @@ def make_demo_data(out: Path, *, seed: int = 0, qp: int = 28, frames: int = 40, 
     if not 0 <= qp <= 51:
         raise UserError('H.264 quantisers go from 0 to 51', value=qp)
     if size % 4 or size < 64 or frames < 5:
-        raise UserError('clips need a size that is a multiple of 4 from 64 up, and 5 frames', value=f'{size}, {frames} frames')
+        raise UserError(
+            'clips need a size that is a multiple of 4 from 64 up, and 5 frames', value=f'{size}, {frames} frames'
+        )
     if out.exists() and not overwrite:
         raise UserError('the folder exists', where=out, fix='choose another name, or --overwrite')
     temporary = out.with_name(f'.{out.name}.{os.getpid()}.tmp')
@@ -192,15 +221,36 @@ def _fill(folder: Path, seed: int, qp: int, frames: int, size: int) -> None:
         compressed = shrink_and_compress(original, SCALE, qp)
         _write_frames(folder / 'UVSSM/demo/HQ_frames' / name, original)
         _write_frames(folder / 'UVSSM/demo/LQ_frames' / name, compressed)
-        clips[name] = {'picture': scene.picture, 'part': scene.part, 'passing': scene.passing,
-                       'lq_sha256': hashlib.sha256(np.stack(compressed).tobytes()).hexdigest()}
+        clips[name] = {
+            'picture': scene.picture,
+            'part': scene.part,
+            'passing': scene.passing,
+            'lq_sha256': hashlib.sha256(np.stack(compressed).tobytes()).hexdigest(),
+        }
         if i == test_video:
             encode_h264(original, folder / 'test_clip.mp4', qp, (size // SCALE, size // SCALE), tone_hz=440)
         print(f'clip {name}: {scene.picture}, {scene.part}', flush=True)
     for suffix, parts in (('', ('train', 'val', 'test')), ('_val', ('val',)), ('_test', ('test',))):
         (lists / f'meta_info_demo{suffix}.txt').write_text(
-            ''.join(f'{name} {frames}\n' for name, clip in clips.items() if clip['part'] in parts))
-    (folder / 'manifest.json').write_text(json.dumps({
-        'seed': seed, 'qp': qp, 'scale': SCALE, 'frames': frames, 'size': size, 'clips': clips,
-        'versions': {'av': av.__version__, 'libavcodec': av.library_versions['libavcodec'], 'scikit-image': skimage.__version__,
-                     'opencv': cv2.__version__, 'numpy': np.__version__}}, indent=1))
+            ''.join(f'{name} {frames}\n' for name, clip in clips.items() if clip['part'] in parts)
+        )
+    (folder / 'manifest.json').write_text(
+        json.dumps(
+            {
+                'seed': seed,
+                'qp': qp,
+                'scale': SCALE,
+                'frames': frames,
+                'size': size,
+                'clips': clips,
+                'versions': {
+                    'av': av.__version__,
+                    'libavcodec': av.library_versions['libavcodec'],
+                    'scikit-image': version('scikit-image'),
+                    'opencv': cv2.__version__,
+                    'numpy': np.__version__,
+                },
+            },
+            indent=1,
+        )
+    )

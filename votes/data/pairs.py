@@ -1,4 +1,5 @@
 """Compressed clips and their originals side by side."""
+
 from __future__ import annotations
 
 from pathlib import Path
@@ -14,8 +15,9 @@ def open_source(root: str | Path, io_backend: dict | None) -> FrameSource:
     """The frame source that an option file's `io_backend` names (``{type: disk}``, which is the default)."""
     kind = (io_backend or {}).get('type', 'disk')
     if kind != 'disk':
-        raise UserError(f'io_backend type {kind!r} is not supported', where=root,
-                        fix='type: disk (folders of PNG or JPEG frames)')
+        raise UserError(
+            f'io_backend type {kind!r} is not supported', where=root, fix='type: disk (folders of PNG or JPEG frames)'
+        )
     return FolderSource(root)
 
 
@@ -35,9 +37,18 @@ class ClipPairs:
         UserError: with every clip that does not fit (the first ten, and how many there are).
     """
 
-    def __init__(self, dataroot_gt: str, dataroot_lq: str, scale: int, *, meta_info_file: str | None = None,
-                 split: Split | None = None, exclude: list[str] | None = None, io_backend: dict | None = None,
-                 least: int = 1):
+    def __init__(
+        self,
+        dataroot_gt: str,
+        dataroot_lq: str,
+        scale: int,
+        *,
+        meta_info_file: str | None = None,
+        split: Split | None = None,
+        exclude: list[str] | None = None,
+        io_backend: dict | None = None,
+        least: int = 1,
+    ):
         self.gt, self.lq = open_source(dataroot_gt, io_backend), open_source(dataroot_lq, io_backend)
         self.scale = scale
         self.lengths: dict[str, int] = {}
@@ -46,20 +57,24 @@ class ClipPairs:
         names = split_clips(sorted(counts), split) if split else list(counts)
         names = [name for name in names if name not in set(exclude or ())]
         if not names:
-            raise UserError('no clips are left', where=meta_info_file or dataroot_gt,
-                            fix='check the lists and the split')
+            raise UserError(
+                'no clips are left', where=meta_info_file or dataroot_gt, fix='check the lists and the split'
+            )
         found = ((name, self._problem(name, counts[name], least)) for name in names)
         problems = [f'  {name}: {problem}' for name, problem in found if problem]
         if problems:
             more = [f'  ... and {len(problems) - 10} more'] if len(problems) > 10 else []
             title = f'{len(problems)} of {len(names)} clips cannot be used:'
-            raise UserError('\n'.join([title, *problems[:10], *more]), where=f'lq {dataroot_lq}, gt {dataroot_gt}',
-                            fix='mend them, or name the clips to use in a meta_info_file')
+            raise UserError(
+                '\n'.join([title, *problems[:10], *more]),
+                where=f'lq {dataroot_lq}, gt {dataroot_gt}',
+                fix='mend them, or name the clips to use in a meta_info_file',
+            )
 
     def _problem(self, name: str, listed: int | None, least: int) -> str | None:
         try:
             return self._check(name, listed, least)
-        except UserError as error:      # of the frame source: a gap in the numbering, a picture without a header
+        except UserError as error:  # of the frame source: a gap in the numbering, a picture without a header
             return ', '.join(str(part) for part in (error.what, *error.details.values()) if part is not None)
 
     def _check(self, name: str, listed: int | None, least: int) -> str | None:

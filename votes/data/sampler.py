@@ -1,4 +1,5 @@
 """Which samples a rank sees, as a pure function of the seed and how many were seen before."""
+
 from __future__ import annotations
 
 from collections.abc import Iterator
@@ -6,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 from torch.utils.data import Sampler
 
-Key = tuple[int, int]       # epoch, index
+Key = tuple[int, int]  # epoch, index
 
 
 class EndlessBatches(Sampler[list[Key]]):
@@ -18,8 +19,9 @@ class EndlessBatches(Sampler[list[Key]]):
     how many ranks there were before.
     """
 
-    def __init__(self, size: int, batch: int, seed: int, rank: int = 0, ranks: int = 1, consumed: int = 0,
-                 shuffle: bool = True):
+    def __init__(
+        self, size: int, batch: int, seed: int, rank: int = 0, ranks: int = 1, consumed: int = 0, shuffle: bool = True
+    ):
         self.size, self.batch, self.seed, self.shuffle = size, batch, seed, shuffle
         self.rank, self.ranks, self.consumed = rank, ranks, consumed
 

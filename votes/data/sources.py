@@ -1,4 +1,5 @@
 """Frame sources: clips, sizes and frames, whole or cropped, no matter how they are stored."""
+
 from __future__ import annotations
 
 import contextlib
@@ -13,10 +14,10 @@ from numpy.typing import NDArray
 
 from votes.errors import UserError
 
-Crop = tuple[int, int, int, int]        # top, left, height, width
+Crop = tuple[int, int, int, int]  # top, left, height, width
 Frame = NDArray[np.uint8]
 SUFFIXES = ('.png', '.jpg', '.jpeg')
-PNG, JPEG = b'\x89PNG\r\n\x1a\n', b'\xff\xd8'      # how such files begin
+PNG, JPEG = b'\x89PNG\r\n\x1a\n', b'\xff\xd8'  # how such files begin
 AGAIN = 'copy or extract this frame again'
 
 
@@ -52,14 +53,21 @@ class FolderSource:
         self.root = Path(root)
         if not self.root.is_dir():
             beside = sorted(p.name for p in self.root.parent.iterdir()) if self.root.parent.is_dir() else []
-            raise UserError('dataset folder not found', where=self.root.absolute(),
-                            fix=f'beside it: {", ".join(beside[:8]) or "nothing"}')
+            raise UserError(
+                'dataset folder not found',
+                where=self.root.absolute(),
+                fix=f'beside it: {", ".join(beside[:8]) or "nothing"}',
+            )
         with os.scandir(self.root) as entries:
             self._clips = sorted(e.name for e in entries if e.is_dir() and not e.name.startswith('.'))
         if not self._clips:
             found = sorted(p.name for p in self.root.iterdir())
-            raise UserError('no clips: a folder for each clip is expected', where=self.root.absolute(),
-                            value=f'it holds {", ".join(found[:5]) or "nothing"}', fix='ROOT/001/00000000.png')
+            raise UserError(
+                'no clips: a folder for each clip is expected',
+                where=self.root.absolute(),
+                value=f'it holds {", ".join(found[:5]) or "nothing"}',
+                fix='ROOT/001/00000000.png',
+            )
         self._files: dict[str, list[str]] = {}
         self._sizes: dict[str, tuple[int, int]] = {}
 
@@ -71,8 +79,9 @@ class FolderSource:
         if clip not in self._files:
             folder = self.root / clip
             if not folder.is_dir():
-                raise UserError(f'no clip {clip!r}', where=self.root,
-                                value=f'{len(self._clips)} clips, {self._clips[0]} ...')
+                raise UserError(
+                    f'no clip {clip!r}', where=self.root, value=f'{len(self._clips)} clips, {self._clips[0]} ...'
+                )
             names = [n for n in os.listdir(folder) if n.lower().endswith(SUFFIXES) and not n.startswith('.')]
             self._files[clip] = [name for _, name in sorted(self._numbered(clip, names))]
         return self._files[clip]
@@ -82,20 +91,25 @@ class FolderSource:
         for name in names:
             found = re.search(r'(\d+)\D*$', Path(name).stem)
             if not found:
-                raise UserError('a frame without a number', where=self.root / clip / name,
-                                fix='frames are named like 00000000.png')
+                raise UserError(
+                    'a frame without a number', where=self.root / clip / name, fix='frames are named like 00000000.png'
+                )
             number = int(found[1])
             if number in numbers:
                 raise UserError('two files for one frame', where=self.root / clip, value=f'{numbers[number]}, {name}')
             numbers[number] = name
         if not numbers:
-            raise UserError('a clip without frames', where=self.root / clip,
-                            fix=f'pictures end in {", ".join(SUFFIXES)}')
+            raise UserError(
+                'a clip without frames', where=self.root / clip, fix=f'pictures end in {", ".join(SUFFIXES)}'
+            )
         missing = set(range(min(numbers), max(numbers))) - numbers.keys()
         if missing:
-            raise UserError(f'{len(missing)} frames are missing', where=self.root / clip,
-                            value=f'the first is number {min(missing)}',
-                            fix='restore or renumber them: a gap is a jump in time')
+            raise UserError(
+                f'{len(missing)} frames are missing',
+                where=self.root / clip,
+                value=f'the first is number {min(missing)}',
+                fix='restore or renumber them: a gap is a jump in time',
+            )
         return list(numbers.items())
 
     def length(self, clip: str) -> int:
@@ -110,13 +124,16 @@ class FolderSource:
         path = self.root / clip / self.files(clip)[index]
         (height, width), first = picture_size(path), self.size(clip)
         if (height, width) != first:
-            raise UserError('frames of different sizes in a clip', where=path,
-                            value=f'{width}x{height}, the first has {first[1]}x{first[0]}')
+            raise UserError(
+                'frames of different sizes in a clip',
+                where=path,
+                value=f'{width}x{height}, the first has {first[1]}x{first[0]}',
+            )
         frame = read_picture(path)
         if crop is None:
             return frame
         top, left, height, width = crop
-        return frame[top:top + height, left:left + width]
+        return frame[top : top + height, left : left + width]
 
 
 def picture_size(path: Path) -> tuple[int, int]:
@@ -141,10 +158,10 @@ def picture_size(path: Path) -> tuple[int, int]:
 def _jpeg_size(file: BinaryIO) -> tuple[int, int] | None:
     """Height and width from the frame header (SOF); None if there is none."""
     file.seek(2)
-    while len(segment := file.read(4)) == 4 and segment[0] == 0xff:
-        if segment[1] == 0xff:      # fill byte: the marker begins one later
+    while len(segment := file.read(4)) == 4 and segment[0] == 0xFF:
+        if segment[1] == 0xFF:  # fill byte: the marker begins one later
             file.seek(-3, os.SEEK_CUR)
-        elif 0xc0 <= segment[1] <= 0xcf and segment[1] not in (0xc4, 0xc8, 0xcc):
+        elif 0xC0 <= segment[1] <= 0xCF and segment[1] not in (0xC4, 0xC8, 0xCC):
             sides = file.read(5)[1:]
             return (int.from_bytes(sides[:2], 'big'), int.from_bytes(sides[2:], 'big')) if len(sides) == 4 else None
         else:
@@ -161,8 +178,8 @@ def _whole(data: bytes) -> bool:
     if data[:8] != PNG:
         return data[:2] == JPEG and data.rfind(b'\xff\xd9') > data.rfind(b'\xff\xda')
     place = 8
-    while place + 12 <= len(data) and data[place + 4:place + 8] != b'IEND':
-        place += 12 + int.from_bytes(data[place:place + 4], 'big')
+    while place + 12 <= len(data) and data[place + 4 : place + 8] != b'IEND':
+        place += 12 + int.from_bytes(data[place : place + 4], 'big')
     return place + 12 <= len(data)
 
 
@@ -177,7 +194,7 @@ def read_picture(path: Path) -> Frame:
     except OSError as error:
         raise UserError('picture cannot be read', where=path, value=error) from error
     image: NDArray[Any] | None = None
-    with contextlib.suppress(cv2.error):        # raised for a header with a size beyond all bounds
+    with contextlib.suppress(cv2.error):  # raised for a header with a size beyond all bounds
         image = cv2.imdecode(data, cv2.IMREAD_UNCHANGED) if _whole(data.tobytes()) else None
     if image is None:
         raise UserError('damaged picture', where=path, value=f'{data.size} bytes', fix=AGAIN)
@@ -186,6 +203,7 @@ def read_picture(path: Path) -> Frame:
     if image.ndim == 2:
         return np.repeat(image[:, :, None], 3, 2)
     if image.shape[2] != 3:
-        raise UserError('picture has an alpha channel', where=path, value=f'{image.shape[2]} channels',
-                        fix='write frames as RGB')
+        raise UserError(
+            'picture has an alpha channel', where=path, value=f'{image.shape[2]} channels', fix='write frames as RGB'
+        )
     return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8)

@@ -1,4 +1,5 @@
 """Crops, flips and rotations, alike for all frames of a sample."""
+
 from __future__ import annotations
 
 from collections.abc import Sequence

@@ -1,4 +1,5 @@
 """Training windows from pairs of compressed and original clips."""
+
 from __future__ import annotations
 
 from typing import Any
@@ -34,12 +35,25 @@ class UVSSMDataset(Dataset):
         UserError: clips that do not fit (all of them), or a gt_size that does not.
     """
 
-    def __init__(self, dataroot_gt: str, dataroot_lq: str, meta_info_file: str | None = None,
-                 meta_val_file: str | None = None, meta_test_file: str | None = None,
-                 val_partition: str | list[str] | None = None, split: Split | None = None,
-                 io_backend: dict[str, str] | None = None, num_frame: int = 5, center_gt: bool = True,
-                 gt_size: int = 128, scale: int = 2, interval_list: list[int] | None = None,
-                 random_reverse: bool = False, use_flip: bool = True, use_rot: bool = True):
+    def __init__(
+        self,
+        dataroot_gt: str,
+        dataroot_lq: str,
+        meta_info_file: str | None = None,
+        meta_val_file: str | None = None,
+        meta_test_file: str | None = None,
+        val_partition: str | list[str] | None = None,
+        split: Split | None = None,
+        io_backend: dict[str, str] | None = None,
+        num_frame: int = 5,
+        center_gt: bool = True,
+        gt_size: int = 128,
+        scale: int = 2,
+        interval_list: list[int] | None = None,
+        random_reverse: bool = False,
+        use_flip: bool = True,
+        use_rot: bool = True,
+    ):
         if gt_size % scale:
             raise UserError(f'gt_size {gt_size} is no multiple of scale {scale}')
         exclude = excluded_by(val_partition)
@@ -49,15 +63,26 @@ class UVSSMDataset(Dataset):
         self.num_frame, self.center_gt, self.gt_size, self.scale = num_frame, center_gt, gt_size, scale
         self.random_reverse, self.use_flip, self.use_rot = random_reverse, use_flip, use_rot
         self.seed = 0
-        self.pairs = ClipPairs(dataroot_gt, dataroot_lq, scale, meta_info_file=meta_info_file, split=split,
-                               exclude=exclude, io_backend=io_backend, least=(num_frame - 1) * max(self.intervals) + 1)
+        self.pairs = ClipPairs(
+            dataroot_gt,
+            dataroot_lq,
+            scale,
+            meta_info_file=meta_info_file,
+            split=split,
+            exclude=exclude,
+            io_backend=io_backend,
+            least=(num_frame - 1) * max(self.intervals) + 1,
+        )
         self.clips = self.pairs.names()
         for clip in self.clips:
             largest = min(self.pairs.lq.size(clip))
             if gt_size // scale > largest:
-                raise UserError(f'gt_size {gt_size} is larger than a frame', where=f'clip {clip} in {dataroot_gt}',
-                                value=f'its shorter side is {largest * scale}',
-                                fix=f'gt_size: {largest // 4 * 4 * scale} or less')
+                raise UserError(
+                    f'gt_size {gt_size} is larger than a frame',
+                    where=f'clip {clip} in {dataroot_gt}',
+                    value=f'its shorter side is {largest * scale}',
+                    fix=f'gt_size: {largest // 4 * 4 * scale} or less',
+                )
 
     def __len__(self) -> int:
         return len(self.clips)

@@ -1,4 +1,5 @@
 """Evaluation windows: every frame of every clip, once, in order."""
+
 from __future__ import annotations
 
 import bisect
@@ -25,13 +26,29 @@ class VideoUVSSMTestDataset(Dataset):
         Others: see UVSSMDataset.
     """
 
-    def __init__(self, dataroot_gt: str, dataroot_lq: str, meta_info_file: str | None = None,
-                 split: Split | None = None, io_backend: dict[str, str] | None = None, num_frame: int = 5,
-                 center_gt: bool = True, padding: Padding = 'reflection_circle', cache_data: bool = False,
-                 scale: int = 2):
+    def __init__(
+        self,
+        dataroot_gt: str,
+        dataroot_lq: str,
+        meta_info_file: str | None = None,
+        split: Split | None = None,
+        io_backend: dict[str, str] | None = None,
+        num_frame: int = 5,
+        center_gt: bool = True,
+        padding: Padding = 'reflection_circle',
+        cache_data: bool = False,
+        scale: int = 2,
+    ):
         self.num_frame, self.padding = num_frame, padding
-        self.pairs = ClipPairs(dataroot_gt, dataroot_lq, scale, meta_info_file=meta_info_file, split=split,
-                               io_backend=io_backend, least=num_frame)
+        self.pairs = ClipPairs(
+            dataroot_gt,
+            dataroot_lq,
+            scale,
+            meta_info_file=meta_info_file,
+            split=split,
+            io_backend=io_backend,
+            least=num_frame,
+        )
         self.clips = self.pairs.names()
         self.ends = list(itertools.accumulate(self.pairs.lengths.values()))
         self._read = lru_cache(maxsize=None if cache_data else num_frame + 2)(self._read_lq)

@@ -1,4 +1,5 @@
 """Which frames a window holds, also where it hangs over a clip's end."""
+
 from __future__ import annotations
 
 from typing import Literal
@@ -21,10 +22,15 @@ def window_indices(centre: int, length: int, num_frame: int, padding: Padding) -
     indices = []
     for i in range(centre - half, centre + half + 1):
         if i < 0:
-            i = {'replicate': 0, 'reflection': -i, 'reflection_circle': centre + half - i,
-                 'circle': num_frame + i}[padding]
+            i = {'replicate': 0, 'reflection': -i, 'reflection_circle': centre + half - i, 'circle': num_frame + i}[
+                padding
+            ]
         elif i > last:
-            i = {'replicate': last, 'reflection': 2 * last - i, 'reflection_circle': centre - half - (i - last),
-                 'circle': i - num_frame}[padding]
+            i = {
+                'replicate': last,
+                'reflection': 2 * last - i,
+                'reflection_circle': centre - half - (i - last),
+                'circle': i - num_frame,
+            }[padding]
         indices.append(i)
     return indices

@@ -1,4 +1,5 @@
 """Losses that compare pixels. Always worked out in float32, also under autocast."""
+
 from __future__ import annotations
 
 from typing import Literal
@@ -50,8 +51,13 @@ class CharbonnierLoss(PixelLoss):
         epsilon: the paper's epsilon, which is squared first (1e-3 there). Give one of the two.
     """
 
-    def __init__(self, loss_weight: float = 1.0, reduction: Reduction = 'mean', eps: float | None = None,
-                 epsilon: float | None = None):
+    def __init__(
+        self,
+        loss_weight: float = 1.0,
+        reduction: Reduction = 'mean',
+        eps: float | None = None,
+        epsilon: float | None = None,
+    ):
         super().__init__(loss_weight, reduction)
         if eps is not None and epsilon is not None:
             raise ValueError(f'eps (added to the square) and epsilon (squared first) are both given: {eps}, {epsilon}')

@@ -2,6 +2,7 @@
 
 Pictures are RGB (H, W, 3), uint8 or float in [0, 255]. Luma is BT.601 in studio range, not rounded.
 """
+
 from __future__ import annotations
 
 from typing import Any
@@ -47,8 +48,10 @@ def calculate_psnr(img: Picture, img2: Picture, crop_border: int, test_y_channel
 
 def _ssim(first: NDArray[np.float64], second: NDArray[np.float64]) -> float:
     """SSIM of one channel: 11x11 Gaussian, sigma 1.5, over the region where the window fits."""
+
     def blur(x: NDArray[np.float64]) -> NDArray[np.float64]:
         return np.asarray(cv2.sepFilter2D(x, cv2.CV_64F, WINDOW, WINDOW), np.float64)[5:-5, 5:-5]
+
     mean1, mean2 = blur(first), blur(second)
     variance1 = blur(first**2) - mean1**2
     variance2 = blur(second**2) - mean2**2

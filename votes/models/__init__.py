@@ -1,4 +1,5 @@
 """Training tasks: which networks, which losses, one optimisation step, one validation step."""
+
 from __future__ import annotations
 
 import torch

@@ -1,4 +1,5 @@
 """Stage 1: the degradation sensing module learns what the frames looked like before the platform."""
+
 from __future__ import annotations
 
 from typing import Any
@@ -10,7 +11,7 @@ from votes.models.restoration_model import RestorationModel
 
 
 def shrink(frames: Tensor, scale: int) -> Tensor:
-    """(..., 3, S*h, S*w) -> (..., 3, h, w), bicubic with antialiasing (a = -0.5, MATLAB's kernel), clamped to [0, 1]."""
+    """(..., 3, S*h, S*w) -> (..., 3, h, w), antialiased bicubic (a = -0.5, MATLAB's kernel), clamped to [0, 1]."""
     flat = frames.flatten(0, -4)
     small = F.interpolate(flat, scale_factor=1 / scale, mode='bicubic', align_corners=False, antialias=True)
     return small.clamp(0, 1).unflatten(0, frames.shape[:-3])
@@ -26,9 +27,11 @@ class DSMModel(RestorationModel):
         previous, following, centre = self.forward(lq)
         small = shrink(gt, self.opt.scale)
         middle = small.shape[1] // 2
-        return {'l_previous': self.pixel_loss(previous, small[:, middle - 1]),
-                'l_centre': self.pixel_loss(centre, small[:, middle]),
-                'l_next': self.pixel_loss(following, small[:, middle + 1])}, centre
+        return {
+            'l_previous': self.pixel_loss(previous, small[:, middle - 1]),
+            'l_centre': self.pixel_loss(centre, small[:, middle]),
+            'l_next': self.pixel_loss(following, small[:, middle + 1]),
+        }, centre
 
     def output_of(self, result: Any) -> Tensor:
         return result[2]

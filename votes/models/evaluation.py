@@ -1,4 +1,5 @@
 """Evaluation of a model on a test set, split over ranks and equal to one process."""
+
 from __future__ import annotations
 
 import time
@@ -21,7 +22,7 @@ from votes.options import Spec
 from votes.registry import METRICS
 
 RESTORED = 'restored'
-FrameValues = dict[str, dict[str, float]]       # row ('bilinear', 'restored') -> metric -> value
+FrameValues = dict[str, dict[str, float]]  # row ('bilinear', 'restored') -> metric -> value
 
 
 def to_image(frame: Tensor) -> NDArray[np.uint8]:
@@ -36,6 +37,7 @@ class Evaluation:
     Attributes:
         frames: (clip, index) -> row -> metric -> value.
     """
+
     name: str
     frames: dict[tuple[str, int], FrameValues] = field(default_factory=dict)
     seconds: float = 0.0
@@ -60,13 +62,20 @@ class Evaluation:
     def table(self, best: dict[str, float] | None = None) -> str:
         """Plain text: a line a metric with the baselines, now, best so far, and the gain over the last baseline."""
         baselines = [row for row in self.rows() if row != RESTORED]
-        lines = [f'{self.name:<16}' + ''.join(f'{"LQ " + row if row != "LQ" else row:>14}' for row in baselines)
-                 + f'{"now":>10}{"best":>10}{"now - " + baselines[-1]:>16}']
+        lines = [
+            f'{self.name:<16}'
+            + ''.join(f'{"LQ " + row if row != "LQ" else row:>14}' for row in baselines)
+            + f'{"now":>10}{"best":>10}{"now - " + baselines[-1]:>16}'
+        ]
         for metric in self.metrics():
             base = [self.mean(row, metric) for row in baselines]
             now = self.mean(RESTORED, metric)
             top = max(now, (best or {}).get(metric, now))
-            lines.append(f'  {metric:<14}' + ''.join(f'{v:14.4f}' for v in base) + f'{now:10.4f}{top:10.4f}{now - base[-1]:+16.4f}')
+            lines.append(
+                f'  {metric:<14}'
+                + ''.join(f'{v:14.4f}' for v in base)
+                + f'{now:10.4f}{top:10.4f}{now - base[-1]:+16.4f}'
+            )
         return '\n'.join(lines)
 
     def as_dict(self) -> dict[str, Any]:
@@ -79,8 +88,14 @@ class Evaluation:
         }
 
 
-def evaluate(model: RestorationModel, dataset: VideoUVSSMTestDataset, name: str, metrics: dict[str, Spec],
-             image_folder: Path | None = None, suffix: str = '') -> Evaluation:
+def evaluate(
+    model: RestorationModel,
+    dataset: VideoUVSSMTestDataset,
+    name: str,
+    metrics: dict[str, Spec],
+    image_folder: Path | None = None,
+    suffix: str = '',
+) -> Evaluation:
     """Restores every frame of `dataset` and measures it and its baselines.
 
     Each rank takes a run of consecutive frames; the result is the same on every rank, in the order of frames.
@@ -99,7 +114,9 @@ def evaluate(model: RestorationModel, dataset: VideoUVSSMTestDataset, name: str,
         images = {row: to_image(frame[0]) for row, frame in model.baselines(lq[:, lq.shape[1] // 2]).items()}
         images[RESTORED] = to_image(model.predict(lq)[0])
         mine[item['clip'], item['index']] = {
-            row: {key: measure(image, gt, **args) for key, (measure, args) in measures.items()} for row, image in images.items()}
+            row: {key: measure(image, gt, **args) for key, (measure, args) in measures.items()}
+            for row, image in images.items()
+        }
         if image_folder is not None:
             write_image(image_folder / item['clip'] / f'{item["index"]:08d}{suffix}.png', images[RESTORED])
     frames = {key: values for part in distributed.gather(mine) for key, values in part.items()}
@@ -120,4 +137,6 @@ def pick_device(num_gpu: int | str) -> tuple[torch.device, list[str]]:
         return torch.device('cpu'), []
     if torch.cuda.is_available():
         return torch.device('cuda', torch.cuda.current_device()), []
-    return torch.device('cpu'), [] if num_gpu == 'auto' else [f'num_gpu: {num_gpu}: no CUDA device here, the CPU is used']
+    return torch.device('cpu'), [] if num_gpu == 'auto' else [
+        f'num_gpu: {num_gpu}: no CUDA device here, the CPU is used'
+    ]

@@ -1,4 +1,5 @@
 """Learning-rate schedules: pure functions of the iteration, so that a resumed run needs no state of theirs."""
+
 from __future__ import annotations
 
 import bisect

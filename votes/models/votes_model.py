@@ -1,4 +1,5 @@
 """Stage 2: the restoration network, VOTES with its DSM frozen, or another network of windows such as EDVR."""
+
 from __future__ import annotations
 
 from votes import checkpoint
@@ -12,5 +13,5 @@ class VOTESModel(RestorationModel):
         super().load_weights()
         path = self.opt.path.bin_model
         if path:
-            checkpoint.load_network(self.net.bin, path, prefix='bin.')
+            checkpoint.load_network(self.net.get_submodule('bin'), path, prefix='bin.')
             self.messages.append(f'DSM: {path}, frozen')

@@ -5,6 +5,7 @@ forgotten; the backward pass makes them again. Sampling is grid_sample on a map 
 from pixels to normalised coordinates and back is exact for integers, so that floor() falls on the right side at the
 zero offsets that every network starts from. On unpadded maps a tenth of the offset gradients would be wrong there.
 """
+
 from __future__ import annotations
 
 from collections.abc import Iterator
@@ -16,12 +17,20 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-FORWARD_BYTES = 6 << 20     # columns that stay in the cache are measurably faster than larger ones
-MAX_ROW_CHUNKS = 8          # of one image in the backward pass, each of which clears a whole gradient map
+FORWARD_BYTES = 6 << 20  # columns that stay in the cache are measurably faster than larger ones
+MAX_ROW_CHUNKS = 8  # of one image in the backward pass, each of which clears a whole gradient map
 
 
-def deform_conv2d(x: Tensor, offset: Tensor, mask: Tensor | None, weight: Tensor, bias: Tensor | None,
-                  stride: int, padding: int, dilation: int) -> Tensor:
+def deform_conv2d(
+    x: Tensor,
+    offset: Tensor,
+    mask: Tensor | None,
+    weight: Tensor,
+    bias: Tensor | None,
+    stride: int,
+    padding: int,
+    dilation: int,
+) -> Tensor:
     return _DeformConv.apply(x, offset, mask, weight, bias, stride, padding, dilation)
 
 
@@ -32,9 +41,10 @@ def _power_of_two(size: int) -> int:
 @dataclass
 class _Sampler:
     """Samples the columns of a chunk: a range of images and a range of output rows."""
-    maps: Tensor            # (B, G, C/G, Hp, Wp), zero beyond (H, W)
-    offset: Tensor          # (B, G, K, 2, Ho, Wo)
-    mask: Tensor | None     # (B, G, K, Ho, Wo)
+
+    maps: Tensor  # (B, G, C/G, Hp, Wp), zero beyond (H, W)
+    offset: Tensor  # (B, G, K, 2, Ho, Wo)
+    mask: Tensor | None  # (B, G, K, Ho, Wo)
     kernel_width: int
     stride: int
     padding: int
@@ -60,7 +70,9 @@ class _Sampler:
 
     def sample(self, images: slice, grid: Tensor) -> Tensor:
         """(b*G, C/G, K*r, Wo) values of the maps at the grid, before the mask."""
-        return F.grid_sample(self.maps[images].flatten(0, 1), grid, mode='bilinear', padding_mode='zeros', align_corners=False)
+        return F.grid_sample(
+            self.maps[images].flatten(0, 1), grid, mode='bilinear', padding_mode='zeros', align_corners=False
+        )
 
     def mask_of(self, images: slice, rows: slice) -> Tensor | None:
         """(b*G, 1, K*r, Wo)."""
@@ -70,7 +82,9 @@ class _Sampler:
         return part.reshape(-1, 1, part.shape[2] * part.shape[3], part.shape[4])
 
 
-def _chunks(batch: int, height: int, bytes_per_row: int, budget: int, max_row_chunks: int) -> Iterator[tuple[slice, slice]]:
+def _chunks(
+    batch: int, height: int, bytes_per_row: int, budget: int, max_row_chunks: int
+) -> Iterator[tuple[slice, slice]]:
     """Whole images together while they fit the budget, else rows of one image."""
     per_image = max(1, bytes_per_row * height)
     images = max(1, budget // per_image)
@@ -82,8 +96,17 @@ def _chunks(batch: int, height: int, bytes_per_row: int, budget: int, max_row_ch
 
 class _DeformConv(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, offset: Tensor, mask: Tensor | None, weight: Tensor, bias: Tensor | None,
-                stride: int, padding: int, dilation: int) -> Tensor:
+    def forward(
+        ctx: Any,
+        x: Tensor,
+        offset: Tensor,
+        mask: Tensor | None,
+        weight: Tensor,
+        bias: Tensor | None,
+        stride: int,
+        padding: int,
+        dilation: int,
+    ) -> Tensor:
         ctx.save_for_backward(x, offset, mask, weight, bias)
         ctx.geometry = (stride, padding, dilation)
         with torch.autocast(x.device.type, enabled=False):
@@ -116,15 +139,26 @@ class _DeformConv(torch.autograd.Function):
             grad_weight = torch.zeros_like(flat_weight)
             row_bytes = flat_weight.shape[1] * width * flat_weight.element_size()
             for images, rows in _chunks(batch, height, row_bytes, FORWARD_BYTES, MAX_ROW_CHUNKS):
-                _backward_chunk(sampler, flat_weight, grad_out, images, rows, grad_maps, grad_offset, grad_mask, grad_weight)
-        grad_x = grad_maps[..., :x.shape[2], :x.shape[3]].reshape(x.shape).to(x.dtype)
+                _backward_chunk(
+                    sampler, flat_weight, grad_out, images, rows, grad_maps, grad_offset, grad_mask, grad_weight
+                )
+        grad_x = grad_maps[..., : x.shape[2], : x.shape[3]].reshape(x.shape).to(x.dtype)
         grad_bias = None if bias is None else grad_out.sum((0, 2, 3)).to(bias.dtype)
-        return (grad_x, grad_offset.view_as(offset).to(offset.dtype),
-                None if mask is None or grad_mask is None else grad_mask.view_as(mask).to(mask.dtype),
-                grad_weight.view_as(weight).to(weight.dtype), grad_bias, None, None, None)
+        return (
+            grad_x,
+            grad_offset.view_as(offset).to(offset.dtype),
+            None if mask is None or grad_mask is None else grad_mask.view_as(mask).to(mask.dtype),
+            grad_weight.view_as(weight).to(weight.dtype),
+            grad_bias,
+            None,
+            None,
+            None,
+        )
 
 
-def _prepare(x: Tensor, offset: Tensor, mask: Tensor | None, weight: Tensor, geometry: tuple[int, int, int]) -> tuple[_Sampler, Tensor]:
+def _prepare(
+    x: Tensor, offset: Tensor, mask: Tensor | None, weight: Tensor, geometry: tuple[int, int, int]
+) -> tuple[_Sampler, Tensor]:
     """The sampler and the weight as (Co, C*K), both in float32, or float64 for float64 features."""
     dtype = torch.promote_types(x.dtype, torch.float32)
     batch, channels, height, width = x.shape
@@ -136,12 +170,23 @@ def _prepare(x: Tensor, offset: Tensor, mask: Tensor | None, weight: Tensor, geo
         maps.contiguous().view(batch, groups, channels // groups, *maps.shape[2:]),
         offset.to(dtype).reshape(batch, groups, taps, 2, *size),
         None if mask is None else mask.to(dtype).reshape(batch, groups, taps, *size),
-        weight.shape[3], *geometry)
+        weight.shape[3],
+        *geometry,
+    )
     return sampler, weight.to(dtype).reshape(weight.shape[0], -1)
 
 
-def _backward_chunk(sampler: _Sampler, flat_weight: Tensor, grad_out: Tensor, images: slice, rows: slice, grad_maps: Tensor,
-                    grad_offset: Tensor, grad_mask: Tensor | None, grad_weight: Tensor) -> None:
+def _backward_chunk(
+    sampler: _Sampler,
+    flat_weight: Tensor,
+    grad_out: Tensor,
+    images: slice,
+    rows: slice,
+    grad_maps: Tensor,
+    grad_offset: Tensor,
+    grad_mask: Tensor | None,
+    grad_weight: Tensor,
+) -> None:
     """Adds a chunk's share to the gradients of maps and weight, and fills in those of its offsets and masks."""
     count = images.stop - images.start
     grid = sampler.grid(images, rows)
@@ -155,7 +200,8 @@ def _backward_chunk(sampler: _Sampler, flat_weight: Tensor, grad_out: Tensor, im
         grad_columns *= mask_part
     grad_weight += torch.bmm(grad_rows, sampled.view(count, flat_weight.shape[1], -1).transpose(1, 2)).sum(0)
     part, grad_grid = torch.ops.aten.grid_sampler_2d_backward(
-        grad_columns, sampler.maps[images].flatten(0, 1), grid, 0, 0, False, [True, True])
+        grad_columns, sampler.maps[images].flatten(0, 1), grid, 0, 0, False, [True, True]
+    )
     grad_maps[images] += part.view_as(grad_maps[images])
     height_scale, width_scale = sampler.scales
     target = grad_offset[images, ..., rows, :]

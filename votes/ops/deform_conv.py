@@ -1,4 +1,5 @@
 """Modulated deformable convolution (DCNv2) behind one function."""
+
 from __future__ import annotations
 
 import functools
@@ -46,17 +47,31 @@ def choose_backend(name: str | None, device_type: str) -> str:
     if wanted not in BACKENDS:
         raise UserError(f'unknown backend of deform_conv2d: {wanted!r}', fix=f'one of auto, {", ".join(BACKENDS)}')
     if problem := backend_problem(wanted, device_type):
-        raise UserError(f'deform_conv2d backend {wanted!r} does not work here', value=problem,
-                        fix=f'unset {ENVIRONMENT}, or see `votes doctor`')
+        raise UserError(
+            f'deform_conv2d backend {wanted!r} does not work here',
+            value=problem,
+            fix=f'unset {ENVIRONMENT}, or see `votes doctor`',
+        )
     return wanted
 
 
-def deform_conv2d(x: Tensor, offset: Tensor, mask: Tensor | None, weight: Tensor, bias: Tensor | None = None, *,
-                  stride: int = 1, padding: int = 0, dilation: int = 1, backend: str | None = None) -> Tensor:
+def deform_conv2d(
+    x: Tensor,
+    offset: Tensor,
+    mask: Tensor | None,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    *,
+    stride: int = 1,
+    padding: int = 0,
+    dilation: int = 1,
+    backend: str | None = None,
+) -> Tensor:
     """Modulated deformable convolution.
 
-    ``out[co, p] = bias[co] + sum_{c, k} weight[co, c, k] * mask[g(c), k, p] * x[c](p * stride - padding + k * dilation + offset[g(c), k, p])``
-    with bilinear interpolation of x; each of the four corners outside of the image counts zero.
+    ``out[co, p] = bias[co] + sum_{c, k} weight[co, c, k] * mask[g(c), k, p] * x[c](q)`` at the point
+    ``q = p * stride - padding + k * dilation + offset[g(c), k, p]``, with bilinear interpolation of x; each of the
+    four corners outside of the image counts zero.
 
     Args:
         x: (B, C, H, W).
@@ -78,13 +93,17 @@ def deform_conv2d(x: Tensor, offset: Tensor, mask: Tensor | None, weight: Tensor
     kernel_height, kernel_width = weight.shape[2:]
     taps = kernel_height * kernel_width
     groups = offset.shape[1] // (2 * taps)
-    size = ((height + 2 * padding - dilation * (kernel_height - 1) - 1) // stride + 1,
-            (width + 2 * padding - dilation * (kernel_width - 1) - 1) // stride + 1)
+    size = (
+        (height + 2 * padding - dilation * (kernel_height - 1) - 1) // stride + 1,
+        (width + 2 * padding - dilation * (kernel_width - 1) - 1) // stride + 1,
+    )
     if weight.shape[1] != channels:
         raise ValueError(f'weight {tuple(weight.shape)} does not fit {channels} input channels')
     if groups == 0 or channels % groups or tuple(offset.shape) != (batch, 2 * groups * taps, *size):
-        raise ValueError(f'offset {tuple(offset.shape)} is not (B, 2 * groups * {taps}, {size[0]}, {size[1]}) '
-                         f'with groups dividing {channels} channels')
+        raise ValueError(
+            f'offset {tuple(offset.shape)} is not (B, 2 * groups * {taps}, {size[0]}, {size[1]}) '
+            f'with groups dividing {channels} channels'
+        )
     if mask is not None and tuple(mask.shape) != (batch, groups * taps, *size):
         raise ValueError(f'mask {tuple(mask.shape)} is not {(batch, groups * taps, *size)}')
     function = BACKENDS[choose_backend(backend, x.device.type)]

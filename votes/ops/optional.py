@@ -1,5 +1,8 @@
 """Backends of others, used where they are installed and work. mmcv and torchvision are imported on first use."""
+
 from __future__ import annotations
+
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -10,21 +13,40 @@ def _in_float32(*tensors: Tensor | None) -> list[Tensor | None]:
     return [t.float() if t is not None and t.dtype in (torch.float16, torch.bfloat16) else t for t in tensors]
 
 
-def torchvision_deform_conv2d(x: Tensor, offset: Tensor, mask: Tensor | None, weight: Tensor, bias: Tensor | None,
-                              stride: int, padding: int, dilation: int) -> Tensor:
+def torchvision_deform_conv2d(
+    x: Tensor,
+    offset: Tensor,
+    mask: Tensor | None,
+    weight: Tensor,
+    bias: Tensor | None,
+    stride: int,
+    padding: int,
+    dilation: int,
+) -> Tensor:
     from torchvision.ops import deform_conv2d
+
     with torch.autocast(x.device.type, enabled=False):
         data, offset_, mask_, weight_, bias_ = _in_float32(x, offset, mask, weight, bias)
         return deform_conv2d(data, offset_, weight_, bias_, stride, padding, dilation, mask_).to(x.dtype)
 
 
-def mmcv_deform_conv2d(x: Tensor, offset: Tensor, mask: Tensor | None, weight: Tensor, bias: Tensor | None,
-                       stride: int, padding: int, dilation: int) -> Tensor:
+def mmcv_deform_conv2d(
+    x: Tensor,
+    offset: Tensor,
+    mask: Tensor | None,
+    weight: Tensor,
+    bias: Tensor | None,
+    stride: int,
+    padding: int,
+    dilation: int,
+) -> Tensor:
     from mmcv.ops import modulated_deform_conv2d
+
     groups = offset.shape[1] // (2 * weight.shape[2] * weight.shape[3])
     if mask is None:
         mask = offset.new_ones(offset.shape[0], offset.shape[1] // 2, *offset.shape[2:])
     with torch.autocast(x.device.type, enabled=False):
         data, offset_, mask_, weight_, bias_ = _in_float32(x, offset, mask, weight, bias)
-        return modulated_deform_conv2d(data.contiguous(), offset_, mask_, weight_, bias_, stride, padding, dilation, 1,
-                                       groups).to(x.dtype)
+        return modulated_deform_conv2d(
+            cast(Tensor, data).contiguous(), offset_, mask_, weight_, bias_, stride, padding, dilation, 1, groups
+        ).to(x.dtype)

@@ -2,14 +2,23 @@
 
 Slow and large in memory; differentiable any number of times.
 """
+
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
 
-def deform_conv2d(x: Tensor, offset: Tensor, mask: Tensor | None, weight: Tensor, bias: Tensor | None,
-                  stride: int, padding: int, dilation: int) -> Tensor:
+def deform_conv2d(
+    x: Tensor,
+    offset: Tensor,
+    mask: Tensor | None,
+    weight: Tensor,
+    bias: Tensor | None,
+    stride: int,
+    padding: int,
+    dilation: int,
+) -> Tensor:
     batch, channels, height, width = x.shape
     kernel_height, kernel_width = weight.shape[2:]
     taps = kernel_height * kernel_width
@@ -33,8 +42,12 @@ def deform_conv2d(x: Tensor, offset: Tensor, mask: Tensor | None, weight: Tensor
 
     top, left = y.detach().floor(), x_.detach().floor()
     down, right = (y - top).unsqueeze(2), (x_ - left).unsqueeze(2)
-    columns = ((1 - down) * (1 - right) * corner(top, left) + (1 - down) * right * corner(top, left + 1)
-               + down * (1 - right) * corner(top + 1, left) + down * right * corner(top + 1, left + 1))
+    columns = (
+        (1 - down) * (1 - right) * corner(top, left)
+        + (1 - down) * right * corner(top, left + 1)
+        + down * (1 - right) * corner(top + 1, left)
+        + down * right * corner(top + 1, left + 1)
+    )
     if mask is not None:
         columns = columns * mask.to(dtype).view(batch, groups, 1, taps, out_height, out_width)
     columns = columns.reshape(batch, channels * taps, out_height * out_width)

@@ -1,4 +1,5 @@
 """YAML file -> checked, typed options. Every problem of a file is reported at once, with its line."""
+
 from __future__ import annotations
 
 import copy
@@ -22,8 +23,17 @@ from votes.options.schema import DatasetOptions, Options, Section, Spec, ValOpti
 from votes.options.yaml_file import Key, OptionFile, apply_overrides, dotted, read_option_file
 
 # what stands for a required key while the rest of a file is checked
-STAND_INS: dict[str, Any] = {'name': '-', 'model_type': '', 'scale': 1, 'datasets': {}, 'network_g': {'type': ''},
-                             'optim_g': {'type': ''}, 'pixel_opt': {'type': ''}, 'total_iter': 1, 'type': ''}
+STAND_INS: dict[str, Any] = {
+    'name': '-',
+    'model_type': '',
+    'scale': 1,
+    'datasets': {},
+    'network_g': {'type': ''},
+    'optim_g': {'type': ''},
+    'pixel_opt': {'type': ''},
+    'total_iter': 1,
+    'type': '',
+}
 
 
 class OptionError(UserError):
@@ -81,8 +91,9 @@ def _known_beside(key: Key) -> list[str]:
     return list(section.model_fields)
 
 
-def load_options(path: str | Path, mode: str = 'train', overrides: list[str] | None = None,
-                 check_paths: bool = True) -> Options:
+def load_options(
+    path: str | Path, mode: str = 'train', overrides: list[str] | None = None, check_paths: bool = True
+) -> Options:
     """Reads, completes and checks an option file.
 
     Args:
@@ -104,9 +115,10 @@ def load_options(path: str | Path, mode: str = 'train', overrides: list[str] | N
         opt.notices += drop_spare_dsm(opt, mode)
         derived += path_problems(opt, mode)
     # what the schema says about a key is enough
-    derived = [(key, text) for key, text in derived if not any(key[:n + 1] in found for n in range(len(key)))]
-    problems = file.problems + [f'{file.place(key) or path}: {dotted(key)}: {text}'
-                                for key, text in itertools.chain(found.items(), derived)]
+    derived = [(key, text) for key, text in derived if not any(key[: n + 1] in found for n in range(len(key)))]
+    problems = file.problems + [
+        f'{file.place(key) or path}: {dotted(key)}: {text}' for key, text in itertools.chain(found.items(), derived)
+    ]
     if problems:
         raise OptionError(path, problems)
     opt.val = opt.val or ValOptions()

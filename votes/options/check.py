@@ -3,6 +3,7 @@
 They all run on whatever could be read, so that one pass names every problem. A value that could not be read stands
 there as None, 0 or ''; checks that need it keep quiet.
 """
+
 from __future__ import annotations
 
 import difflib
@@ -56,7 +57,7 @@ def _parameters(spec: Spec, kind: registry.Registry) -> dict[str, inspect.Parame
 def _adapter(hint: Any) -> TypeAdapter[Any]:
     try:
         return TypeAdapter(hint)
-    except PydanticSchemaGenerationError:       # torch's hints allow tensors
+    except PydanticSchemaGenerationError:  # torch's hints allow tensors
         return TypeAdapter(hint, config=ConfigDict(arbitrary_types_allowed=True))
 
 
@@ -83,8 +84,10 @@ def signature_problems(spec: Spec, kind: registry.Registry, key: Key) -> Iterato
             first = error.errors()[0]
             yield (*key, name, *key_in(value, first['loc'])), f'{first["msg"]} (value {first["input"]!r})'
     for name, parameter in parameters.items():
-        optional = parameter.default is not parameter.empty or parameter.kind in (parameter.VAR_KEYWORD,
-                                                                                  parameter.VAR_POSITIONAL)
+        optional = parameter.default is not parameter.empty or parameter.kind in (
+            parameter.VAR_KEYWORD,
+            parameter.VAR_POSITIONAL,
+        )
         if not optional and name not in spec.args:
             yield key, f'{spec.type} needs {name!r}'
 
@@ -97,8 +100,11 @@ def all_signature_problems(opt: Options) -> Iterator[Problem]:
     if opt.model_type and opt.model_type not in registry.MODELS.table and ':' not in opt.model_type:
         yield ('model_type',), f'unknown (value {opt.model_type!r}); known: {", ".join(registry.MODELS.names())}'
     if opt.train:
-        for field, kind in (('optim_g', registry.OPTIMIZERS), ('scheduler', registry.SCHEDULERS),
-                            ('pixel_opt', registry.LOSSES)):
+        for field, kind in (
+            ('optim_g', registry.OPTIMIZERS),
+            ('scheduler', registry.SCHEDULERS),
+            ('pixel_opt', registry.LOSSES),
+        ):
             spec = getattr(opt.train, field)
             if spec is not None:
                 yield from signature_problems(spec, kind, ('train', field))
@@ -157,15 +163,19 @@ def _train_problems(opt: Options) -> Iterator[Problem]:
         yield ('network_g', 'type'), f'{opt.model_type} does not train {opt.network_g.type}: DSMModel trains BIN'
     needs_dsm = opt.network_g.type == 'VOTES' and _argument(opt.network_g, registry.NETWORKS, 'dfm')
     if needs_dsm and not (opt.path.bin_model or opt.path.pretrain_network_g or opt.path.resume_state):
-        yield (('network_g',), 'stage 2 needs the DSM trained in stage 1: network_g.bin_model (or '
-               'path.pretrain_network_g)')
+        yield (
+            ('network_g',),
+            'stage 2 needs the DSM trained in stage 1: network_g.bin_model (or path.pretrain_network_g)',
+        )
     if data is None:
         yield ('datasets', 'train'), 'is missing, training needs it'
     else:
         gt_size = _argument(data, registry.DATASETS, 'gt_size')
         if gt_size is not None and opt.scale and (gt_size <= 0 or gt_size % (4 * opt.scale)):
-            yield (('datasets', 'train', 'gt_size'),
-                   f'must be a multiple of 4 * scale = {4 * opt.scale} (value {gt_size})')
+            yield (
+                ('datasets', 'train', 'gt_size'),
+                f'must be a multiple of 4 * scale = {4 * opt.scale} (value {gt_size})',
+            )
         center_gt = _argument(data, registry.DATASETS, 'center_gt')
         if registered and center_gt is stage1:
             yield ('datasets', 'train', 'center_gt'), f'{opt.model_type} needs center_gt: {str(not stage1).lower()}'
@@ -180,8 +190,9 @@ def _train_problems(opt: Options) -> Iterator[Problem]:
 
 def _schedule_problems(schedule: Spec, total_iter: int) -> Iterator[Problem]:
     key = ('train', 'scheduler')
-    periods, weights, steps = (_argument(schedule, registry.SCHEDULERS, name)
-                               for name in ('periods', 'restart_weights', 'milestones'))
+    periods, weights, steps = (
+        _argument(schedule, registry.SCHEDULERS, name) for name in ('periods', 'restart_weights', 'milestones')
+    )
     if periods is not None:
         if weights is not None and len(periods) != len(weights):
             yield (*key, 'restart_weights'), f'{len(weights)} weights for {len(periods)} periods'

@@ -1,4 +1,5 @@
 """Option files of the release and of BasicSR say some things in other words: they are taken as they are."""
+
 from __future__ import annotations
 
 from pathlib import Path
@@ -8,10 +9,20 @@ from votes.options.yaml_file import OptionFile, dotted, walk
 
 SHIPPED_LISTS = Path(__file__).resolve().parents[1] / 'data' / 'meta_info'
 LISTS = ('meta_info_file', 'meta_val_file', 'meta_test_file')
-OLDER_NAMES = {'path': {'pretrain_model_g': 'pretrain_network_g', 'strict_load': 'strict_load_g'},
-               'datasets': {'use_hflip': 'use_flip'}}
-NO_EFFECT = {'senmap_iter', 'dataroot_mask', 'dataroot_flow', 'prefetch_mode', 'num_prefetch_queue',
-             'persistent_workers', 'find_unused_parameters', 'pbar'}
+OLDER_NAMES = {
+    'path': {'pretrain_model_g': 'pretrain_network_g', 'strict_load': 'strict_load_g'},
+    'datasets': {'use_hflip': 'use_flip'},
+}
+NO_EFFECT = {
+    'senmap_iter',
+    'dataroot_mask',
+    'dataroot_flow',
+    'prefetch_mode',
+    'num_prefetch_queue',
+    'persistent_workers',
+    'find_unused_parameters',
+    'pbar',
+}
 
 
 def accept_habits(file: OptionFile) -> list[str]:
@@ -22,7 +33,7 @@ def accept_habits(file: OptionFile) -> list[str]:
     datasets = file.data.get('datasets')
     if isinstance(datasets, dict):
         for name in [name for name, data in datasets.items() if data is None]:
-            del datasets[name]      # `val: ~` over a base file
+            del datasets[name]  # `val: ~` over a base file
     notices = []
     for key, section in walk(file.data):
         if key and key[0] in OLDER_NAMES:
@@ -30,8 +41,12 @@ def accept_habits(file: OptionFile) -> list[str]:
         if len(key) == 2 and key[0] == 'datasets':
             notices += _shipped_lists(section)
     _move_bin_model(file)
-    idle = {name for key, section in walk(file.data) for name, value in section.items()
-            if name in NO_EFFECT and (value is not None or name == 'senmap_iter')}
+    idle = {
+        name
+        for key, section in walk(file.data)
+        for name, value in section.items()
+        if name in NO_EFFECT and (value is not None or name == 'senmap_iter')
+    }
     if idle:
         notices.append(f'keys that have no effect here: {", ".join(sorted(idle))}')
     wandb = file.data['logger'].get('wandb') if isinstance(file.data['logger'], dict) else None

@@ -1,4 +1,5 @@
 """The keys of an option file: BasicSR's and the VOTES release's names, with their meaning and defaults."""
+
 from __future__ import annotations
 
 from typing import Annotated, Any, Literal
@@ -8,11 +9,13 @@ from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
 
 class Section(BaseModel):
     """A mapping all of whose keys are known."""
+
     model_config = ConfigDict(extra='forbid')
 
 
 class Spec(BaseModel):
     """``type: NAME`` and the arguments of its constructor, which are checked against its signature."""
+
     model_config = ConfigDict(extra='allow')
     type: str
 
@@ -24,6 +27,7 @@ class Spec(BaseModel):
 
 class DatasetOptions(Spec):
     """A dataset: keys of the loader, and the arguments of the dataset itself."""
+
     name: str | None = None
     batch_size_per_gpu: int = Field(default=16, ge=1, description='samples of a step on each process')
     num_worker_per_gpu: int = Field(default=4, ge=0, description='processes that read samples')
@@ -63,9 +67,12 @@ class ValOptions(Section):
     save_img: bool = False
     suffix: str | None = Field(default=None, description='added to the names of saved pictures')
     pbar: bool | None = Field(default=None, description='no effect')
-    metrics: dict[str, Spec] = Field(default_factory=lambda: {
-        name: Spec.model_validate({'type': f'calculate_{name}', 'crop_border': 2, 'test_y_channel': True})
-        for name in ('psnr', 'ssim')})
+    metrics: dict[str, Spec] = Field(
+        default_factory=lambda: {
+            name: Spec.model_validate({'type': f'calculate_{name}', 'crop_border': 2, 'test_y_channel': True})
+            for name in ('psnr', 'ssim')
+        }
+    )
 
 
 class WandbOptions(Section):
@@ -87,11 +94,13 @@ class DistOptions(Section):
 
 class Options(Section):
     """A whole option file."""
+
     name: str = Field(min_length=1, pattern=r'^[^/\\]+$', description='folder under experiments/ or results/')
     model_type: str
     scale: int = Field(ge=1, le=4, description='GT size / LQ size')
     num_gpu: Annotated[int, Field(ge=0)] | Literal['auto'] = Field(
-        default='auto', description='0 is the CPU; the number of processes comes from the launcher')
+        default='auto', description='0 is the CPU; the number of processes comes from the launcher'
+    )
     manual_seed: int = Field(default=0, ge=0)
     debug: bool = Field(default=False, description='prints every step, validates and saves every 8')
     datasets: dict[str, DatasetOptions]

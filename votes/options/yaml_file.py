@@ -1,4 +1,5 @@
 """Option files as data that knows where each key was written. The only place that knows YAML."""
+
 from __future__ import annotations
 
 import os
@@ -13,7 +14,7 @@ import yaml
 from votes.errors import UserError
 
 Key = tuple[str | int, ...]
-DEEPEST = 20        # an alias inside its own anchor has no end
+DEEPEST = 20  # an alias inside its own anchor has no end
 
 
 class _Core(yaml.SafeLoader):
@@ -22,11 +23,15 @@ class _Core(yaml.SafeLoader):
 
 _Core.yaml_implicit_resolvers = {}
 for _tag, _pattern, _first in (
-        ('null', r'~|null|Null|NULL|', ['~', 'n', 'N', '']),
-        ('bool', r'true|True|TRUE|false|False|FALSE', list('tTfF')),
-        ('int', r'[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+', list('-+0123456789')),
-        ('float', r'[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)',
-         list('-+.0123456789'))):
+    ('null', r'~|null|Null|NULL|', ['~', 'n', 'N', '']),
+    ('bool', r'true|True|TRUE|false|False|FALSE', list('tTfF')),
+    ('int', r'[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+', list('-+0123456789')),
+    (
+        'float',
+        r'[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)',
+        list('-+.0123456789'),
+    ),
+):
     _Core.add_implicit_resolver(f'tag:yaml.org,2002:{_tag}', re.compile(f'^(?:{_pattern})$'), _first)
 
 
@@ -39,6 +44,7 @@ class OptionFile:
         places: key path -> 'FILE:LINE'.
         problems: what is wrong with the file as YAML.
     """
+
     data: dict[str, Any] = field(default_factory=dict)
     places: dict[Key, str] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
@@ -108,8 +114,12 @@ def _read_one(path: Path) -> OptionFile:
         text = path.read_text(encoding='utf-8-sig')
     except (OSError, UnicodeDecodeError) as error:
         near = sorted(p.name for p in path.parent.glob('*.yml')) if path.parent.is_dir() else []
-        raise UserError('option file cannot be read', where=path, value=error,
-                        fix=f'beside it: {", ".join(near[:6])}' if near else None) from error
+        raise UserError(
+            'option file cannot be read',
+            where=path,
+            value=error,
+            fix=f'beside it: {", ".join(near[:6])}' if near else None,
+        ) from error
     node = _compose(text, path)
     if not isinstance(node, yaml.MappingNode):
         raise UserError('option file holds no keys', where=path)

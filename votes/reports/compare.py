@@ -1,4 +1,5 @@
 """Results of several evaluations next to each other."""
+
 from __future__ import annotations
 
 import json
@@ -12,7 +13,9 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text())
     except (OSError, ValueError) as error:
-        raise UserError('results file cannot be read', where=path, value=error, fix='written by `votes test`') from error
+        raise UserError(
+            'results file cannot be read', where=path, value=error, fix='written by `votes test`'
+        ) from error
     if not isinstance(content, dict) or not {'name', 'protocol', 'results'} <= content.keys():
         raise UserError('not a results file of `votes test`', where=path)
     return content
@@ -27,8 +30,12 @@ def comparison(paths: list[Path]) -> str:
     runs = [_read(path) for path in paths]
     for path, run in zip(paths, runs, strict=True):
         if run['protocol']['metrics'] != runs[0]['protocol']['metrics']:
-            raise UserError('measured under another protocol: the numbers cannot be compared', where=path,
-                            value=run['protocol']['metrics'], fix=f'{paths[0]} has {runs[0]["protocol"]["metrics"]}')
+            raise UserError(
+                'measured under another protocol: the numbers cannot be compared',
+                where=path,
+                value=run['protocol']['metrics'],
+                fix=f'{paths[0]} has {runs[0]["protocol"]["metrics"]}',
+            )
     lines = []
     for name, first in runs[0]['results'].items():
         metrics = list(first['mean']['restored'])
@@ -39,6 +46,8 @@ def comparison(paths: list[Path]) -> str:
         width = max(map(len, rows)) + 2
         lines.append(f'{name}, {len(first["frames"])} frames of {len(first["clips"]["restored"][metrics[0]])} clips')
         lines.append(' ' * width + ''.join(f'{m:>10}{"gain":>10}' for m in metrics))
-        lines += [f'{row:<{width}}' + ''.join(f'{values[m]:10.4f}{values[m] - base[m]:+10.4f}' for m in metrics)
-                  for row, values in rows.items()]
+        lines += [
+            f'{row:<{width}}' + ''.join(f'{values[m]:10.4f}{values[m] - base[m]:+10.4f}' for m in metrics)
+            for row, values in rows.items()
+        ]
     return '\n'.join(lines)

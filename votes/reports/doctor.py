@@ -1,4 +1,5 @@
 """What works on this machine, and what does not and why."""
+
 from __future__ import annotations
 
 import importlib
@@ -11,7 +12,17 @@ import votes
 from votes.ops import BACKENDS, backend_problem
 from votes.ops.deform_conv import choose_backend
 
-PACKAGES = ('torch', 'torchvision', 'numpy', 'av', 'opencv-python-headless', 'pydantic', 'tensorboard', 'mmcv', 'triton')
+PACKAGES = (
+    'torch',
+    'torchvision',
+    'numpy',
+    'av',
+    'opencv-python-headless',
+    'pydantic',
+    'tensorboard',
+    'mmcv',
+    'triton',
+)
 
 
 def _version(package: str) -> str:

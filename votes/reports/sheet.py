@@ -1,12 +1,15 @@
 """A picture to look at: LQ, DFM, restored, GT and error of a few frames."""
+
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from votes.archs.votes_arch import VOTES
 from votes.data import build_test_set
 from votes.metrics.psnr_ssim import calculate_psnr
 from votes.models import RestorationModel, build_model
@@ -21,7 +24,7 @@ ERROR_GAIN = 8
 def heat(values: NDArray[np.float64]) -> Image:
     """Values in [0, 1] (H, W) -> RGB, dark to bright."""
     coloured = cv2.applyColorMap(np.round(values.clip(0, 1) * 255).astype(np.uint8), cv2.COLORMAP_INFERNO)
-    return cv2.cvtColor(coloured, cv2.COLOR_BGR2RGB)
+    return np.asarray(cv2.cvtColor(coloured, cv2.COLOR_BGR2RGB), np.uint8)
 
 
 def _titled(image: Image, title: str) -> Image:
@@ -35,12 +38,17 @@ def _row(model: RestorationModel, item: dict) -> Image:
     lq = model.to_float(item['lq']).unsqueeze(0)
     gt = to_image(model.target(model.to_float(item['gt']).unsqueeze(0))[0])
     restored = to_image(model.predict(lq)[0])
-    size = (gt.shape[1], gt.shape[0])
+
+    def enlarge(image: NDArray[Any]) -> NDArray[Any]:
+        return np.asarray(cv2.resize(image, (gt.shape[1], gt.shape[0]), interpolation=cv2.INTER_NEAREST))
+
     compressed = to_image(lq[0, lq.shape[1] // 2])
-    panels = {f'LQ {item["clip"]}/{item["index"]:08d}': cv2.resize(compressed, size, interpolation=cv2.INTER_NEAREST)}
-    if hasattr(model.net, 'degradation_map'):
-        dfm = model.net.degradation_map(lq[..., :lq.shape[-2] // 4 * 4, :lq.shape[-1] // 4 * 4])[0, 0].double().cpu().numpy()
-        panels[f'DFM, mean {dfm.mean():.2f}'] = heat(cv2.resize(dfm, size, interpolation=cv2.INTER_NEAREST))
+    panels: dict[str, Image] = {}
+    panels[f'LQ {item["clip"]}/{item["index"]:08d}'] = enlarge(compressed)
+    if isinstance(model.net, VOTES):
+        even = lq[..., : lq.shape[-2] // 4 * 4, : lq.shape[-1] // 4 * 4]
+        dfm = model.net.degradation_map(even)[0, 0].double().cpu().numpy()
+        panels[f'DFM, mean {dfm.mean():.2f}'] = heat(enlarge(dfm))
     error = np.abs(restored.astype(float) - gt).mean(2) / 255
     panels[f'restored, {calculate_psnr(restored, gt, 2, test_y_channel=True):.2f} dB'] = restored
     panels['GT'] = gt

@@ -1,4 +1,5 @@
 """Restoring a video file: decode, windows, network, encode. Memory does not depend on the video's length."""
+
 from __future__ import annotations
 
 import os
@@ -24,6 +25,7 @@ from votes.video.write import VideoWriter
 @dataclass
 class Summary:
     """What was done."""
+
     frames: int
     seconds: float
     size: tuple[int, int]
@@ -32,8 +34,10 @@ class Summary:
     output: Path
 
     def __str__(self) -> str:
-        first = (f'{self.output}: {self.frames} frames, {self.size[1]}x{self.size[0]} to {self.new_size[1]}x{self.new_size[0]}, '
-                 f'{self.frames / max(self.seconds, 1e-9):.2f} frames/s')
+        first = (
+            f'{self.output}: {self.frames} frames, {self.size[1]}x{self.size[0]} to '
+            f'{self.new_size[1]}x{self.new_size[0]}, {self.frames / max(self.seconds, 1e-9):.2f} frames/s'
+        )
         return '\n'.join([first, *(f'  {note}' for note in self.notes)])
 
 
@@ -52,7 +56,9 @@ def check_paths(source: str | Path, target: str | Path, overwrite: bool = False)
         raise UserError('the folder of the output cannot be written to', where=target.parent.absolute())
 
 
-def windows(frames: Iterable[TimedFrame], num_frame: int, padding: Padding = 'reflection_circle') -> Iterator[tuple[TimedFrame, list[TimedFrame]]]:
+def windows(
+    frames: Iterable[TimedFrame], num_frame: int, padding: Padding = 'reflection_circle'
+) -> Iterator[tuple[TimedFrame, list[TimedFrame]]]:
     """Each frame with the window around it, holding only as many frames as a window needs.
 
     Ends are padded as in evaluation. A video shorter than the window repeats its first and last frames instead.
@@ -95,7 +101,9 @@ def restore_window(net: nn.Module, frames: list[TimedFrame], device: torch.devic
     return output.clamp(0, 1).mul(255).round().byte().permute(1, 2, 0).cpu().numpy()
 
 
-def _shown(items: Iterator[tuple[TimedFrame, list[TimedFrame]]], expected: int, progress: bool) -> Iterator[tuple[TimedFrame, list[TimedFrame]]]:
+def _shown(
+    items: Iterator[tuple[TimedFrame, list[TimedFrame]]], expected: int, progress: bool
+) -> Iterator[tuple[TimedFrame, list[TimedFrame]]]:
     """Passes items on and shows how far it is: a bar on a terminal, else a line every ten seconds."""
     if not progress:
         yield from items
@@ -110,8 +118,16 @@ def _shown(items: Iterator[tuple[TimedFrame, list[TimedFrame]]], expected: int, 
             yield item
 
 
-def restore_video(net: nn.Module, source: str | Path, target: str | Path, *, device: str | torch.device = 'cpu', crf: int = 16,
-                  overwrite: bool = False, progress: bool = True) -> Summary:
+def restore_video(
+    net: nn.Module,
+    source: str | Path,
+    target: str | Path,
+    *,
+    device: str | torch.device = 'cpu',
+    crf: int = 16,
+    overwrite: bool = False,
+    progress: bool = True,
+) -> Summary:
     """Restores a video file: every frame at its own time, audio copied.
 
     Args:
@@ -126,12 +142,14 @@ def restore_video(net: nn.Module, source: str | Path, target: str | Path, *, dev
     device = torch.device(device)
     net = net.to(device).eval()
     started = time.monotonic()
-    scale = int(net.scale)      # type: ignore[arg-type]
+    scale = int(net.scale)  # type: ignore[arg-type]
     with VideoReader(source) as reader:
         size = reader.size[0] * scale, reader.size[1] * scale
         written = 0
-        with VideoWriter(target, size, reader.rate, reader.time_base, reader.colour, crf=crf, audio_from=source) as writer:
-            for frame, window in _shown(windows(reader, int(net.num_frame)), reader.frames_hint, progress):     # type: ignore[arg-type]
+        with VideoWriter(
+            target, size, reader.rate, reader.time_base, reader.colour, crf=crf, audio_from=source
+        ) as writer:
+            for frame, window in _shown(windows(reader, int(net.num_frame)), reader.frames_hint, progress):  # type: ignore[arg-type]
                 writer.write(restore_window(net, window, device), frame.pts)
                 written += 1
         notes = reader.notes + writer.notes

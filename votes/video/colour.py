@@ -3,6 +3,7 @@
 Decoders guess BT.601 for video without tags, encoders write RGB as untagged BT.601: a 709 video that passes through
 both is shifted by up to 14 levels. Here nothing is guessed in silence.
 """
+
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -27,6 +28,7 @@ class Colour:
         full: luma from 0 to 255 instead of 16 to 235.
         assumed: the video does not say its matrix; it was taken from the size.
     """
+
     matrix: str
     full: bool
     assumed: bool = False
@@ -46,7 +48,9 @@ class Colour:
         return np.stack((luma, u, v)).astype(np.float32)
 
     def _scale(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        factors, offsets = ((1, 1, 1), (0, 128, 128)) if self.full else ((219 / 255, 224 / 255, 224 / 255), (16, 128, 128))
+        factors, offsets = (
+            ((1, 1, 1), (0, 128, 128)) if self.full else ((219 / 255, 224 / 255, 224 / 255), (16, 128, 128))
+        )
         return np.array(factors, np.float32), np.array(offsets, np.float32)
 
     def to_rgb(self, yuv: NDArray[np.uint8]) -> NDArray[np.uint8]:

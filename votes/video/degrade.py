@@ -1,4 +1,5 @@
 """What a platform does to a video, with a real codec: shrink it and compress it."""
+
 from __future__ import annotations
 
 import io
@@ -14,8 +15,14 @@ from numpy.typing import NDArray
 Frames = list[NDArray[np.uint8]]
 
 
-def encode_h264(frames: Iterable[NDArray[np.uint8]], file: str | Path | io.BytesIO, qp: int, size: tuple[int, int] | None = None,
-                rate: int = 25, tone_hz: float | None = None) -> None:
+def encode_h264(
+    frames: Iterable[NDArray[np.uint8]],
+    file: str | Path | io.BytesIO,
+    qp: int,
+    size: tuple[int, int] | None = None,
+    rate: int = 25,
+    tone_hz: float | None = None,
+) -> None:
     """As ``ffmpeg -f image2 -i %08d.png -vcodec libx264 -r 25 -qp QP -s WxH -pix_fmt yuv420p``, into MP4.
 
     Args:
@@ -35,7 +42,9 @@ def encode_h264(frames: Iterable[NDArray[np.uint8]], file: str | Path | io.Bytes
                 stream = container.add_stream('libx264', rate=rate)
                 stream.width, stream.height, stream.pix_fmt = width, height, 'yuv420p'
                 stream.options = {'qp': str(qp)}
-            frame = av.VideoFrame.from_ndarray(array, 'rgb24').reformat(width, height, 'yuv420p', interpolation='BICUBIC')
+            frame = av.VideoFrame.from_ndarray(array, 'rgb24').reformat(
+                width, height, 'yuv420p', interpolation='BICUBIC'
+            )
             frame.pts, frame.time_base = count, Fraction(1, rate)
             container.mux(stream.encode(frame))
             count += 1
@@ -47,7 +56,7 @@ def encode_h264(frames: Iterable[NDArray[np.uint8]], file: str | Path | io.Bytes
 def _add_tone(container: Any, audio: Any, hertz: float, seconds: float) -> None:
     samples = np.sin(2 * np.pi * hertz * np.arange(int(44100 * seconds)) / 44100) * 0.1
     for start in range(0, len(samples), 1024):
-        part = samples[start:start + 1024].astype(np.float32).reshape(1, -1)
+        part = samples[start : start + 1024].astype(np.float32).reshape(1, -1)
         frame = av.AudioFrame.from_ndarray(part, format='fltp', layout='mono')
         frame.sample_rate, frame.pts, frame.time_base = 44100, start, Fraction(1, 44100)
         container.mux(audio.encode(frame))

@@ -1,4 +1,5 @@
 """Video files as RGB frames with their times."""
+
 from __future__ import annotations
 
 from collections.abc import Iterator
@@ -22,6 +23,7 @@ HDR_TRANSFERS = {16: 'PQ', 18: 'HLG'}
 @dataclass
 class TimedFrame:
     """A decoded frame: RGB uint8 (H, W, 3), upright, and its time in units of the reader's time_base."""
+
     rgb: NDArray[np.uint8]
     pts: int
 
@@ -73,13 +75,21 @@ class VideoReader:
             raise self._unreadable(error) from error
         if first is None:
             self.container.close()
-            raise UserError('no frame can be decoded', where=self.path, value=f'{self.path.stat().st_size} bytes',
-                            fix='was the download or the recording interrupted?')
+            raise UserError(
+                'no frame can be decoded',
+                where=self.path,
+                value=f'{self.path.stat().st_size} bytes',
+                fix='was the download or the recording interrupted?',
+            )
         self._describe(first)
 
     def _unreadable(self, error: Exception) -> UserError:
-        return UserError('not a readable video', where=self.path, value=error,
-                         fix='was the download or the recording interrupted? An MP4 without its end has no index')
+        return UserError(
+            'not a readable video',
+            where=self.path,
+            value=error,
+            fix='was the download or the recording interrupted? An MP4 without its end has no index',
+        )
 
     def _describe(self, first: Any) -> None:
         """Takes what only a decoded frame tells."""
@@ -91,7 +101,9 @@ class VideoReader:
         if not self.frames_hint and self.container.duration:
             self.frames_hint = round(self.container.duration / av.time_base * self.rate)
         if self.colour.assumed:
-            self.notes.append(f'the video does not name its colour matrix; {self.colour.matrix} is assumed from its size')
+            self.notes.append(
+                f'the video does not name its colour matrix; {self.colour.matrix} is assumed from its size'
+            )
         if getattr(first, 'interlaced_frame', False):
             self.notes.append('the video is interlaced; it is treated as progressive')
         if self.rotation:
@@ -107,12 +119,21 @@ class VideoReader:
             for frame in self.container.decode(self.stream):
                 self.corrupt += bool(getattr(frame, 'is_corrupt', False))
                 # the range is named on both sides, so that only chroma is resampled
-                yuv = frame.reformat(format='yuv444p', src_color_range=range_code, dst_color_range=range_code,
-                                     src_colorspace=5, dst_colorspace=5, interpolation='BICUBIC').to_ndarray()
-                rgb = np.rot90(self.colour.to_rgb(yuv), self.rotation // 90)
+                yuv = frame.reformat(
+                    format='yuv444p',
+                    src_color_range=range_code,
+                    dst_color_range=range_code,
+                    src_colorspace=5,
+                    dst_colorspace=5,
+                    interpolation='BICUBIC',
+                ).to_ndarray()
+                rgb = np.rot90(self.colour.to_rgb(np.asarray(yuv, np.uint8)), self.rotation // 90)
                 if rgb.shape[:2] != self.size:
-                    raise UserError('the picture changes its size', where=f'{self.path}, after pts {previous}',
-                                    value=f'{rgb.shape[1]}x{rgb.shape[0]} after {self.size[1]}x{self.size[0]}')
+                    raise UserError(
+                        'the picture changes its size',
+                        where=f'{self.path}, after pts {previous}',
+                        value=f'{rgb.shape[1]}x{rgb.shape[0]} after {self.size[1]}x{self.size[0]}',
+                    )
                 pts = frame.pts if frame.pts is not None else 0 if previous is None else previous + step
                 previous = pts
                 yield TimedFrame(np.ascontiguousarray(rgb), pts)
@@ -122,5 +143,7 @@ class VideoReader:
     def __enter__(self) -> VideoReader:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.container.close()

@@ -1,4 +1,5 @@
 """RGB frames into a video file, with the sound of another."""
+
 from __future__ import annotations
 
 from collections.abc import Iterator
@@ -36,15 +37,28 @@ class VideoWriter:
         UserError: the container is unknown or does not take what it should.
     """
 
-    def __init__(self, path: str | Path, size: tuple[int, int], rate: Fraction, time_base: Fraction, colour: Colour, *,
-                 crf: int = 16, audio_from: str | Path | None = None):
+    def __init__(
+        self,
+        path: str | Path,
+        size: tuple[int, int],
+        rate: Fraction,
+        time_base: Fraction,
+        colour: Colour,
+        *,
+        crf: int = 16,
+        audio_from: str | Path | None = None,
+    ):
         self.path, self.size, self.time_base, self.colour = Path(path), size, time_base, colour
         self.notes: list[str] = []
         self._atomic = atomic_write(self.path)
         self._temporary = self._atomic.__enter__()
         try:
             # MP4 keeps the start in ticks of the whole movie, a thousandth of a second unless told otherwise
-            exact = {'movie_timescale': str(time_base.denominator)} if self.path.suffix.lower() in ('.mp4', '.mov', '.m4v') else {}
+            exact = (
+                {'movie_timescale': str(time_base.denominator)}
+                if self.path.suffix.lower() in ('.mp4', '.mov', '.m4v')
+                else {}
+            )
             self.container = av.open(str(self._temporary), 'w', options=exact)
             self.stream: Any = self.container.add_stream('libx264', rate=rate)
             self._configure(crf)
@@ -54,7 +68,9 @@ class VideoWriter:
             self._next_audio = next(self._packets, None)
         except (FFmpegError, OSError, ValueError) as error:
             self._atomic.__exit__(type(error), error, None)
-            raise UserError('this video cannot be written', where=self.path, value=error, fix='use .mp4, .mkv or .mov') from error
+            raise UserError(
+                'this video cannot be written', where=self.path, value=error, fix='use .mp4, .mkv or .mov'
+            ) from error
 
     def _configure(self, crf: int) -> None:
         height, width = self.size
@@ -78,7 +94,9 @@ class VideoWriter:
                     copies[stream.index] = self.container.add_stream_from_template(stream)
                     self.notes.append(f'kept: audio ({stream.codec_context.name})')
                 except (FFmpegError, ValueError) as error:
-                    self.notes.append(f'dropped: audio ({stream.codec_context.name}), {self.path.suffix} does not take it: {error}')
+                    self.notes.append(
+                        f'dropped: audio ({stream.codec_context.name}), {self.path.suffix} does not take it: {error}'
+                    )
             elif stream.type != 'video':
                 self.notes.append(f'dropped: {stream.type}')
         return copies
@@ -103,8 +121,14 @@ class VideoWriter:
         """Adds a frame, RGB uint8 (H, W, 3), at `pts` in units of time_base."""
         frame = av.VideoFrame.from_ndarray(self.colour.to_yuv(rgb), format='yuv444p')
         code, range_code = CODE_OF_MATRIX[self.colour.matrix], 2 if self.colour.full else 1
-        frame = frame.reformat(format=self.stream.codec_context.pix_fmt, src_color_range=range_code, dst_color_range=range_code,
-                               src_colorspace=5, dst_colorspace=5, interpolation='BICUBIC')
+        frame = frame.reformat(
+            format=self.stream.codec_context.pix_fmt,
+            src_color_range=range_code,
+            dst_color_range=range_code,
+            src_colorspace=5,
+            dst_colorspace=5,
+            interpolation='BICUBIC',
+        )
         frame.colorspace, frame.color_range = code, range_code
         frame.pts, frame.time_base = pts, self.time_base
         self._mux(self.stream.encode(frame))
@@ -117,7 +141,9 @@ class VideoWriter:
     def __enter__(self) -> VideoWriter:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         try:
             if kind is None:
                 self._mux(self.stream.encode(None))
