@@ -1,10 +1,14 @@
-"""Small clips on disk, for tests of every room."""
+"""Small clips on disk and tiny option files, for tests of every room."""
 
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
+import yaml
+
+TINY_DSM = {'num_feat': 4, 'num_block': 1, 'num_layer': 1, 'num_grow_ch': 2}
 
 
 def write_clip(folder: Path, frames: int, size: tuple[int, int], seed: int = 0) -> np.ndarray:
@@ -27,3 +31,68 @@ def pairs(tmp_path):
         return root
 
     return make
+
+
+def tiny_options(model_type: str) -> dict[str, Any]:
+    """A complete option file for training or testing `model_type` on the clips of `pairs`, in 4 quick iterations."""
+    roots = {'dataroot_gt': 'gt', 'dataroot_lq': 'lq'}
+    loader = {'batch_size_per_gpu': 2, 'num_worker_per_gpu': 0}
+    trunk = {'num_feat': 8, 'deformable_groups': 2, 'num_extract_block': 1, 'num_reconstruct_block': 1}
+    network = {
+        'DSMModel': {'type': 'BIN', **TINY_DSM},
+        'VOTESModel': {
+            'type': 'VOTES',
+            **trunk,
+            'num_modulation_blocks': 1,
+            **{f'dsm_{k}': v for k, v in TINY_DSM.items()},
+        },
+        'EDVRModel': {'type': 'EDVR', **trunk, 'scale': 2},
+    }[model_type]
+    stage1 = model_type == 'DSMModel'
+    return {
+        'name': 'tiny',
+        'model_type': model_type,
+        'scale': 2,
+        'num_gpu': 0,
+        'manual_seed': 3,
+        'datasets': {
+            'train': {'type': 'UVSSMDataset', **roots, **loader, 'gt_size': 16, 'center_gt': not stage1},
+            'val': {'type': 'VideoUVSSMTestDataset', **roots},
+        },
+        'network_g': network,
+        'path': {'bin_model': 'dsm.pth'} if model_type == 'VOTESModel' else {},
+        'train': {
+            'optim_g': {'type': 'Adam', 'lr': 1e-3},
+            'scheduler': {'type': 'CosineAnnealingRestartLR', 'periods': [4], 'restart_weights': [1]},
+            'total_iter': 4,
+            'pixel_opt': {'type': 'L1Loss' if stage1 else 'CharbonnierLoss'},
+        },
+        'val': {'val_freq': 4},
+        'logger': {'print_freq': 1, 'save_checkpoint_freq': 2, 'use_tb_logger': False},
+    }
+
+
+@pytest.fixture
+def place(pairs, tmp_path, monkeypatch):
+    """A working folder with clips and weights of a DSM; returns a function that writes an option file into it."""
+    from votes import checkpoint
+    from votes.archs import build_network
+
+    monkeypatch.chdir(pairs())
+    checkpoint.save({'params': build_network({'type': 'BIN', **TINY_DSM}).state_dict()}, 'dsm.pth')
+
+    def write(model_type: str = 'VOTESModel', file: str = 'opt.yml', **changes: Any) -> str:
+        """Keys of `changes` are dotted with two underscores: train__total_iter=2; None removes a key."""
+        options = tiny_options(model_type)
+        for name, value in changes.items():
+            *sections, last = name.split('__')
+            section = options
+            for part in sections:
+                section = section.setdefault(part, {})
+            section[last] = value
+            if value is None:
+                del section[last]
+        Path(file).write_text(yaml.safe_dump(options))
+        return file
+
+    return write

@@ -46,6 +46,13 @@ def _restore(parser: argparse.ArgumentParser) -> None:
 
         check_paths(args.input, args.output, overwrite=args.overwrite)
         device = ('cuda' if torch.cuda.is_available() else 'cpu') if args.device == 'auto' else args.device
+        try:
+            torch.empty(0, device=device)
+        except (RuntimeError, AssertionError) as error:
+            first_line = str(error).splitlines()[0]
+            raise UserError(
+                'no such device', value=device, where=first_line, fix='auto, cpu, cuda, cuda:1 ...'
+            ) from error
         net = load_pretrained(args.weights, device)
         print(restore_video(net, args.input, args.output, device=device, crf=args.crf, overwrite=args.overwrite))
         return 0

@@ -1,5 +1,9 @@
 """Errors that a user can cause: what is wrong, where, the value seen, and what to do."""
 
+from __future__ import annotations
+
+from typing import Any
+
 
 class UserError(Exception):
     """Bad input. Programs print it without a traceback and end with exit code 2.
@@ -16,7 +20,14 @@ class UserError(Exception):
         self.what = what
         self.details = {'where': where, 'value': value, 'fix': fix}
 
+    def __reduce__(self) -> tuple[Any, ...]:  # from a worker process to its parent
+        return _rebuild, (self.what, {name: detail and str(detail) for name, detail in self.details.items()})
+
     def __str__(self) -> str:
         lines = [self.what]
         lines += [f'  {name:<5}: {detail}' for name, detail in self.details.items() if detail is not None]
         return '\n'.join(lines)
+
+
+def _rebuild(what: str, details: dict[str, Any]) -> UserError:
+    return UserError(what, **details)

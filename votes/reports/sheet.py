@@ -62,4 +62,7 @@ def make_sheet(option_file: str | Path, output: Path, count: int = 3) -> None:
     dataset = build_test_set(next(data for key, data in opt.datasets.items() if key != 'train'), opt.scale)
     model = build_model(opt, pick_device(opt.num_gpu)[0])
     picks = [int((i + 0.5) * len(dataset) / count) for i in range(count)]
-    write_image(output, np.concatenate([_row(model, dataset[i]) for i in picks]))
+    rows = [_row(model, dataset[i]) for i in picks]
+    width = max(row.shape[1] for row in rows)
+    white = [np.full((row.shape[0], width - row.shape[1], 3), 255, np.uint8) for row in rows]
+    write_image(output, np.concatenate([np.concatenate(pair, 1) for pair in zip(rows, white, strict=True)]))

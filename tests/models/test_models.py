@@ -1,0 +1,96 @@
+"""Every registered training task: one step, what it trains, what it predicts, what it saves."""
+
+import pytest
+import torch
+
+from votes.data import build_train_loader
+from votes.models import build_model
+from votes.options import load_options
+from votes.registry import MODELS
+
+
+@pytest.fixture(params=MODELS.names())
+def model_type(request):
+    return request.param
+
+
+def built(place, model_type, **changes):
+    opt = load_options(place(model_type, **changes))
+    return opt, build_model(opt, torch.device('cpu'))
+
+
+def batches(opt):
+    return iter(build_train_loader(opt.datasets['train'], opt.scale, opt.manual_seed, 0, 1, 0))
+
+
+def test_steps_lower_the_loss_on_one_batch(place, model_type):
+    opt, model = built(place, model_type, train__total_iter=40, train__scheduler=None, train__optim_g__lr=5e-3)
+    batch = next(batches(opt))
+    losses = [float(sum(model.step(batch, i).values())) for i in range(1, 31)]
+    assert min(losses[-5:]) < 0.95 * losses[0]
+
+
+def test_only_what_trains_changes(place, model_type):
+    opt, model = built(place, model_type)
+    before = {k: v.clone() for k, v in model.net.state_dict().items()}
+    model.step(next(batches(opt)), 1)
+    changed = {k for k, v in model.net.state_dict().items() if not torch.equal(v, before[k])}
+    assert changed
+    assert not any(k.startswith('bin.') for k in changed), 'the DSM is frozen in stage 2'
+    optimised = {id(p) for group in model.optimizer.param_groups for p in group['params']}
+    assert {k for k, p in model.net.named_parameters() if id(p) in optimised} >= changed
+    assert not any(id(p) in optimised for k, p in model.net.named_parameters() if k.startswith('bin.'))
+
+
+def test_learning_rate_follows_schedule_warm_up_and_multiplier(place):
+    _, model = built(place, 'EDVRModel', train__warmup_iter=2, train__dcn_lr_mul=0.5, train__scheduler__eta_min=0)
+    rates = []
+    for i in range(1, 5):
+        model.learning_rate(i)
+        rates.append([group['lr'] for group in model.optimizer.param_groups])
+    cosine = [1e-3 * (1 + torch.cos(torch.tensor(torch.pi * i / 4)).item()) / 2 for i in range(4)]
+    wanted = [cosine[0] / 2, *cosine[1:]]
+    assert [r[0] for r in rates] == pytest.approx(wanted)
+    assert [r[1] for r in rates] == pytest.approx([w / 2 for w in wanted])
+
+
+def test_tsa_trains_alone_at_first(place):
+    opt, model = built(place, 'EDVRModel', train__tsa_iter=1)
+    before = {k: v.clone() for k, v in model.net.state_dict().items()}
+    data = batches(opt)
+    model.step(next(data), 1)
+    changed = {k for k, v in model.net.state_dict().items() if not torch.equal(v, before[k])}
+    assert changed
+    assert all(k.startswith('fusion.') for k in changed)
+    model.step(next(data), 2)
+    assert any(not torch.equal(v, before[k]) for k, v in model.net.state_dict().items() if k.startswith('conv_first'))
+
+
+@pytest.mark.parametrize('size', [(16, 16), (13, 18), (3, 5)])
+def test_predicts_frames_of_any_size(place, model_type, size):
+    opt, model = built(place, model_type)
+    output = model.predict(torch.rand(1, 5, 3, *size))
+    factor = 1 if model_type == 'DSMModel' else opt.scale
+    assert output.shape == (1, 3, size[0] * factor, size[1] * factor)
+    assert 0 <= output.min() <= output.max() <= 1
+    assert model.net.training, 'training goes on after a prediction'
+
+
+def test_the_gain_is_measured_against_the_compressed_input(place):
+    opt, model = built(place, 'EDVRModel')
+    batch = next(batches(opt))
+    lq, gt = model.to_float(batch['lq']), model.to_float(batch['gt'])
+    bicubic = model.baselines(lq[:, 2])['bicubic']
+    assert float(model._gain(lq, gt, bicubic)) == pytest.approx(0, abs=0.2)  # clamping moves a little
+    half_way = bicubic + 0.5 * (gt - bicubic)
+    assert float(model._gain(lq, gt, half_way)) == pytest.approx(6.02, abs=0.3)
+
+
+def test_dsm_of_a_whole_votes(place):
+    """bin_model may be a stage-1 checkpoint or a whole VOTES."""
+    from votes import checkpoint
+
+    _, first = built(place, 'VOTESModel')
+    checkpoint.save({'params': first.net.state_dict()}, 'whole.pth')
+    _, second = built(place, 'VOTESModel', path__bin_model='whole.pth')
+    assert all(torch.equal(a, b) for a, b in zip(first.net.bin.parameters(), second.net.bin.parameters(), strict=True))

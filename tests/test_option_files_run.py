@@ -1,0 +1,88 @@
+"""Every option file under options/ trains two steps, or evaluates, on clips of the size of a stamp."""
+
+import argparse
+import os
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from votes import checkpoint, test, train
+from votes.archs import build_network
+from votes.options import load_options
+
+ROOT = Path(__file__).resolve().parents[1]
+FILES = sorted((ROOT / 'options').rglob('*.yml'))
+CLIPS = [f'{i:03d}' for i in range(270)]
+FRAMES = 100  # the published lists say so
+
+
+def write_dataset(folder: Path, size: int) -> None:
+    """`CLIPS` with the same 100 frames each; they are links to a single picture."""
+    first = folder / CLIPS[0]
+    first.mkdir(parents=True)
+    cv2.imwrite(str(first / '00000000.png'), np.random.default_rng(size).integers(0, 256, (size, size, 3), np.uint8))
+    for i in range(1, FRAMES):
+        os.link(first / '00000000.png', first / f'{i:08d}.png')
+    for name in CLIPS[1:]:
+        (folder / name).symlink_to(first, target_is_directory=True)
+
+
+@pytest.fixture(scope='module')
+def workplace(tmp_path_factory):
+    """A folder with the datasets that the option files name."""
+    root = tmp_path_factory.mktemp('workplace')
+    for path in FILES:
+        opt = load_options(path, 'train' if 'test' not in path.parts else 'test', check_paths=False)
+        for data in opt.datasets.values():
+            for key, size in (('dataroot_gt', 16 * opt.scale), ('dataroot_lq', 16)):
+                folder = root / data.args[key]
+                if not folder.is_dir():
+                    write_dataset(folder, size)
+            for key in ('meta_info_file', 'meta_val_file', 'meta_test_file'):
+                if 'demo' in str(data.args.get(key)):
+                    (root / data.args[key]).parent.mkdir(exist_ok=True, parents=True)
+                    clip = 3 + ('val' in data.args[key]) + 2 * ('test' in data.args[key])
+                    (root / data.args[key]).write_text(
+                        f'{clip:03d} {FRAMES}\n000 5\n' if clip == 3 else f'{clip:03d} 5\n'
+                    )
+    (root / 'few.txt').write_text('003 5\n')
+    return root
+
+
+def provide_weights(opt):
+    """What the option file starts from: a run of another option file, here untrained."""
+    if opt.path.pretrain_network_g and not Path(opt.path.pretrain_network_g).exists():
+        net = build_network({'type': opt.network_g.type, **opt.network_g.args})
+        checkpoint.save({'params': net.state_dict()}, opt.path.pretrain_network_g)
+    if opt.path.bin_model and not Path(opt.path.bin_model).exists():
+        sizes = {k.removeprefix('dsm_'): v for k, v in opt.network_g.args.items() if k.startswith('dsm_')}
+        checkpoint.save({'params': build_network({'type': 'BIN', **sizes}).state_dict()}, opt.path.bin_model)
+
+
+@pytest.mark.parametrize('path', FILES, ids=lambda path: path.stem)
+def test_runs(path, workplace, monkeypatch):
+    monkeypatch.chdir(workplace)
+    mode = 'test' if 'test' in path.parts else 'train'
+    overrides = ['num_gpu=0']
+    as_given = load_options(path, mode, check_paths=False)
+    for name in as_given.datasets:
+        overrides += [f'datasets.{name}.meta_info_file=few.txt', f'datasets.{name}.split=~'] if name != 'train' else []
+    if mode == 'train':
+        overrides += ['datasets.train.gt_size=32', 'datasets.train.batch_size_per_gpu=1']
+        overrides += ['datasets.train.num_worker_per_gpu=0', 'train.total_iter=2', 'train.warmup_iter=-1']
+        overrides += ['logger.print_freq=1']
+    provide_weights(as_given)
+    opt = load_options(path, mode, overrides)
+    if mode == 'train':
+        train.train(opt, argparse.Namespace(restart=True))
+        folder = Path('experiments', opt.name)
+        assert checkpoint.load(folder / 'training_states' / '2.state')['iter'] == 2
+        assert checkpoint.read_weights(folder / 'models' / 'net_g_latest.pth')
+        assert (folder / 'metrics.jsonl').read_text().count('"kind": "train"') == 2
+    else:
+        test.test(opt, argparse.Namespace())
+        assert Path('results', opt.name, 'results.json').is_file()
+        if opt.val.save_img:
+            assert len(list(Path('results', opt.name, 'visualization').rglob('*.png'))) == 5
