@@ -25,7 +25,8 @@ from votes.options import Options, load_options
 
 def random_batch(opt: Options) -> dict[str, Any]:
     data = opt.datasets['train']
-    size, frames, count = int(data.args.get('gt_size', 128)), int(data.args.get('num_frame', 5)), data.batch_size_per_gpu
+    size, frames = int(data.args.get('gt_size', 128)), int(data.args.get('num_frame', 5))
+    count = data.batch_size_per_gpu
     gt = (count, 3, size, size) if data.args.get('center_gt', True) else (count, frames, 3, size, size)
     lq = (count, frames, 3, size // opt.scale, size // opt.scale)
     generator = torch.Generator().manual_seed(0)
