@@ -8,5 +8,5 @@ fi
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 python=python3
 if [ -x "$here/.venv/bin/python" ]; then python=$here/.venv/bin/python; fi
-exec "$python" -m torch.distributed.run --nproc_per_node="$1" --master_port="${3:-4321}" \
-    "$here/votes/train.py" -opt "$2" --launcher pytorch "${@:4}"
+export PYTHONPATH="$here${PYTHONPATH:+:$PYTHONPATH}"
+exec "$python" -m votes.cli launch --nproc "$1" --port "${3:-4321}" train -opt "$2" "${@:4}"

@@ -114,7 +114,7 @@ def main() -> None:
         model.step(batch, opt.train.total_iter if opt.train else 1)
 
     def update() -> None:
-        model.optimizer.step()
+        model.optimisation.optimizer.step()
 
     step()
     step_time = milliseconds(step, device, args.repeats)

@@ -7,6 +7,8 @@ A file appears under its name whole or not at all.
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import io
 import os
 import pickle
 from collections.abc import Iterator
@@ -44,11 +46,23 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-def save(content: dict[str, Any], path: str | os.PathLike[str]) -> None:
-    """Writes a dictionary of tensors, numbers, strings, lists and dictionaries; makes the folder if missing."""
+def save(content: dict[str, Any], path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Writes a dictionary of tensors, numbers, strings, lists and dictionaries; makes the folder if missing.
+
+    Returns:
+        {'bytes': size, 'sha256': of what was meant to be written}, for a manifest.
+    """
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     with atomic_write(path) as temporary:
-        torch.save(content, temporary)
+        temporary.write_bytes(buffer.getbuffer())
+    return {'bytes': buffer.getbuffer().nbytes, 'sha256': hashlib.sha256(buffer.getbuffer()).hexdigest()}
+
+
+def sha256(path: str | os.PathLike[str]) -> str:
+    with open(path, 'rb') as file:
+        return hashlib.file_digest(file, 'sha256').hexdigest()
 
 
 def load(path: str | os.PathLike[str]) -> dict[str, Any]:

@@ -75,6 +75,56 @@ def _demo_data(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(function=run)
 
 
+def _launch(parser: argparse.ArgumentParser) -> None:
+    from votes import launch
+
+    launch.add_arguments(parser)
+    parser.set_defaults(function=launch.run)
+
+
+def _checkpoint(parser: argparse.ArgumentParser) -> None:
+    from votes.reports import checkpoints
+
+    actions = parser.add_subparsers(dest='action', required=True, metavar='ACTION')
+    inspect = actions.add_parser('inspect', help='what is in a file of weights or a training state')
+    inspect.add_argument('file', type=Path)
+    verify = actions.add_parser('verify', help='checksums of every checkpoint of a run; exit code 1 if one is damaged')
+    verify.add_argument('run', type=Path, metavar='experiments/NAME')
+    convert = actions.add_parser('convert', help='to .safetensors, or to .pth as BasicSR and the release have it')
+    convert.add_argument('input', type=Path)
+    convert.add_argument('output', type=Path)
+    convert.add_argument('--param-key', help='which weights of the file (default: params_ema, then params)')
+    convert.add_argument('--dsm', action='store_true', help='only the DSM of a VOTES, as a checkpoint of stage 1')
+    convert.add_argument('--overwrite', action='store_true', help='replace an output that exists')
+
+    def run(args: argparse.Namespace) -> int:
+        if args.action == 'inspect':
+            print(checkpoints.inspect(args.file))
+        elif args.action == 'verify':
+            good, text = checkpoints.verify(args.run)
+            print(text)
+            return 0 if good else 1
+        else:
+            print(checkpoints.convert(args.input, args.output, args.param_key, args.dsm, args.overwrite))
+        return 0
+
+    parser.set_defaults(function=run)
+
+
+def _compare_runs(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument('first', type=Path, metavar='experiments/A')
+    parser.add_argument('second', type=Path, metavar='experiments/B')
+
+    def run(args: argparse.Namespace) -> int:
+        from votes.reports.runs import compare_runs
+
+        equal, text = compare_runs(args.first, args.second)
+        print(text)
+        return 0 if equal else 1
+
+    parser.set_defaults(function=run)
+
+
 def _sheet(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('-opt', required=True, metavar='FILE.yml', help='test option file')
     parser.add_argument('-o', '--output', type=Path, required=True, help='PNG to write')
@@ -127,10 +177,13 @@ def _list(parser: argparse.ArgumentParser) -> None:
 VERBS = {
     'train': (_train, 'train a network from an option file'),
     'test': (_test, 'evaluate a network from an option file'),
+    'launch': (_launch, 'train or test on several processes and machines'),
     'restore': (_restore, 'restore a video file'),
     'demo-data': (_demo_data, 'make small compressed clips from photographs'),
     'sheet': (_sheet, 'a picture of LQ, DFM, restored, GT and error'),
     'compare': (_compare, 'results of several evaluations in one table'),
+    'compare-runs': (_compare_runs, 'the first step at which two training runs differ'),
+    'checkpoint': (_checkpoint, 'inspect, verify or convert checkpoints'),
     'doctor': (_doctor, 'what works on this machine'),
     'list': (_list, 'names that option files may use'),
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from datetime import timedelta
 from typing import Any
 
 import torch
@@ -11,8 +12,11 @@ import torch.distributed as dist
 from votes.errors import UserError
 
 
-def start(launcher: str, backend: str = 'nccl') -> list[str]:
+def start(launcher: str, backend: str = 'nccl', timeout: float = 1800) -> list[str]:
     """Joins the process group that torchrun announced; without a launcher there is one process and no group.
+
+    Args:
+        timeout: seconds after which waiting for another rank is an error.
 
     Returns:
         Notices for the user: nccl without a GPU becomes gloo.
@@ -27,8 +31,14 @@ def start(launcher: str, backend: str = 'nccl') -> list[str]:
         notices.append('dist_params.backend: nccl needs GPUs; gloo is used')
     if torch.cuda.is_available():
         torch.cuda.set_device(int(os.environ['LOCAL_RANK']) % torch.cuda.device_count())
-    dist.init_process_group(backend)
+    dist.init_process_group(backend, timeout=timedelta(seconds=timeout))
     return notices
+
+
+def set_timeout(seconds: float) -> None:
+    """Changes how long to wait for other ranks: long before the first step, which builds and compiles, then short."""
+    if dist.is_initialized():
+        dist.distributed_c10d._set_pg_timeout(timedelta(seconds=seconds))
 
 
 def stop() -> None:
@@ -56,6 +66,23 @@ def mean(values: torch.Tensor) -> torch.Tensor:
     values = values.clone()
     dist.all_reduce(values)
     return values / world_size()
+
+
+def any_rank(*flags: torch.Tensor | bool, device: torch.device) -> list[bool]:
+    """Which of the flags is set on any rank: one collective, the same answer everywhere."""
+    word = torch.stack([torch.as_tensor(flag, device=device).float() for flag in flags])
+    if dist.is_initialized():
+        dist.all_reduce(word, dist.ReduceOp.MAX)
+    return [bool(value) for value in word.tolist()]
+
+
+def from_first(value: Any) -> Any:
+    """What rank 0 passed, on every rank."""
+    if not dist.is_initialized():
+        return value
+    values = [value]
+    dist.broadcast_object_list(values, src=0)
+    return values[0]
 
 
 def gather(value: Any) -> list[Any]:

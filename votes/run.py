@@ -3,20 +3,30 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import logging
+import os
+import platform
+import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from importlib import metadata
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+import torch
 import yaml
 
+import votes
 from votes import checkpoint, distributed
 from votes.errors import UserError
+from votes.health import Diverged
 from votes.options import Options, load_options
+from votes.saves import write_json
+from votes.signals import PREEMPTED, REPORT_VARIABLE, Preempted, tell_launcher
 
 logger = logging.getLogger('votes')
 
@@ -40,22 +50,72 @@ def add_program_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run_program(program: Callable[[Options, argparse.Namespace], None], mode: str, args: argparse.Namespace) -> int:
-    """Loads the options, joins the process group, runs `program`; exit code 0, or 2 for bad input."""
+    """Loads the options, joins the process group, runs `program`.
+
+    Returns:
+        Exit code: 0 done, 1 training diverged, 2 bad input, 75 stopped on request after saving (0 under `votes launch`,
+        which turns it into 75 when all processes have ended). A crash raises, which Python ends with 1.
+    """
     try:
         opt = load_options(args.opt, mode=mode, overrides=args.overrides)
-        opt.notices += distributed.start(args.launcher, opt.dist_params.backend)
+        opt.notices += distributed.start(args.launcher, opt.dist_params.backend, opt.dist_params.first_timeout)
         try:
             program(opt, args)
         finally:
             distributed.stop()
     except UserError as error:
         return report(error)
+    except Diverged as error:
+        print(f'error: {error}', file=sys.stderr)
+        return 1
+    except Preempted:
+        return 0 if REPORT_VARIABLE in os.environ else PREEMPTED
     return 0
+
+
+@contextlib.contextmanager
+def crash_summary(describe: Callable[[], dict[str, Any]]) -> Iterator[None]:
+    """Adds to an unforeseen error what its reader wants to know next: a line for each entry of `describe()`."""
+    try:
+        yield
+    except (UserError, Diverged, Preempted, KeyboardInterrupt):
+        raise
+    except Exception as error:
+        lines = [f'  {name:<10} {value}' for name, value in describe().items()]
+        error.add_note('\n'.join(['', f'crashed: {type(error).__name__}: {str(error).splitlines()[0:1]}', *lines]))
+        raise
+
+
+def environment() -> dict[str, Any]:
+    """What a run depends on besides its options: versions, machine, commit of the source, command."""
+    source = Path(votes.__file__).resolve().parents[1]
+
+    def git(*command: str) -> str | None:
+        try:
+            done = subprocess.run(['git', '-C', str(source), *command], capture_output=True, text=True, timeout=10)
+        except (OSError, subprocess.SubprocessError):
+            return None
+        return done.stdout.strip() if done.returncode == 0 else None
+
+    return {
+        'command': sys.argv,
+        'folder': os.getcwd(),
+        'processes': distributed.world_size(),
+        'commit': git('rev-parse', 'HEAD'),
+        'changed_files': (git('status', '--porcelain', '--untracked-files=no') or '').splitlines(),
+        'python': platform.python_version(),
+        'system': f'{platform.system()} {platform.release()} {platform.machine()}',
+        'threads': torch.get_num_threads(),
+        'gpus': [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())],
+        'cuda': torch.version.cuda,
+        'packages': dict(sorted((d.name, d.version) for d in metadata.distributions() if d.name)),
+    }
 
 
 def report(error: UserError) -> int:
     """Prints a user's error; returns the exit code for it."""
     print(f'error: {error}', file=sys.stderr)
+    tell_launcher('refused', error.what)
     return 2
 
 
@@ -66,6 +126,7 @@ class RunLog:
         self.folder = folder
         self.active = distributed.rank() == 0
         self.tensorboard: Any = None
+        self.failed: set[str] = set()
         logger.setLevel(logging.INFO if self.active else logging.ERROR)
         self.handlers: list[logging.Handler] = []
         if not self.active:
@@ -73,6 +134,7 @@ class RunLog:
         folder.mkdir(parents=True, exist_ok=True)
         with checkpoint.atomic_write(folder / 'options.yml') as temporary:
             temporary.write_text(yaml.safe_dump(opt.resolved(), sort_keys=False))
+        write_json(folder / 'environment.json', environment())
         stamp = time.strftime('%Y%m%d_%H%M%S')
         self._add_handler(logging.StreamHandler(sys.stdout), '%(message)s')
         self._add_handler(logging.FileHandler(folder / f'{opt.name}_{stamp}.log'), '%(asctime)s %(message)s')
@@ -91,7 +153,8 @@ class RunLog:
             logger.removeHandler(handler)
             handler.close()
         if self.tensorboard is not None:
-            self.tensorboard.close()
+            with self.harmless('TensorBoard'):
+                self.tensorboard.close()
 
     def _add_handler(self, handler: logging.Handler, layout: str) -> None:
         handler.setFormatter(logging.Formatter(layout))
@@ -104,17 +167,52 @@ class RunLog:
 
             self.tensorboard = SummaryWriter(str(folder))
         except (ImportError, RuntimeError, OSError) as error:
-            logger.warning('notice: no TensorBoard log: %s', error)
+            logger.warning('warning: TensorBoard cannot be written: %s', error)
 
     def scalars(self, iteration: int, values: dict[str, float], prefix: str = 'train') -> None:
         """Appends a line to metrics.jsonl and the values to TensorBoard."""
         if not self.active:
             return
-        with open(self.folder / 'metrics.jsonl', 'a') as file:
-            file.write(json.dumps({'iter': iteration, 'kind': prefix, **values}) + '\n')
+        row = json.dumps({'iter': iteration, 'kind': prefix, **values})
+        with self.harmless('metrics.jsonl'), open(self.folder / 'metrics.jsonl', 'a') as file:
+            file.write(row + '\n')
         if self.tensorboard is not None:
-            for name, value in values.items():
-                self.tensorboard.add_scalar(f'{prefix}/{name}', value, iteration)
+            with self.harmless('TensorBoard'):
+                for name, value in values.items():
+                    self.tensorboard.add_scalar(f'{prefix}/{name}', value, iteration)
+
+    @contextlib.contextmanager
+    def harmless(self, what: str) -> Iterator[None]:
+        """What tells about a run cannot stop it: anything that goes wrong inside is told once and given up."""
+        try:
+            yield
+        except Exception as error:
+            if what not in self.failed:
+                logger.warning('warning: %s cannot be written: %s', what, error)
+            self.failed.add(what)
+
+    def clips(self, dataset: Any) -> dict[str, int] | None:
+        """Name -> frames of the training clips, where the dataset says so; kept in data.json."""
+        pairs = getattr(dataset, 'pairs', None)
+        if pairs is None:
+            return None
+        clips = {name: int(pairs.lengths[name]) for name in pairs.names()}
+        if self.active:
+            write_json(self.folder / 'data.json', {'clips': clips, 'lq': str(pairs.lq.root), 'gt': str(pairs.gt.root)})
+        return clips
+
+    def rewind(self, iteration: int) -> None:
+        """Forgets what metrics.jsonl says about iterations after `iteration`, which will come again."""
+        path = self.folder / 'metrics.jsonl'
+        if not self.active or not path.exists():
+            return
+        with self.harmless('metrics.jsonl'):
+            rows = []
+            for line in path.read_text().splitlines():
+                with contextlib.suppress(ValueError, KeyError, TypeError):  # a line cut off by a crash
+                    rows += [line] if json.loads(line)['iter'] <= iteration else []
+            with checkpoint.atomic_write(path) as temporary:
+                temporary.write_text(''.join(f'{row}\n' for row in rows))
 
 
 class StepMeter:

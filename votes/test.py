@@ -41,6 +41,7 @@ def test(opt: Options, args: argparse.Namespace) -> None:
             images = folder / 'visualization' / name if opt.val.save_img else None
             suffix = f'_{opt.val.suffix}' if opt.val.suffix else ''
             result = evaluate(model, dataset, name, opt.val.metrics, images, suffix)
+            assert result is not None
             logger.info('%s', result.table())
             results[name] = result.as_dict()
         if distributed.rank() == 0:

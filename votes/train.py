@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 if __name__ == '__main__' and not __package__:
     # started as a file: the folder above the package belongs on the path, the package's own rooms do not
@@ -13,80 +15,110 @@ if __name__ == '__main__' and not __package__:
 
 import torch
 
-from votes import distributed
-from votes.data import build_test_set, build_train_loader
+from votes import distributed, position
+from votes.data import build_train_loader, build_train_set
+from votes.health import Guard
 from votes.models import RestorationModel, build_model
-from votes.models.evaluation import RESTORED, evaluate, pick_device
+from votes.models.evaluation import pick_device
 from votes.options import Options
-from votes.run import RunLog, StepMeter, add_program_arguments, duration, logger, run_program
+from votes.position import Position, Setup
+from votes.run import RunLog, StepMeter, add_program_arguments, crash_summary, duration, logger, run_program
+from votes.saves import Saves, write_json
+from votes.signals import Preempted, StopRequests, tell_launcher
+from votes.validation import Validation
 
 
 def train(opt: Options, args: argparse.Namespace) -> None:
     """The whole training loop."""
     assert opt.train is not None
-    torch.manual_seed(opt.manual_seed)
-    device, notices = pick_device(opt.num_gpu)
-    opt.notices += notices
+    device = prepare(opt)
     folder = Path(opt.path.experiments_root) / opt.name
-    if args.restart and distributed.rank() == 0:
-        archive(folder)
-    distributed.barrier()
+    start_folder(folder, args.restart)
+    saves = Saves(folder, opt.logger.keep_last, opt.logger.background_save)
 
-    with RunLog(folder, opt, opt.logger.use_tb_logger) as log:
-        validation = {
-            name: build_test_set(data, opt.scale) for name, data in opt.datasets.items() if name.startswith('val')
-        }
-        model = build_model(opt, device)
-        first, best = resume(model, opt, folder)
+    with RunLog(folder, opt, opt.logger.use_tb_logger) as log, StopRequests() as stop:
         data = opt.datasets['train']
-        per_step = data.batch_size_per_gpu * distributed.world_size()
+        dataset = build_train_set(data, opt.scale, opt.manual_seed)
+        validation = Validation(opt, folder, log, stop)
+        model = build_model(opt, device)
+        setup = Setup.of(opt, log.clips(dataset))
+        saves.check_room(checkpoint_bytes(model))
+        at = position.resume(model, saves, opt, setup, args.allow_changes)
+        log.rewind(at.iteration)
         loader = build_train_loader(
-            data, opt.scale, opt.manual_seed, distributed.rank(), distributed.world_size(), consumed=first * per_step
+            dataset,
+            data,
+            opt.manual_seed,
+            distributed.rank(),
+            distributed.world_size(),
+            at.consumed,
+            opt.train.accumulate,
         )
-        introduce(model, first, per_step, device)
+        introduce(model, at, setup, device)
 
-        meter = StepMeter(first, opt.train.total_iter)
+        guard, meter, batch = Guard(opt, folder), StepMeter(at.iteration, opt.train.total_iter), None
         batches = iter(loader)
-        for iteration in range(first + 1, opt.train.total_iter + 1):
-            batch = next(batches)
-            meter.data_ready()
-            printing = iteration % opt.logger.print_freq == 0
-            terms = model.step(batch, iteration, want_gain=printing)
-            gain = terms.pop('gain', None)
-            meter.step_done(terms)
-
-            if printing and gain is not None:
-                progress(log, model, meter, iteration, float(distributed.mean(gain)))
-            last = iteration == opt.train.total_iter
-            if validation and opt.val is not None and (iteration % opt.val.val_freq == 0 or last):
-                validate(model, opt, validation, log, iteration, best, folder)
-                meter.mark = time.monotonic()
-            if (iteration % opt.logger.save_checkpoint_freq == 0 or last) and distributed.rank() == 0:
-                model.save(folder, iteration, {'best': best})
+        validation.run_if_due(model, at)  # a run that was stopped before it validated
+        with contextlib.closing(loader), crash_summary(lambda: situation(at, batch, saves)):
+            while at.iteration < opt.train.total_iter:
+                batch = next(batches)
+                meter.data_ready()
+                at.advance(setup.samples_a_step)
+                printing = at.iteration % opt.logger.print_freq == 0
+                outcome = model.step(
+                    batch, at.iteration, lr_scale=at.lr_scale, stop=stop.requested is not None, want_gain=printing
+                )
+                if guard.went_back(outcome, batch, model, at, saves, setup.samples_a_step):
+                    log.rewind(at.iteration)
+                    continue
+                meter.step_done(outcome.terms if outcome.finite else {})
+                if printing and outcome.gain is not None:
+                    progress(log, model, guard, meter, at, float(distributed.mean(outcome.gain)))
+                if not outcome.stop:
+                    validation.run_if_due(model, at, saves)
+                    meter.mark = time.monotonic()
+                last = at.iteration == opt.train.total_iter
+                if at.iteration % opt.logger.save_checkpoint_freq == 0 or last or outcome.stop:
+                    save(model, saves, at, setup)
+                if outcome.stop:
+                    leave(folder, at, saves, stop)
+                if meter.done == meter.first + 1:  # built, compiled, workers started: now every rank answers soon
+                    distributed.set_timeout(opt.dist_params.timeout)
 
         if distributed.rank() == 0:
-            model.save(folder, 'latest')
+            saves.write_weights('latest', model.weights())
+            saves.finish()
             logger.info('done: %s', folder / 'models' / 'net_g_latest.pth')
 
 
-def archive(folder: Path) -> None:
-    """Puts an earlier run of the same name aside."""
-    if folder.exists():
-        folder.rename(folder.with_name(f'{folder.name}_archived_{time.strftime("%Y%m%d_%H%M%S")}'))
+def prepare(opt: Options) -> torch.device:
+    """Seeds, determinism and the device."""
+    torch.manual_seed(opt.manual_seed)
+    if opt.deterministic:
+        torch.use_deterministic_algorithms(True)
+        torch.backends.cudnn.benchmark = False
+    device, notices = pick_device(opt.num_gpu)
+    opt.notices += notices
+    return device
 
 
-def resume(model: RestorationModel, opt: Options, folder: Path) -> tuple[int, dict[str, dict[str, float]]]:
-    """Continues from path.resume_state or the run's own last checkpoint. Returns iterations done and best values."""
-    states = sorted((folder / 'training_states').glob('*.state'), key=lambda p: int(p.stem))
-    state_path = Path(opt.path.resume_state) if opt.path.resume_state else states[-1] if states else None
-    if state_path is None:
-        return 0, {}
-    state = model.resume(state_path)
-    logger.info('resumed from %s', state_path)
-    return int(state['iter']), state.get('best', {})
+def start_folder(folder: Path, restart: bool) -> None:
+    """Puts an earlier run of the same name aside where that is asked for; the run is not preempted any more."""
+    if distributed.rank() == 0:
+        if restart and folder.exists():
+            folder.rename(folder.with_name(f'{folder.name}_archived_{time.strftime("%Y%m%d_%H%M%S")}'))
+        (folder / 'PREEMPTED.json').unlink(missing_ok=True)
+    distributed.barrier()
 
 
-def introduce(model: RestorationModel, first: int, per_step: int, device: torch.device) -> None:
+def checkpoint_bytes(model: RestorationModel) -> int:
+    """About how large a checkpoint is: weights, their average, and the optimiser's two moments."""
+    weights = sum(t.numel() * t.element_size() for t in model.net.state_dict().values())
+    trained = sum(p.numel() * p.element_size() for p in model.optimisation.named.values())
+    return weights * (1 if model.best_net is model.net else 2) + 2 * trained
+
+
+def introduce(model: RestorationModel, at: Position, setup: Setup, device: torch.device) -> None:
     """Says what is about to be trained."""
     for message in model.messages:
         logger.info('%s', message)
@@ -101,62 +133,67 @@ def introduce(model: RestorationModel, first: int, per_step: int, device: torch.
         trained / 1e6,
         device.type,
         distributed.world_size(),
-        per_step,
-        first + 1,
+        setup.samples_a_step,
+        at.iteration + 1,
         model.opt.train.total_iter,
     )
 
 
-def progress(log: RunLog, model: RestorationModel, meter: StepMeter, iteration: int, gain: float) -> None:
+def progress(log: RunLog, model: RestorationModel, guard: Guard, meter: StepMeter, at: Position, gain: float) -> None:
     """One line a print_freq."""
     values = meter.summary()
-    values |= {'lr': float(model.optimizer.param_groups[0]['lr']), 'gain_db': gain}
-    offset = model.offset_mean()
-    if offset is not None:
-        values['offset'] = float(offset)
+    values |= {'lr': model.optimisation.learning_rate(at.iteration, at.lr_scale), 'gain_db': gain}
+    offsets = {name: float(mean) for name, mean in model.offset_means().items()}
+    values |= {f'offset.{name}': offset for name, offset in offsets.items()}
     logger.info(
         'it %d/%d %.1f%% loss %.5g lr %.2e %.3f s/it (data %.0f%%) gain %+.2f dB%s ETA %s',
-        iteration,
+        at.iteration,
         meter.total,
-        100 * iteration / meter.total,
+        100 * at.iteration / meter.total,
         values['loss'],
         values['lr'],
         values['seconds'],
         100 * values['data'],
         gain,
-        f' offset {values["offset"]:.2f} px' if 'offset' in values else '',
+        f' offset {max(offsets.values()):.2f} px' if offsets else '',
         duration(values['eta']),
     )
-    if values.get('offset', 0) > 50:
-        logger.warning(
-            'warning: mean |offset| is above 50 pixels: training is diverging; lower the rate or train.dcn_lr_mul'
-        )
-    log.scalars(iteration, values)
+    guard.check_offsets(offsets)
+    log.scalars(at.iteration, values)
 
 
-def validate(
-    model: RestorationModel,
-    opt: Options,
-    validation: dict,
-    log: RunLog,
-    iteration: int,
-    best: dict[str, dict[str, float]],
-    folder: Path,
-) -> None:
-    """A table a validation set; updates `best`, which maps set -> metric -> highest value."""
-    assert opt.val is not None
-    for key, dataset in validation.items():
-        name = opt.datasets[key].name or key
-        images = folder / 'visualization' / name if opt.val.save_img else None
-        result = evaluate(model, dataset, name, opt.val.metrics, images, f'_{iteration}')
-        logger.info('%s', result.table(best.get(key)))
-        now = {metric: result.mean(RESTORED, metric) for metric in result.metrics()}
-        best[key] = {metric: max(value, best.get(key, {}).get(metric, value)) for metric, value in now.items()}
-        log.scalars(
-            iteration,
-            {f'{row}_{m}': result.mean(row, m) for row in result.rows() for m in result.metrics()},
-            f'val_{name}',
-        )
+def save(model: RestorationModel, saves: Saves, at: Position, setup: Setup) -> None:
+    """Writes a checkpoint, unless the weights are broken."""
+    if distributed.rank() != 0:
+        return
+    if not all(bool(torch.isfinite(p).all()) for p in model.net.parameters()):
+        logger.warning('warning: no checkpoint at iteration %d: the weights hold NaN or Inf', at.iteration)
+        return
+    position.save(model, saves, at, setup)
+
+
+def leave(folder: Path, at: Position, saves: Saves, stop: StopRequests) -> None:
+    """Ends a run that was asked to stop and has been saved."""
+    if distributed.rank() == 0:
+        saves.finish()
+        marker = folder / 'PREEMPTED.json'
+        write_json(marker, {'iter': at.iteration, 'signal': stop.requested, 'time': time.strftime('%Y-%m-%d %H:%M:%S')})
+        tell_launcher('stopped', str(marker.absolute()))
+        logger.info('stopped on request after iteration %d; the same command goes on from here', at.iteration)
+    distributed.barrier()
+    raise Preempted
+
+
+def situation(at: Position, batch: Any, saves: Saves) -> dict[str, Any]:
+    """What a crash is told with."""
+    newest = saves.newest_good()[0]
+    return {
+        'rank': distributed.rank(),
+        'iteration': at.iteration,
+        'samples': ', '.join(batch['key']) if batch else 'none yet',
+        'checkpoint': newest if newest is not None else 'none yet',
+        'go on': 'with the same command',
+    }
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -169,6 +206,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_program_arguments(parser)
     parser.add_argument('--auto_resume', action='store_true', help='accepted: a run always continues where it stopped')
     parser.add_argument('--restart', action='store_true', help='put an earlier run of this name aside and start anew')
+    parser.add_argument('--allow_changes', action='store_true', help='go on although training options have changed')
 
 
 def run(args: argparse.Namespace) -> int:

@@ -11,7 +11,7 @@ from conftest import write_clip
 from hypothesis import given
 from hypothesis import strategies as st
 
-from votes.data import build_test_set, build_train_loader
+from votes.data import build_test_set, build_train_loader, build_train_set
 from votes.data.clip_lists import excluded_by, read_meta_info, split_clips
 from votes.data.sampler import EndlessBatches
 from votes.data.sources import FolderSource
@@ -105,6 +105,10 @@ def loader_options(root):
     )
 
 
+def loader(options, *place):
+    return build_train_loader(build_train_set(options, 2, seed=5), options, 5, *place)
+
+
 def take(loader, steps):
     return list(itertools.islice(iter(loader), steps))
 
@@ -121,18 +125,18 @@ def flat(batches):
 @pytest.mark.parametrize(('workers', 'ranks'), [(2, 1), (0, 2), (2, 2), (0, 3)])
 def test_same_bytes_for_any_number_of_workers_and_ranks(pairs, workers, ranks):
     options = loader_options(pairs())
-    plain = flat(take(build_train_loader(options, 2, seed=5), 6))
+    plain = flat(take(loader(options), 6))
     assert len({data for _, data in plain}) == 12  # two epochs of three clips, twice each: never the same again
     options.num_worker_per_gpu = workers
-    shares = [take(build_train_loader(options, 2, 5, rank, ranks), 6 // ranks) for rank in range(ranks)]
+    shares = [take(loader(options, rank, ranks), 6 // ranks) for rank in range(ranks)]
     assert flat(batch for step in zip(*shares, strict=True) for batch in step) == plain
 
 
 @pytest.mark.parametrize(('consumed', 'ranks'), [(8, 1), (4, 2), (5, 1)])
 def test_resumed_loader_goes_on_with_the_next_sample(pairs, consumed, ranks):
     options = loader_options(pairs())
-    plain = flat(take(build_train_loader(options, 2, seed=5), 6))
-    shares = [take(build_train_loader(options, 2, 5, rank, ranks, consumed), 1) for rank in range(ranks)]
+    plain = flat(take(loader(options), 6))
+    shares = [take(loader(options, rank, ranks, consumed), 1) for rank in range(ranks)]
     assert flat(batch for share in shares for batch in share) == plain[consumed : consumed + 2 * ranks]
 
 

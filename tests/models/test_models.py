@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from votes.data import build_train_loader
+from votes.data import build_train_loader, build_train_set
 from votes.models import build_model
 from votes.options import load_options
 from votes.registry import MODELS
@@ -20,13 +20,14 @@ def built(place, model_type, **changes):
 
 
 def batches(opt):
-    return iter(build_train_loader(opt.datasets['train'], opt.scale, opt.manual_seed, 0, 1, 0))
+    dataset = build_train_set(opt.datasets['train'], opt.scale, opt.manual_seed)
+    return iter(build_train_loader(dataset, opt.datasets['train'], opt.manual_seed))
 
 
 def test_steps_lower_the_loss_on_one_batch(place, model_type):
     opt, model = built(place, model_type, train__total_iter=40, train__scheduler=None, train__optim_g__lr=5e-3)
     batch = next(batches(opt))
-    losses = [float(sum(model.step(batch, i).values())) for i in range(1, 31)]
+    losses = [float(sum(model.step(batch, i).terms.values())) for i in range(1, 31)]
     assert min(losses[-5:]) < 0.95 * losses[0]
 
 
@@ -37,7 +38,7 @@ def test_only_what_trains_changes(place, model_type):
     changed = {k for k, v in model.net.state_dict().items() if not torch.equal(v, before[k])}
     assert changed
     assert not any(k.startswith('bin.') for k in changed), 'the DSM is frozen in stage 2'
-    optimised = {id(p) for group in model.optimizer.param_groups for p in group['params']}
+    optimised = {id(p) for group in model.optimisation.optimizer.param_groups for p in group['params']}
     assert {k for k, p in model.net.named_parameters() if id(p) in optimised} >= changed
     assert not any(id(p) in optimised for k, p in model.net.named_parameters() if k.startswith('bin.'))
 
@@ -46,8 +47,8 @@ def test_learning_rate_follows_schedule_warm_up_and_multiplier(place):
     _, model = built(place, 'EDVRModel', train__warmup_iter=2, train__dcn_lr_mul=0.5, train__scheduler__eta_min=0)
     rates = []
     for i in range(1, 5):
-        model.learning_rate(i)
-        rates.append([group['lr'] for group in model.optimizer.param_groups])
+        model.optimisation.learning_rate(i)
+        rates.append([group['lr'] for group in model.optimisation.optimizer.param_groups])
     cosine = [1e-3 * (1 + torch.cos(torch.tensor(torch.pi * i / 4)).item()) / 2 for i in range(4)]
     wanted = [cosine[0] / 2, *cosine[1:]]
     assert [r[0] for r in rates] == pytest.approx(wanted)

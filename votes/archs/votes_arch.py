@@ -95,7 +95,8 @@ class VOTES(WindowNetwork):
         """The DFM of the centre frame of windows (B, 5, 3, h, w): (B, 1, h, w) in [0, 1], zeros with ``dfm: false``."""
         if not self.dfm:
             return x.new_zeros(x.shape[0], 1, *x.shape[3:])
-        return degradation_feature_map(self.bin(x)[2], x[:, self.centre], self.dfm_norm)
+        with torch.autocast(x.device.type, enabled=False):  # the map is computed in float32
+            return degradation_feature_map(self.bin(x.float())[2], x[:, self.centre].float(), self.dfm_norm)
 
     def forward(self, x: Tensor) -> Tensor:
         aligned = self.aligned_features(x)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import weakref
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,11 +16,13 @@ from votes.data.video_test_dataset import VideoUVSSMTestDataset
 from votes.errors import UserError
 from votes.options import DatasetOptions
 from votes.registry import DATASETS
+from votes.signals import ignore_in_worker
 
 
 def _start_worker(_: int) -> None:
     cv2.setNumThreads(0)
     torch.set_num_threads(1)
+    ignore_in_worker()
 
 
 class _Reporting(Dataset):
@@ -41,6 +45,17 @@ def _collate(samples: list[Any]) -> Any:
 class TrainLoader(DataLoader):
     """Batches; a sample that cannot be read raises its UserError here, in the process that trains."""
 
+    alive: weakref.WeakSet[TrainLoader] = weakref.WeakSet()
+
+    def __init__(self, *args: Any, **kwargs: Any):
+        super().__init__(*args, **kwargs)
+        self.alive.add(self)
+
+    def close(self) -> None:
+        """Ends the worker processes."""
+        if self._iterator is not None and self.num_workers:
+            self._iterator._shutdown_workers()  # type: ignore[attr-defined]
+
     def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
         for batch in super().__iter__():
             if isinstance(batch, UserError):
@@ -48,18 +63,37 @@ class TrainLoader(DataLoader):
             yield batch
 
 
+@atexit.register
+def _close_loaders() -> None:
+    """Workers ignore signals: Python's own way of ending them at exit, SIGTERM, would wait for ever."""
+    for loader in TrainLoader.alive:
+        loader.close()
+
+
+def build_train_set(options: DatasetOptions, scale: int, seed: int) -> Any:
+    """The dataset of training samples that a section of `datasets` names."""
+    dataset = DATASETS.get(options.type)(**options.args, scale=scale)
+    dataset.seed = seed
+    return dataset
+
+
 def build_train_loader(
-    options: DatasetOptions, scale: int, seed: int, rank: int = 0, world_size: int = 1, consumed: int = 0
+    dataset: Any,
+    options: DatasetOptions,
+    seed: int,
+    rank: int = 0,
+    world_size: int = 1,
+    consumed: int = 0,
+    accumulate: int = 1,
 ) -> TrainLoader:
     """Batches of training samples without end; `consumed` samples over all ranks are skipped without reading them.
 
-    Batches: {'lq': uint8 (B, T, 3, h, w), 'gt': uint8 (B, 3, H, W) or (B, T, 3, H, W), 'key': list of str}.
+    Batches: {'lq': uint8 (B, T, 3, h, w), 'gt': uint8 (B, 3, H, W) or (B, T, 3, H, W), 'key': list of str}, where B is
+    `accumulate` times batch_size_per_gpu.
     """
-    dataset = DATASETS.get(options.type)(**options.args, scale=scale)
-    dataset.seed = seed
     batches = EndlessBatches(
         len(dataset) * options.dataset_enlarge_ratio,
-        options.batch_size_per_gpu,
+        options.batch_size_per_gpu * accumulate,
         seed,
         rank,
         world_size,
@@ -84,4 +118,4 @@ def build_test_set(options: DatasetOptions, scale: int) -> VideoUVSSMTestDataset
     return dataset
 
 
-__all__ = ['VideoUVSSMTestDataset', 'build_test_set', 'build_train_loader']
+__all__ = ['VideoUVSSMTestDataset', 'build_test_set', 'build_train_loader', 'build_train_set']

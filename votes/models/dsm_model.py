@@ -24,7 +24,7 @@ class DSMModel(RestorationModel):
     """
 
     def losses(self, lq: Tensor, gt: Tensor) -> tuple[dict[str, Tensor], Tensor]:
-        previous, following, centre = self.forward(lq)
+        previous, following, centre = self.run(lq)
         small = shrink(gt, self.opt.scale)
         middle = small.shape[1] // 2
         return {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import fmean
@@ -95,19 +96,23 @@ def evaluate(
     metrics: dict[str, Spec],
     image_folder: Path | None = None,
     suffix: str = '',
-) -> Evaluation:
+    stop: Callable[[], bool] = lambda: False,
+) -> Evaluation | None:
     """Restores every frame of `dataset` and measures it and its baselines.
 
     Each rank takes a run of consecutive frames; the result is the same on every rank, in the order of frames.
 
     Args:
         image_folder: restored frames are written to image_folder/CLIP/INDEX[suffix].png.
+        stop: asked before each frame; True on any rank gives it up, and the result is None.
     """
     started = time.monotonic()
     measures = {key: (METRICS.get(spec.type), spec.args) for key, spec in metrics.items()}
     rank, ranks = distributed.rank(), distributed.world_size()
     mine: dict[tuple[str, int], FrameValues] = {}
     for i in range(len(dataset) * rank // ranks, len(dataset) * (rank + 1) // ranks):
+        if stop():
+            break
         item = dataset[i]
         lq = model.to_float(item['lq']).unsqueeze(0)
         gt = to_image(model.target(model.to_float(item['gt']).unsqueeze(0))[0])
@@ -120,6 +125,8 @@ def evaluate(
         if image_folder is not None:
             write_image(image_folder / item['clip'] / f'{item["index"]:08d}{suffix}.png', images[RESTORED])
     frames = {key: values for part in distributed.gather(mine) for key, values in part.items()}
+    if len(frames) < len(dataset):
+        return None
     return Evaluation(name, frames, time.monotonic() - started)
 
 

@@ -8,14 +8,13 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn.parallel import DistributedDataParallel
 
-from votes import checkpoint, distributed
+from votes import checkpoint
 from votes.archs import build_network
 from votes.archs.padding import forward_padded
-from votes.errors import UserError
+from votes.models.optimisation import Optimisation, Outcome
 from votes.options import Options
-from votes.registry import LOSSES, OPTIMIZERS, SCHEDULERS
+from votes.registry import LOSSES
 
 Batch = dict[str, Any]
 
@@ -35,10 +34,14 @@ class RestorationModel:
         self.net = build_network({'type': opt.network_g.type, **opt.network_g.args})
         self.messages: list[str] = []
         self.load_weights()
-        self.net.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.forward: nn.Module = self.net
+        plain = opt.train is not None and not opt.train.channels_last
+        layout = torch.contiguous_format if plain else torch.channels_last
+        self.net.to(device=device, memory_format=layout)  # type: ignore[call-overload]
         if opt.train is not None:
-            self._prepare_training()
+            self.net.train()
+            self.pixel_loss = LOSSES.get(opt.train.pixel_opt.type)(**opt.train.pixel_opt.args)
+            self.optimisation = Optimisation(opt, self.net)
+            self.messages += self.optimisation.messages
 
     # what a subclass may change
 
@@ -53,7 +56,7 @@ class RestorationModel:
 
     def losses(self, lq: Tensor, gt: Tensor) -> tuple[dict[str, Tensor], Tensor]:
         """Loss terms of float frames in [0, 1], and the restored centre frames."""
-        output = self.forward(lq)
+        output = self.run(lq)
         return {'l_pix': self.pixel_loss(output, gt)}, output
 
     def output_of(self, result: Any) -> Tensor:
@@ -77,75 +80,45 @@ class RestorationModel:
 
     # training
 
-    def _prepare_training(self) -> None:
-        train = self.opt.train
-        assert train is not None
-        self.net.train()
-        self.pixel_loss = LOSSES.get(train.pixel_opt.type)(**train.pixel_opt.args)
-        self.optimizer = OPTIMIZERS.get(train.optim_g.type)(
-            self._parameter_groups(train.dcn_lr_mul), **train.optim_g.args
-        )
-        for group in self.optimizer.param_groups:
-            group['initial_lr'] = group['lr'] * group['lr_mul']
-        self.schedule = train.scheduler and SCHEDULERS.get(train.scheduler.type)(**train.scheduler.args)
-        if distributed.world_size() > 1:
-            self.forward = DistributedDataParallel(
-                self.net,
-                device_ids=[self.device.index] if self.device.type == 'cuda' else None,
-                gradient_as_bucket_view=True,
-            )
+    def run(self, lq: Tensor) -> Any:
+        """What the network makes of windows in training: in the precision of ``train.amp``, returned in float32."""
+        return self.optimisation.forward(lq)
 
-    def _parameter_groups(self, dcn_lr_mul: float) -> list[dict[str, Any]]:
-        """All parameters that train; those of deformable convolutions with their own learning-rate multiplier."""
-        deformable = {id(p) for conv in self._deformable_convs() for p in conv.parameters()}
-        trained = [p for p in self.net.parameters() if p.requires_grad]
-        groups = [
-            {'params': [p for p in trained if id(p) not in deformable], 'lr_mul': 1.0},
-            {'params': [p for p in trained if id(p) in deformable], 'lr_mul': dcn_lr_mul},
-        ]
-        return [group for group in groups if group['params']]
+    def step(
+        self, batch: Batch, iteration: int, *, lr_scale: float = 1, stop: bool = False, want_gain: bool = False
+    ) -> Outcome:
+        """Optimisation step number `iteration` (from 1), see Optimisation.step.
 
-    def learning_rate(self, iteration: int) -> float:
-        """Sets the rate of update number `iteration` (from 1) and returns the first group's."""
-        train = self.opt.train
-        assert train is not None
-        for group in self.optimizer.param_groups:
-            lr = self.schedule(group['initial_lr'], iteration - 1) if self.schedule else group['initial_lr']
-            group['lr'] = lr * min(1.0, iteration / train.warmup_iter) if train.warmup_iter > 0 else lr
-        return float(self.optimizer.param_groups[0]['lr'])
+        Args:
+            batch: ``accumulate`` times batch_size_per_gpu samples.
+            stop: this process was asked to stop; the outcome says whether any was.
+            want_gain: the outcome has the PSNR in dB over the last baseline.
+        """
+        size = max(1, len(batch['lq']) // self.optimisation.train.accumulate)
+        parts = zip(batch['lq'].split(size), batch['gt'].split(size), strict=True)
+        gains = []
 
-    def step(self, batch: Batch, iteration: int, want_gain: bool = False) -> dict[str, Tensor]:
-        """One optimisation step. Returns loss terms on the device, and with `want_gain` the batch's PSNR in dB over the
-        first baseline ('gain')."""
-        self.learning_rate(iteration)
-        lq, gt = self.to_float(batch['lq']), self.to_float(batch['gt'])
-        self.optimizer.zero_grad(set_to_none=True)
-        terms, output = self.losses(lq, gt)
-        torch.stack(list(terms.values())).sum().backward()
-        assert self.opt.train is not None
-        if iteration <= self.opt.train.tsa_iter:
-            for name, parameter in self.net.named_parameters():
-                if not name.startswith('fusion.'):
-                    parameter.grad = None  # EDVR trains its attention alone at first; Adam leaves these untouched
-        self.optimizer.step()
-        log = {name: term.detach() for name, term in terms.items()}
-        if want_gain:
-            log['gain'] = self._gain(lq, gt, output.detach())
-        return log
+        def losses(part: tuple[Tensor, Tensor]) -> dict[str, Tensor]:
+            lq, gt = map(self.to_float, part)
+            terms, output = self.losses(lq, gt)
+            if want_gain:
+                gains.append(self._gain(lq, gt, output.detach()))
+            return terms
+
+        outcome = self.optimisation.step(list(parts), losses, iteration, lr_scale, stop)
+        outcome.gain = torch.stack(gains).mean() if gains else None
+        return outcome
 
     def _gain(self, lq: Tensor, gt: Tensor, output: Tensor) -> Tensor:
         target = self.target(gt)
         baseline = list(self.baselines(lq[:, lq.shape[1] // 2]).values())[-1]
         return 10 * torch.log10(((baseline - target) ** 2).mean() / ((output.clamp(0, 1) - target) ** 2).mean())
 
-    def _deformable_convs(self) -> list[Any]:
+    def offset_means(self) -> dict[str, Tensor]:
+        """Mean |offset| in pixels of each deformable convolution in the last step, on the device."""
         find = getattr(self.net, 'deformable_convs', None)
-        return list(find().values()) if find else []
-
-    def offset_mean(self) -> Tensor | None:
-        """The largest mean |offset| in pixels of the deformable convolutions in the last step."""
-        means = [conv.offset_mean for conv in self._deformable_convs() if conv.offset_mean is not None]
-        return torch.stack(means).max() if means else None
+        convs = find() if find else {}
+        return {name: conv.offset_mean for name, conv in convs.items() if conv.offset_mean is not None}
 
     # prediction
 
@@ -153,40 +126,39 @@ class RestorationModel:
         """uint8 -> float32 in [0, 1] on the device."""
         return frames.to(self.device, non_blocking=True).float().div_(255)
 
+    @property
+    def best_net(self) -> nn.Module:
+        """The network that predicts: the moving average of the weights where there is one."""
+        ema = self.optimisation.ema if self.opt.train is not None else None
+        return self.net if ema is None else ema
+
     @torch.no_grad()
     def predict(self, lq: Tensor) -> Tensor:
         """Float windows (B, T, 3, h, w) of any size -> restored centre frames in [0, 1]."""
-        was_training = self.net.training
-        self.net.eval()
-        output = forward_padded(self.net, lq, self.output_of).clamp(0, 1)
-        self.net.train(was_training)
+        net = self.best_net
+        was_training = net.training
+        net.eval()
+        output = forward_padded(net, lq, self.output_of).clamp(0, 1)
+        net.train(was_training)
         return output
 
     # files
 
-    def save(self, folder: Path, iteration: int | str, extra: dict[str, Any] | None = None) -> None:
-        """Writes models/net_g_N.pth, and with `extra` training_states/N.state."""
-        options = {'type': self.opt.network_g.type, **self.opt.network_g.args}
-        checkpoint.save(
-            {'params': {k: v.detach().cpu() for k, v in self.net.state_dict().items()}, 'network_g': options},
-            folder / 'models' / f'net_g_{iteration}.pth',
-        )
-        if extra is not None:
-            checkpoint.save(
-                {'iter': iteration, 'optimizers': [self.optimizer.state_dict()], **extra},
-                folder / 'training_states' / f'{iteration}.state',
-            )
+    def weights(self) -> dict[str, Any]:
+        """What a checkpoint of weights holds: 'params', 'params_ema' where there is a moving average, 'network_g'."""
+        content: dict[str, Any] = {'params': self.net.state_dict()}
+        if self.best_net is not self.net:
+            content['params_ema'] = self.best_net.state_dict()
+        return {**content, 'network_g': {'type': self.opt.network_g.type, **self.opt.network_g.args}}
 
-    def resume(self, state_path: Path) -> dict[str, Any]:
-        """Loads a training state and the weights that belong to it; returns the state."""
-        state = checkpoint.load(state_path)
-        if not {'iter', 'optimizers'} <= state.keys():
-            raise UserError(
-                'not a training state',
-                where=state_path,
-                value=f'keys: {", ".join(list(state)[:5])}',
-                fix='path.resume_state names a file of training_states/',
-            )
-        checkpoint.load_network(self.net, state_path.parent.parent / 'models' / f'net_g_{state["iter"]}.pth')
-        self.optimizer.load_state_dict(state['optimizers'][0])
-        return state
+    def state(self) -> dict[str, Any]:
+        """What training needs besides the weights to go on exactly; BasicSR's keys where it has one."""
+        return self.optimisation.state()
+
+    def resume(self, weights: Path, state: dict[str, Any]) -> None:
+        """Takes over what `weights` and `state` said when they were saved."""
+        ema = self.optimisation.ema
+        checkpoint.load_network(self.net, weights, param_key='params')
+        if ema is not None:
+            checkpoint.load_network(ema, weights, param_key='params_ema')
+        self.optimisation.load_state(state)

@@ -51,6 +51,15 @@ class PathOptions(Section):
     results_root: str = 'results'
 
 
+class NonfiniteOptions(Section):
+    """What to do when a loss or a gradient is NaN or Inf: the update is skipped on every rank, and then ..."""
+
+    patience: int = Field(default=5, ge=1, description='so many in a row are too many')
+    then: Literal['rollback', 'stop'] = 'rollback'
+    lr_factor: float = Field(default=0.5, gt=0, le=1, description='the learning rate after going back, times this')
+    rollbacks: int = Field(default=3, ge=0, description='how often, before the run is given up')
+
+
 class TrainOptions(Section):
     optim_g: Spec
     scheduler: Spec | None = None
@@ -59,6 +68,21 @@ class TrainOptions(Section):
     warmup_iter: int = Field(default=-1, description='iterations of linear warm-up, -1 for none')
     dcn_lr_mul: float = Field(default=1.0, ge=0, description='factor on the learning rate of deformable convolutions')
     tsa_iter: int = Field(default=0, description='iterations in which EDVR trains its fusion alone')
+    lr_mul: dict[str, float] = Field(
+        default_factory=dict,
+        description="start of a parameter's name -> factor on its learning rate; the longest counts",
+    )
+    accumulate: int = Field(default=1, ge=1, description='batches of batch_size_per_gpu in one step')
+    grad_clip: float | None = Field(default=None, gt=0, description='largest norm of all gradients together')
+    ema_decay: float = Field(default=0, ge=0, lt=1, description='moving average of the weights; 0 for none')
+    amp: Literal['none', 'bf16', 'fp16'] = Field(default='none', description='precision of autocast')
+    channels_last: bool = Field(default=True, description='memory layout of the network')
+    compile: bool = Field(default=False, description='torch.compile; where that fails, a notice and no compilation')
+    activation_checkpoint: bool = Field(
+        default=False, description='less memory: parts are computed again for gradients'
+    )
+    static_graph: bool = Field(default=False, description='DistributedDataParallel may assume the same graph each step')
+    nonfinite: NonfiniteOptions = Field(default_factory=NonfiniteOptions)
     senmap_iter: int | None = Field(default=None, description='no effect')
 
 
@@ -83,6 +107,9 @@ class WandbOptions(Section):
 class LoggerOptions(Section):
     print_freq: int = Field(default=100, ge=1)
     save_checkpoint_freq: int = Field(default=5000, ge=1)
+    keep_last: int = Field(default=0, ge=0, description='checkpoints to keep, 0 for all')
+    keep_best: bool = Field(default=True, description='models/net_g_best.pth: best first metric of the first val set')
+    background_save: bool = Field(default=False, description='a thread writes checkpoints')
     use_tb_logger: bool = True
     wandb: WandbOptions | None = None
 
@@ -90,6 +117,8 @@ class LoggerOptions(Section):
 class DistOptions(Section):
     backend: Literal['nccl', 'gloo'] = 'nccl'
     port: int = 29500
+    first_timeout: float = Field(default=1800, gt=0, description='seconds to wait for other ranks up to the first step')
+    timeout: float = Field(default=600, gt=0, description='seconds to wait for other ranks after it')
 
 
 class Options(Section):
@@ -102,6 +131,7 @@ class Options(Section):
         default='auto', description='0 is the CPU; the number of processes comes from the launcher'
     )
     manual_seed: int = Field(default=0, ge=0)
+    deterministic: bool = Field(default=False, description='only deterministic algorithms: same hardware, same weights')
     debug: bool = Field(default=False, description='prints every step, validates and saves every 8')
     datasets: dict[str, DatasetOptions]
     network_g: Spec

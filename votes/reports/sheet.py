@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from votes.archs.votes_arch import VOTES
-from votes.data import build_test_set
+from votes.data import VideoUVSSMTestDataset, build_test_set
 from votes.metrics.psnr_ssim import calculate_psnr
 from votes.models import RestorationModel, build_model
 from votes.models.evaluation import pick_device, to_image, write_image
@@ -56,13 +56,31 @@ def _row(model: RestorationModel, item: dict) -> Image:
     return np.concatenate([_titled(image, title) for title, image in panels.items()], 1)
 
 
+def _crop(item: dict, side: int, scale: int) -> dict:
+    """The middle of a sample of a test set, `side` LQ pixels wide and high."""
+    height, width = item['lq'].shape[-2:]
+    top, left = max(0, (height - side) // 2), max(0, (width - side) // 2)
+    lq = item['lq'][..., top : top + side, left : left + side]
+    gt = item['gt'][..., top * scale : (top + side) * scale, left * scale : (left + side) * scale]
+    return {**item, 'lq': lq, 'gt': gt}
+
+
+def make_preview(model: RestorationModel, dataset: VideoUVSSMTestDataset, output: Path, count: int = 2) -> None:
+    """Writes a PNG of the same crops of `dataset` each time, to see how training gets on."""
+    picks = [int((i + 0.5) * len(dataset) / count) for i in range(count)]
+    write_image(output, _stack([_row(model, _crop(dataset[i], 96, model.opt.scale)) for i in picks]))
+
+
+def _stack(rows: list[Image]) -> Image:
+    width = max(row.shape[1] for row in rows)
+    white = [np.full((row.shape[0], width - row.shape[1], 3), 255, np.uint8) for row in rows]
+    return np.concatenate([np.concatenate(pair, 1) for pair in zip(rows, white, strict=True)])
+
+
 def make_sheet(option_file: str | Path, output: Path, count: int = 3) -> None:
     """Writes a PNG with a row for each of `count` frames spread over the first test set of a test option file."""
     opt = load_options(option_file, mode='test')
     dataset = build_test_set(next(data for key, data in opt.datasets.items() if key != 'train'), opt.scale)
     model = build_model(opt, pick_device(opt.num_gpu)[0])
     picks = [int((i + 0.5) * len(dataset) / count) for i in range(count)]
-    rows = [_row(model, dataset[i]) for i in picks]
-    width = max(row.shape[1] for row in rows)
-    white = [np.full((row.shape[0], width - row.shape[1], 3), 255, np.uint8) for row in rows]
-    write_image(output, np.concatenate([np.concatenate(pair, 1) for pair in zip(rows, white, strict=True)]))
+    write_image(output, _stack([_row(model, dataset[i]) for i in picks]))

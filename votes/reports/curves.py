@@ -1,0 +1,55 @@
+"""curves.svg of a run: loss, learning rate, gain while training and at each validation."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from votes import checkpoint
+
+PANELS = (
+    ('loss', 'loss', 'log'),
+    ('gain_db', 'PSNR over bicubic LQ, dB (training batches)', 'linear'),
+    ('lr', 'lr', 'linear'),
+)
+
+
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    """The lines of a metrics.jsonl; one that was cut off is left out."""
+    rows = []
+    for line in path.read_text().splitlines():
+        try:
+            rows.append(json.loads(line))
+        except ValueError:
+            continue
+    return rows
+
+
+def draw_curves(folder: Path) -> Path:
+    """Draws folder/curves.svg from folder/metrics.jsonl and returns its path."""
+    from matplotlib.figure import Figure
+
+    rows = read_rows(folder / 'metrics.jsonl')
+    training = [row for row in rows if row['kind'] == 'train']
+    sets = sorted({row['kind'] for row in rows} - {'train'})
+    metrics = sorted({key for row in rows for key in row if key.startswith('restored_')})
+    figure = Figure(figsize=(7, 2.4 * (len(PANELS) + len(metrics))), layout='constrained')
+    axes = figure.subplots(len(PANELS) + len(metrics), 1, squeeze=False)[:, 0]
+    for axis, (key, title, scale) in zip(axes, PANELS, strict=False):
+        points = [(row['iter'], row[key]) for row in training if key in row]
+        axis.plot(*zip(*points, strict=True) if points else ([], []), lw=1)
+        axis.set(title=title, yscale=scale if points else 'linear')
+    for axis, metric in zip(axes[len(PANELS) :], metrics, strict=True):
+        for name in sets:
+            own = [row for row in rows if row['kind'] == name and metric in row]
+            axis.plot([row['iter'] for row in own], [row[metric] for row in own], 'o-', ms=3, label=name)
+            baseline = metric.replace('restored_', 'bicubic_')
+            if own and baseline in own[-1]:
+                axis.axhline(own[-1][baseline], ls=':', c='gray', lw=1, label=f'{name}: LQ bicubic')
+        axis.set(title=metric.removeprefix('restored_'))
+        axis.legend(fontsize=7)
+    axes[-1].set(xlabel='iteration')
+    with checkpoint.atomic_write(folder / 'curves.svg') as temporary:
+        figure.savefig(temporary, metadata={'Date': None})
+    return folder / 'curves.svg'

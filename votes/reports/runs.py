@@ -1,0 +1,60 @@
+"""Two runs next to each other: the first step at which they differ."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from votes.errors import UserError
+from votes.reports.curves import read_rows
+
+MEASURED_TIME = {'seconds', 'data', 'eta'}  # differ between any two runs
+
+
+def _rows(folder: Path) -> dict[tuple[int, str], dict[str, Any]]:
+    path = folder / 'metrics.jsonl'
+    if not path.is_file():
+        raise UserError('not a run folder: no metrics.jsonl', where=folder, fix='experiments/NAME')
+    return {
+        (row['iter'], row['kind']): {k: v for k, v in row.items() if k not in MEASURED_TIME} for row in read_rows(path)
+    }
+
+
+def _weights(folder: Path) -> dict[int, str]:
+    """Iteration -> checksum of the weights, of checkpoints with a manifest."""
+    sums = {}
+    for path in (folder / 'training_states').glob('[0-9]*.json'):
+        files = json.loads(path.read_text())['files']
+        sums[int(path.stem)] = next(about['sha256'] for name, about in files.items() if name.endswith('.pth'))
+    return sums
+
+
+def compare_runs(first: Path, second: Path) -> tuple[bool, str]:
+    """Compares what two runs logged and saved at the iterations that both have.
+
+    Returns:
+        Whether they are equal, and a sentence on where they first differ.
+
+    Raises:
+        UserError: a folder is no run, or they have nothing in common.
+    """
+    one, two = _rows(first), _rows(second)
+    sums = _weights(first), _weights(second)
+    common = sorted(one.keys() & two.keys())
+    saved = sorted(sums[0].keys() & sums[1].keys())
+    if not common and not saved:
+        raise UserError('the runs have no iteration in common', where=f'{first}, {second}')
+    differing = next((key for key in common if one[key] != two[key]), None)
+    unequal = next((n for n in saved if sums[0][n] != sums[1][n]), None)
+    if differing is None and unequal is None:
+        return True, f'equal: {len(common)} logged rows and the weights of {len(saved)} checkpoints'
+    if differing is None or (unequal is not None and unequal < differing[0]):
+        return False, f'the weights differ first at checkpoint {unequal}'
+    a, b = one[differing], two[differing]
+    values = ', '.join(f'{k}: {a.get(k)} and {b.get(k)}' for k in sorted(a.keys() | b.keys()) if a.get(k) != b.get(k))
+    equal = [key[0] for key in common if key < differing]
+    return False, (
+        f'the runs differ first at iteration {differing[0]} ({differing[1]}): {values}'
+        + (f'; the last equal row is that of iteration {equal[-1]}' if equal else '')
+    )

@@ -1,0 +1,69 @@
+"""Validation while training: tables, pictures, curves, and the best weights."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from votes import distributed
+from votes.data import build_test_set
+from votes.models import RestorationModel
+from votes.models.evaluation import RESTORED, evaluate
+from votes.options import Options
+from votes.position import Position
+from votes.reports.curves import draw_curves
+from votes.reports.sheet import make_preview
+from votes.run import RunLog, logger
+from votes.saves import Saves
+from votes.signals import StopRequests
+
+
+class Validation:
+    """The validation sets of a run: a table each, pictures, curves, and the best weights."""
+
+    def __init__(self, opt: Options, folder: Path, log: RunLog, stop: StopRequests):
+        self.opt, self.folder, self.log, self.stop = opt, folder, log, stop
+        self.sets = {
+            name: build_test_set(data, opt.scale) for name, data in opt.datasets.items() if name.startswith('val')
+        }
+
+    def run_if_due(self, model: RestorationModel, at: Position, saves: Saves | None = None) -> None:
+        """Validates every val_freq iterations and at the end, once; given up where the run is asked to stop."""
+        assert self.opt.val is not None
+        assert self.opt.train is not None
+        due = at.iteration % self.opt.val.val_freq == 0 or at.iteration == self.opt.train.total_iter
+        if not self.sets or not due or at.iteration == at.validated:
+            return
+        for number, (key, dataset) in enumerate(self.sets.items()):
+            name = self.opt.datasets[key].name or key
+            images = self.folder / 'visualization' / name if self.opt.val.save_img else None
+            result = evaluate(
+                model,
+                dataset,
+                name,
+                self.opt.val.metrics,
+                images,
+                f'_{at.iteration}',
+                lambda: self.stop.requested is not None,
+            )
+            if result is None:
+                return
+            logger.info('%s', result.table(at.best.get(key)))
+            now = {metric: result.mean(RESTORED, metric) for metric in result.metrics()}
+            before = at.best.get(key, {})
+            at.best[key] = {metric: max(value, before.get(metric, value)) for metric, value in now.items()}
+            first = next(iter(now))
+            better = number == 0 and now[first] > before.get(first, -torch.inf)
+            if better and saves and self.opt.logger.keep_best and distributed.rank() == 0:
+                saves.write_weights('best', model.weights())
+            rows = {f'{row}_{m}': result.mean(row, m) for row in result.rows() for m in result.metrics()}
+            self.log.scalars(at.iteration, rows, f'val_{name}')
+        at.validated = at.iteration
+        if distributed.rank() == 0:
+            with self.log.harmless('previews'):
+                make_preview(
+                    model, next(iter(self.sets.values())), self.folder / 'previews' / f'{at.iteration:08d}.png'
+                )
+            with self.log.harmless('curves.svg'):
+                draw_curves(self.folder)
