@@ -1,9 +1,7 @@
 """The training program: what it writes, how it goes on, and that several processes do what one does."""
 
 import json
-import os
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -89,26 +87,6 @@ def test_resume_state_of_another_run(place):
     other = place(file='other.yml', name='other', path__resume_state=str(RUN / 'training_states' / '2.state'))
     train(other)
     assert same(weights(), weights(Path('experiments/other')))
-
-
-def launch(gpus, file, port, *more):
-    environment = {**os.environ, 'PATH': f'{Path(sys.executable).parent}:{os.environ["PATH"]}', 'OMP_NUM_THREADS': '1'}
-    command = ['bash', str(ROOT / 'dist_train.sh'), str(gpus), file, str(port), *more]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=200)
-
-
-def test_two_processes_do_what_one_does(place):
-    """The same samples a step, shared out: dist_train.sh, torchrun and gloo."""
-    small = {'train__optim_g__lr': 1e-4, 'train__scheduler': None}
-    done = launch(2, place(datasets__train__batch_size_per_gpu=1, dist_params__backend='nccl', **small), 43217)
-    assert done.returncode == 0, done.stderr
-    assert 'nccl needs GPUs; gloo is used' in done.stdout
-    assert done.stdout.count('it 4/4') == 1, 'only one rank speaks'
-    two = weights()
-    shutil.rmtree('experiments')
-    train(place(**small))
-    one = weights()
-    assert max(float((one[k] - two[k]).abs().max()) for k in one) < 2e-5
 
 
 def test_as_a_file(place):

@@ -26,6 +26,9 @@ class StopRequests:
         self.requested: str | None = None
         self.previous: dict[signal.Signals, Any] = {}
 
+    def asked(self) -> bool:
+        return self.requested is not None
+
     def __enter__(self) -> StopRequests:
         if threading.current_thread() is threading.main_thread():
             self.previous = {number: signal.signal(number, self._note) for number in SIGNALS}

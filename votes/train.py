@@ -65,9 +65,7 @@ def train(opt: Options, args: argparse.Namespace) -> None:
                 meter.data_ready()
                 at.advance(setup.samples_a_step)
                 printing = at.iteration % opt.logger.print_freq == 0
-                outcome = model.step(
-                    batch, at.iteration, lr_scale=at.lr_scale, stop=stop.requested is not None, want_gain=printing
-                )
+                outcome = model.step(batch, at.iteration, lr_scale=at.lr_scale, stop=stop.asked, want_gain=printing)
                 if guard.went_back(outcome, batch, model, at, saves, setup.samples_a_step):
                     log.rewind(at.iteration)
                     continue

@@ -38,15 +38,7 @@ class Validation:
         for number, (key, dataset) in enumerate(self.sets.items()):
             name = self.opt.datasets[key].name or key
             images = self.folder / 'visualization' / name if self.opt.val.save_img else None
-            result = evaluate(
-                model,
-                dataset,
-                name,
-                self.opt.val.metrics,
-                images,
-                f'_{at.iteration}',
-                lambda: self.stop.requested is not None,
-            )
+            result = evaluate(model, dataset, name, self.opt.val.metrics, images, f'_{at.iteration}', self.stop.asked)
             if result is None:
                 return
             logger.info('%s', result.table(at.best.get(key)))

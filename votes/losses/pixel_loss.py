@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Literal
 
 import torch
@@ -10,7 +11,7 @@ from torch import Tensor, nn
 Reduction = Literal['none', 'mean', 'sum']
 
 
-class PixelLoss(nn.Module):
+class PixelLoss(nn.Module, ABC):
     """``loss_weight * reduce(term(pred - target))``; subclasses give the term.
 
     Args:
@@ -24,8 +25,9 @@ class PixelLoss(nn.Module):
             raise ValueError(f"reduction is 'none', 'mean' or 'sum', not {reduction!r}")
         self.loss_weight, self.reduction = loss_weight, reduction
 
+    @abstractmethod
     def term(self, difference: Tensor) -> Tensor:
-        raise NotImplementedError('a pixel loss is a subclass with a term')
+        """The loss of each value, of any shape."""
 
     def forward(self, pred: Tensor, target: Tensor) -> Tensor:
         """Tensors of one shape -> a number, or with 'none' a tensor of that shape."""

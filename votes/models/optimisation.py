@@ -138,7 +138,7 @@ class Optimisation:
         losses: Callable[[Any], dict[str, Tensor]],
         iteration: int,
         lr_scale: float = 1,
-        stop: bool = False,
+        stop: Callable[[], bool] = lambda: False,
     ) -> Outcome:
         """Gradients of all parts, then the update, unless some rank saw NaN or Inf.
 
@@ -146,7 +146,7 @@ class Optimisation:
             parts: micro-batches; gradients of their losses are averaged (summed, for losses that sum).
             losses: part -> loss terms.
             lr_scale: factor on the scheduled rate.
-            stop: see Outcome.
+            stop: asked after the backward pass, see Outcome.
         """
         self.learning_rate(iteration, lr_scale)
         # nothing here draws from this generator, but a network with dropout would
@@ -165,7 +165,7 @@ class Optimisation:
         if self.scaler.is_enabled() and self.scaler.get_scale() > SMALLEST_LOSS_SCALE:
             overflow = bool(~torch.isfinite(norm))  # the scaler skips this update and lowers its scale
             bad = ~torch.isfinite(torch.stack(list(terms.values())).sum())
-        any_bad, any_stop = distributed.any_rank(bad, stop, device=self.device)
+        any_bad, any_stop = distributed.any_rank(bad, stop(), device=self.device)
         if not any_bad:
             if self.train.grad_clip and not overflow:
                 torch.nn.utils.clip_grads_with_norm_(self.named.values(), self.train.grad_clip, norm)

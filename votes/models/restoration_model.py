@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -85,13 +86,19 @@ class RestorationModel:
         return self.optimisation.forward(lq)
 
     def step(
-        self, batch: Batch, iteration: int, *, lr_scale: float = 1, stop: bool = False, want_gain: bool = False
+        self,
+        batch: Batch,
+        iteration: int,
+        *,
+        lr_scale: float = 1,
+        stop: Callable[[], bool] = lambda: False,
+        want_gain: bool = False,
     ) -> Outcome:
         """Optimisation step number `iteration` (from 1), see Optimisation.step.
 
         Args:
             batch: ``accumulate`` times batch_size_per_gpu samples.
-            stop: this process was asked to stop; the outcome says whether any was.
+            stop: whether this process was asked to stop; the outcome says whether any was.
             want_gain: the outcome has the PSNR in dB over the last baseline.
         """
         size = max(1, len(batch['lq']) // self.optimisation.train.accumulate)
