@@ -136,6 +136,15 @@ def trusted_but_broken(run: Path) -> int:
     return broken
 
 
+def unfinished(saves: Saves) -> list[str]:
+    """What a kill in the middle of a checkpoint leaves: temporary files, and files without their manifest."""
+    manifests = {path.stem for path in saves.states.glob('[0-9]*.json')}
+    lone = [path.name for path in saves.states.glob('*.state') if path.stem not in manifests]
+    weights = [path.name for path in saves.folder.glob('models/net_g_[0-9]*.pth')]
+    lone += [name for name in weights if name.removeprefix('net_g_').removesuffix('.pth') not in manifests]
+    return [path.name for path in saves.left_over()] + lone
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--kills', type=int, default=24)
@@ -155,7 +164,7 @@ def main() -> None:
         save_seconds = (max(stamps) - min(stamps)) / (len(stamps) - 1) * ITERATIONS
 
         kills: list[dict[str, Any]] = []
-        equal = runs = broken = unfinished = 0
+        equal = runs = broken = 0
         while len(kills) < args.kills:
             os.rename(folder / 'experiments', folder / f'done_{runs}')
             runs += 1
@@ -177,9 +186,9 @@ def main() -> None:
                     saves = Saves(run)
                     newest, problems = saves.newest_good()
                     broken += trusted_but_broken(run)
-                    unfinished += len(problems) + len(list(run.rglob('*.tmp*')))
-                    kills.append({'after_s': round(until, 2), 'newest': newest, 'passed_over': problems})
-                    print(f'kill {len(kills)}: newest good checkpoint {newest}', *problems, flush=True)
+                    half = unfinished(saves)
+                    kills.append({'after_s': round(until, 2), 'newest': newest, 'passed_over': problems, 'half': half})
+                    print(f'kill {len(kills)}: newest good checkpoint {newest}', *problems, *half, flush=True)
             equal += digest(run) == expected
             print(f'run {runs}: {"equal" if digest(run) == expected else "DIFFERENT"}', flush=True)
 
@@ -187,7 +196,7 @@ def main() -> None:
         'what': f'{args.kills} kills with SIGKILL, {args.processes} processes, {ITERATIONS} iterations, one save each',
         'machine': machine.describe(),
         'kills': len(kills),
-        'kills that left an unfinished file or checkpoint': sum(bool(k['passed_over']) for k in kills),
+        'kills in the middle of a checkpoint': sum(bool(k['half']) for k in kills),
         'runs': runs,
         'runs with the result of the undisturbed run': equal,
         'checkpoints that passed for whole and were not': broken,

@@ -26,7 +26,7 @@ from votes.options import Options, load_options
 def random_batch(opt: Options) -> dict[str, Any]:
     data = opt.datasets['train']
     size, frames = int(data.args.get('gt_size', 128)), int(data.args.get('num_frame', 5))
-    count = data.batch_size_per_gpu
+    count = data.batch_size_per_gpu * (opt.train.accumulate if opt.train else 1)
     gt = (count, 3, size, size) if data.args.get('center_gt', True) else (count, frames, 3, size, size)
     lq = (count, frames, 3, size // opt.scale, size // opt.scale)
     generator = torch.Generator().manual_seed(0)
@@ -97,9 +97,10 @@ def main() -> None:
     parser.add_argument('-o', '--output', type=Path, required=True)
     parser.add_argument('--device', default='cpu')
     parser.add_argument('--repeats', type=int, default=20)
+    parser.add_argument('--set', nargs='+', default=[], metavar='KEY=VALUE', help='such as train.amp=bf16')
     args = parser.parse_args()
 
-    opt = load_options(args.opt, check_paths=False)
+    opt = load_options(args.opt, overrides=args.set, check_paths=False)
     opt.path.bin_model = opt.path.pretrain_network_g = None
     device = torch.device(args.device)
     torch.manual_seed(0)

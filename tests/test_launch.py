@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -85,7 +86,8 @@ def whole(place):
 def test_dist_train_does_what_one_process_does(place):
     """P7: the same samples a step, shared out."""
     small = {'train__optim_g__lr': 1e-4, 'train__scheduler': None}
-    file = place(datasets__train__batch_size_per_gpu=1, dist_params__backend='nccl', **small)
+    pair = {'dist_params__backend': 'nccl', 'train__static_graph': True}
+    file = place(datasets__train__batch_size_per_gpu=1, **pair, **small)
     done = subprocess.run(
         ['bash', str(ROOT / 'dist_train.sh'), '2', file, '43217', '--set', 'logger.print_freq=2'],
         env=environment(),
@@ -107,7 +109,7 @@ def test_dist_train_does_what_one_process_does(place):
 def test_resume_on_two_processes(whole):
     """P1 with bf16, accumulation, a moving average and workers, from the middle of an epoch."""
     changes = {'train__amp': 'bf16', 'train__accumulate': 2, 'train__ema_decay': 0.9, 'train__pixel_opt': PLAIN}
-    whole(**{**SMALL, **changes, 'datasets__train__num_worker_per_gpu': 2, 'train__static_graph': False})
+    whole(**{**SMALL, **changes, 'datasets__train__num_worker_per_gpu': 2})
     assert launch()[0] == 0
     first = weights(key='params'), weights(key='params_ema')
     for n in (3, 4, 5, 6, 'latest'):
@@ -118,6 +120,31 @@ def test_resume_on_two_processes(whole):
     assert 'resumed from experiments/tiny/training_states/2.state' in output
     assert same(first[0], weights(key='params'))
     assert same(first[1], weights(key='params_ema'))
+
+
+def test_two_machines(place):
+    """Each with a launcher of its own, meeting at a rendezvous; here both are this one."""
+    place(**SMALL)
+    with socket.socket() as probe:
+        probe.bind(('localhost', 0))
+        port = probe.getsockname()[1]
+    meeting = ['--nproc', '1', '--nnodes', '2', '--rdzv', f'localhost:{port}', '--rdzv-id', 'test']
+    machines = [start(*meeting) for _ in range(2)]
+    output = [machine.communicate(timeout=200)[0] for machine in machines]
+    assert [machine.returncode for machine in machines] == [0, 0], output
+    assert 'on cpu x 2' in ''.join(output)
+    assert ''.join(output).count('it 6/6') == 1
+
+
+def test_a_port_in_use(place, capsys):
+    with socket.socket() as other:
+        other.bind(('localhost', 0))
+        other.listen()
+        port = other.getsockname()[1]
+        assert main(['launch', '--nproc', '2', '--port', str(port), 'train', '-opt', place()]) == 2
+    assert 'this port is in use' in capsys.readouterr().err
+    assert main(['launch', '--nnodes', '2', 'train', '-opt', 'opt.yml']) == 2
+    assert '--rdzv HOST:PORT' in capsys.readouterr().err
 
 
 def test_a_nan_on_one_rank_is_skipped_by_both(whole):

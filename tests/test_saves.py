@@ -179,6 +179,15 @@ def test_resuming_after_damage(place, caplog):
     assert all(torch.equal(whole[k], again[k]) for k in whole)
 
 
+def test_what_a_killed_process_left_is_cleared_away(place):
+    assert main(['train', '-opt', place()]) == 0
+    left = [RUN / 'models/.net_g_5.77.tmp.pth', RUN / 'training_states/.5.77.tmp.state']
+    for path in left:
+        path.write_bytes(b'half')
+    assert main(['train', '-opt', 'opt.yml']) == 0
+    assert not any(path.exists() for path in left)
+
+
 def test_nothing_good_is_no_reason_to_start_over(place, capsys):
     file = place()
     assert main(['train', '-opt', file]) == 0

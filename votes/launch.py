@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import os
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -38,6 +39,8 @@ def command(args: argparse.Namespace) -> list[str]:
     """torchrun's command line."""
     if args.nnodes != '1' and not args.rdzv:
         raise UserError('several machines need a rendezvous', fix='--rdzv HOST:PORT, the same on all of them')
+    if args.port and not args.rdzv:
+        _check_free(args.port)
     place = (
         ['--standalone'] if not args.rdzv and not args.port else ['--rdzv-backend=c10d', f'--rdzv-id={args.rdzv_id}']
     )
@@ -91,6 +94,15 @@ def run(args: argparse.Namespace) -> int:
             print(f'stopped on request ({ended["text"]}); the same command goes on', flush=True)
             return PREEMPTED
         return 2 if ended and code else code if code >= 0 else 128 - code
+
+
+def _check_free(port: int) -> None:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(('localhost', port))
+        except OSError as error:
+            raise UserError('this port is in use: by another training?', value=port, fix='another port') from error
 
 
 def _threads(nproc: str) -> int:

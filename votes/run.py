@@ -238,7 +238,7 @@ class StepMeter:
         self.done += 1
         self.mark = time.monotonic()
 
-    def summary(self) -> dict[str, float]:
+    def summary(self, iteration: int) -> dict[str, float]:
         """Mean loss terms since the last summary, seconds an iteration, share of waiting (0 to 1), seconds left."""
         elapsed = self.mark - self.started
         pace = elapsed / max(1, self.done - self.first)
@@ -247,7 +247,7 @@ class StepMeter:
             'loss': sum(values.values()),
             'seconds': pace,
             'data': self.waiting / max(elapsed, 1e-9),
-            'eta': pace * (self.total - self.done),
+            'eta': pace * (self.total - iteration),
         }
         self.terms, self.count = {}, 0
         return values

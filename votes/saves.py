@@ -163,6 +163,11 @@ class Saves:
 
     # before the first step
 
+    def left_over(self) -> list[Path]:
+        """Temporary files of a process that was killed while it wrote."""
+        folders = (self.states, self.folder / 'models')
+        return [path for folder in folders if folder.is_dir() for path in folder.glob('.*.tmp*')]
+
     def check_room(self, checkpoint_bytes: int) -> None:
         """Raises UserError where checkpoints of this size cannot be written."""
         probe = self.states / f'.probe.{os.getpid()}'

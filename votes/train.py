@@ -70,7 +70,7 @@ def train(opt: Options, args: argparse.Namespace) -> None:
                     log.rewind(at.iteration)
                     continue
                 meter.step_done(outcome.terms if outcome.finite else {})
-                if printing and outcome.gain is not None:
+                if printing and outcome.gain is not None and outcome.finite:
                     progress(log, model, guard, meter, at, float(distributed.mean(outcome.gain)))
                 if not outcome.stop:
                     validation.run_if_due(model, at, saves)
@@ -101,11 +101,12 @@ def prepare(opt: Options) -> torch.device:
 
 
 def start_folder(folder: Path, restart: bool) -> None:
-    """Puts an earlier run of the same name aside where that is asked for; the run is not preempted any more."""
+    """Puts an earlier run of the same name aside where that is asked for, and removes what a stopped one left."""
     if distributed.rank() == 0:
         if restart and folder.exists():
             folder.rename(folder.with_name(f'{folder.name}_archived_{time.strftime("%Y%m%d_%H%M%S")}'))
-        (folder / 'PREEMPTED.json').unlink(missing_ok=True)
+        for path in [folder / 'PREEMPTED.json', *Saves(folder).left_over()]:
+            path.unlink(missing_ok=True)
     distributed.barrier()
 
 
@@ -139,7 +140,7 @@ def introduce(model: RestorationModel, at: Position, setup: Setup, device: torch
 
 def progress(log: RunLog, model: RestorationModel, guard: Guard, meter: StepMeter, at: Position, gain: float) -> None:
     """One line a print_freq."""
-    values = meter.summary()
+    values = meter.summary(at.iteration)
     values |= {'lr': model.optimisation.learning_rate(at.iteration, at.lr_scale), 'gain_db': gain}
     offsets = {name: float(mean) for name, mean in model.offset_means().items()}
     values |= {f'offset.{name}': offset for name, offset in offsets.items()}

@@ -184,6 +184,8 @@ def _train_problems(opt: Options) -> Iterator[Problem]:
         return
     if train.total_iter and train.warmup_iter >= train.total_iter:
         yield ('train', 'warmup_iter'), f'is not shorter than total_iter ({train.warmup_iter}, {train.total_iter})'
+    if train.static_graph and train.accumulate > 1:
+        yield ('train', 'static_graph'), 'cannot be combined with train.accumulate'
     if train.scheduler is not None:
         yield from _schedule_problems(train.scheduler, train.total_iter)
 
