@@ -1,6 +1,5 @@
 """Every option file under options/ trains two steps, or evaluates, on clips of the size of a stamp."""
 
-import argparse
 import os
 from pathlib import Path
 
@@ -8,8 +7,9 @@ import cv2
 import numpy as np
 import pytest
 
-from votes import checkpoint, test, train
+from votes import checkpoint
 from votes.archs import build_network
+from votes.cli import main
 from votes.options import load_options
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -75,15 +75,15 @@ def test_runs(path, workplace, monkeypatch):
         overrides += ['datasets.train.num_worker_per_gpu=0', 'train.total_iter=2', 'train.warmup_iter=-1']
         overrides += ['logger.print_freq=1']
     provide_weights(as_given)
+    more = ['--restart'] if mode == 'train' else []
+    assert main([mode, '-opt', str(path), *more, '--set', *overrides]) == 0
     opt = load_options(path, mode, overrides)
     if mode == 'train':
-        train.train(opt, argparse.Namespace(restart=True))
         folder = Path('experiments', opt.name)
         assert checkpoint.load(folder / 'training_states' / '2.state')['iter'] == 2
         assert checkpoint.read_weights(folder / 'models' / 'net_g_latest.pth')
         assert (folder / 'metrics.jsonl').read_text().count('"kind": "train"') == 2
     else:
-        test.test(opt, argparse.Namespace())
         assert Path('results', opt.name, 'results.json').is_file()
         if opt.val.save_img:
             assert len(list(Path('results', opt.name, 'visualization').rglob('*.png'))) == 5
