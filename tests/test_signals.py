@@ -58,7 +58,9 @@ def test_validation_is_given_up(place, monkeypatch):
     monkeypatch.setattr(RestorationModel, 'predict', predict)
     assert main(['train', '-opt', options(place)]) == 75
     assert len(calls) == 4, 'of 21 frames'
-    assert json.loads((RUN / 'PREEMPTED.json').read_text())['iter'] == 4
+    assert json.loads((RUN / 'PREEMPTED.json').read_text())['iter'] == 3
+    assert main(['train', '-opt', 'opt.yml']) == 0
+    assert (RUN / 'previews' / '00000003.png').exists(), 'and made up for'
 
 
 def test_a_second_ctrl_c_leaves_at_once():

@@ -58,7 +58,8 @@ def train(opt: Options, args: argparse.Namespace) -> None:
 
         guard, meter, batch = Guard(opt, folder), StepMeter(at.iteration, opt.train.total_iter), None
         batches = iter(loader)
-        validation.run_if_due(model, at)  # a run that was stopped before it validated
+        if not validation.run_if_due(model, at):  # of a run that was stopped before it had validated
+            leave(folder, at, saves, stop)
         with contextlib.closing(loader), crash_summary(lambda: situation(at, batch, saves)):
             while at.iteration < opt.train.total_iter:
                 batch = next(batches)
@@ -72,13 +73,12 @@ def train(opt: Options, args: argparse.Namespace) -> None:
                 meter.step_done(outcome.terms if outcome.finite else {})
                 if printing and outcome.gain is not None and outcome.finite:
                     progress(log, model, guard, meter, at, float(distributed.mean(outcome.gain)))
-                if not outcome.stop:
-                    validation.run_if_due(model, at, saves)
-                    meter.mark = time.monotonic()
+                stopping = outcome.stop or not validation.run_if_due(model, at, saves)
+                meter.mark = time.monotonic()
                 last = at.iteration == opt.train.total_iter
-                if at.iteration % opt.logger.save_checkpoint_freq == 0 or last or outcome.stop:
+                if at.iteration % opt.logger.save_checkpoint_freq == 0 or last or stopping:
                     save(model, saves, at, setup)
-                if outcome.stop:
+                if stopping:
                     leave(folder, at, saves, stop)
                 if meter.done == meter.first + 1:  # built, compiled, workers started: now every rank answers soon
                     distributed.set_timeout(opt.dist_params.timeout)

@@ -28,19 +28,23 @@ class Validation:
             name: build_test_set(data, opt.scale) for name, data in opt.datasets.items() if name.startswith('val')
         }
 
-    def run_if_due(self, model: RestorationModel, at: Position, saves: Saves | None = None) -> None:
-        """Validates every val_freq iterations and at the end, once; given up where the run is asked to stop."""
+    def run_if_due(self, model: RestorationModel, at: Position, saves: Saves | None = None) -> bool:
+        """Validates every val_freq iterations and at the end, once.
+
+        Returns:
+            False where some rank was asked to stop and it was given up, on every rank.
+        """
         assert self.opt.val is not None
         assert self.opt.train is not None
         due = at.iteration % self.opt.val.val_freq == 0 or at.iteration == self.opt.train.total_iter
         if not self.sets or not due or at.iteration == at.validated:
-            return
+            return True
         for number, (key, dataset) in enumerate(self.sets.items()):
             name = self.opt.datasets[key].name or key
             images = self.folder / 'visualization' / name if self.opt.val.save_img else None
             result = evaluate(model, dataset, name, self.opt.val.metrics, images, f'_{at.iteration}', self.stop.asked)
             if result is None:
-                return
+                return False
             logger.info('%s', result.table(at.best.get(key)))
             now = {metric: result.mean(RESTORED, metric) for metric in result.metrics()}
             before = at.best.get(key, {})
@@ -59,3 +63,4 @@ class Validation:
                 )
             with self.log.harmless('curves.svg'):
                 draw_curves(self.folder)
+        return True
