@@ -139,7 +139,7 @@ def trusted_but_broken(run: Path) -> int:
 def unfinished(saves: Saves) -> list[str]:
     """What a kill in the middle of a checkpoint leaves: temporary files, and files without their manifest."""
     manifests = {path.stem for path in saves.states.glob('[0-9]*.json')}
-    lone = [path.name for path in saves.states.glob('*.state') if path.stem not in manifests]
+    lone = [path.name for path in saves.states.glob('[0-9]*.state') if path.stem not in manifests]
     weights = [path.name for path in saves.folder.glob('models/net_g_[0-9]*.pth')]
     lone += [name for name in weights if name.removeprefix('net_g_').removesuffix('.pth') not in manifests]
     return [path.name for path in saves.left_over()] + lone

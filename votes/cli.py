@@ -125,6 +125,43 @@ def _compare_runs(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(function=run)
 
 
+def _pack(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument('source', type=Path, help='folders of pictures, videos, raw YUV, an LMDB or a packed store')
+    parser.add_argument('output', type=Path, nargs='?', help='store to make')
+    parser.add_argument('--to', choices=('packed', 'lmdb'), default='packed', help='raw frames, or PNG as BasicSR does')
+    parser.add_argument('--workers', type=int, default=os.cpu_count() or 1, help='threads that decode')
+    parser.add_argument(
+        '--verify', action='store_true', help='read SOURCE through instead; exit code 1 if it is damaged'
+    )
+
+    def run(args: argparse.Namespace) -> int:
+        from votes.data.packing import pack, verify
+
+        if args.verify:
+            problems = verify(args.source)
+            print('\n'.join(problems) or f'{args.source}: good')
+            return 1 if problems else 0
+        if args.output is None:
+            raise UserError('where to?', fix='votes pack SOURCE OUTPUT')
+        pack(args.source, args.output, args.to, args.workers)
+        return 0
+
+    parser.set_defaults(function=run)
+
+
+def _bench_data(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument('-opt', required=True, metavar='FILE.yml', help='training option file')
+    parser.add_argument('--seconds', type=float, default=5, help='how long to read samples')
+
+    def run(args: argparse.Namespace) -> int:
+        from votes.reports.data_speed import measure_option_file
+
+        print(measure_option_file(args.opt, args.seconds))
+        return 0
+
+    parser.set_defaults(function=run)
+
+
 def _sheet(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('-opt', required=True, metavar='FILE.yml', help='test option file')
     parser.add_argument('-o', '--output', type=Path, required=True, help='PNG to write')
@@ -180,6 +217,8 @@ VERBS = {
     'launch': (_launch, 'train or test on several processes and machines'),
     'restore': (_restore, 'restore a video file'),
     'demo-data': (_demo_data, 'make small compressed clips from photographs'),
+    'pack': (_pack, 'frames into a store that reads crops fast, or into an LMDB'),
+    'bench-data': (_bench_data, 'how fast training samples are read, and what the time goes into'),
     'sheet': (_sheet, 'a picture of LQ, DFM, restored, GT and error'),
     'compare': (_compare, 'results of several evaluations in one table'),
     'compare-runs': (_compare_runs, 'the first step at which two training runs differ'),

@@ -151,7 +151,7 @@ COSINE = 'type: MultiStepLR\n    milestones: [10, 20]', 'type: CosineAnnealingRe
         ('gt_size: 64', 'center_gt: false', 'center_gt: true'),
         ('gt_size: 64', 'num_frame: 4', 'must be odd'),
         ('gt_size: 64', 'num_frame: 7', 'is 7, the network takes 5'),
-        ('gt_size: 64', 'io_backend: {type: lmdb}', 'opt.yml:9: datasets.train.io_backend: only {type: disk}'),
+        ('gt_size: 64', 'io_backend: {type: petrel}', 'opt.yml:9: datasets.train.io_backend: {type: auto|disk|lmdb'),
         ('scale: 2', 'scale: 4', 'enlarges 2 times, scale is 4'),
         ('total_iter: 1e2', 'total_iter: 100\n  warmup_iter: 100', 'not shorter'),
         ('bin_model: ./bin.pth', 'num_feat: 16', 'stage 2 needs the DSM trained in stage 1'),

@@ -2,23 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 
 from votes.data.clip_lists import Split, read_meta_info, split_clips
-from votes.data.sources import Crop, FolderSource, Frame, FrameSource
+from votes.data.open_source import open_source
+from votes.data.sources import Crop, Frame
 from votes.errors import UserError
-
-
-def open_source(root: str | Path, io_backend: dict | None) -> FrameSource:
-    """The frame source that an option file's `io_backend` names (``{type: disk}``, which is the default)."""
-    kind = (io_backend or {}).get('type', 'disk')
-    if kind != 'disk':
-        raise UserError(
-            f'io_backend type {kind!r} is not supported', where=root, fix='type: disk (folders of PNG or JPEG frames)'
-        )
-    return FolderSource(root)
 
 
 class ClipPairs:

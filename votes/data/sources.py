@@ -129,11 +129,15 @@ class FolderSource:
                 where=path,
                 value=f'{width}x{height}, the first has {first[1]}x{first[0]}',
             )
-        frame = read_picture(path)
-        if crop is None:
-            return frame
-        top, left, height, width = crop
-        return frame[top : top + height, left : left + width]
+        return cropped(read_picture(path), crop)
+
+
+def cropped(frame: Frame, crop: Crop | None) -> Frame:
+    """The part (top, left, height, width) of a frame, or all of it."""
+    if crop is None:
+        return frame
+    top, left, height, width = crop
+    return frame[top : top + height, left : left + width]
 
 
 def picture_size(path: Path) -> tuple[int, int]:
@@ -184,26 +188,35 @@ def _whole(data: bytes) -> bool:
 
 
 def read_picture(path: Path) -> Frame:
-    """uint8 RGB (H, W, 3). 16-bit pictures are rounded to 8 bit, grey ones get three equal channels.
+    """A picture file as decode_picture gives it.
 
     Raises:
-        UserError: the file is damaged or has an alpha channel.
+        UserError: the file cannot be read or decoded.
     """
     try:
         data = np.fromfile(path, np.uint8)
     except OSError as error:
         raise UserError('picture cannot be read', where=path, value=error) from error
+    return decode_picture(data, path)
+
+
+def decode_picture(data: NDArray[np.uint8], where: object) -> Frame:
+    """A PNG or JPEG -> uint8 RGB (H, W, 3). 16-bit pictures are rounded to 8 bit, grey ones get three equal channels.
+
+    Raises:
+        UserError: the picture is damaged or has an alpha channel.
+    """
     image: NDArray[Any] | None = None
     with contextlib.suppress(cv2.error):  # raised for a header with a size beyond all bounds
         image = cv2.imdecode(data, cv2.IMREAD_UNCHANGED) if _whole(data.tobytes()) else None
     if image is None:
-        raise UserError('damaged picture', where=path, value=f'{data.size} bytes', fix=AGAIN)
+        raise UserError('damaged picture', where=where, value=f'{data.size} bytes', fix=AGAIN)
     if image.dtype == np.uint16:
         image = ((image.astype(np.uint32) * 255 + 32767) // 65535).astype(np.uint8)
     if image.ndim == 2:
         return np.repeat(image[:, :, None], 3, 2)
     if image.shape[2] != 3:
         raise UserError(
-            'picture has an alpha channel', where=path, value=f'{image.shape[2]} channels', fix='write frames as RGB'
+            'picture has an alpha channel', where=where, value=f'{image.shape[2]} channels', fix='write frames as RGB'
         )
     return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8)

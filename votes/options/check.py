@@ -25,6 +25,7 @@ from votes.options.yaml_file import Key
 Problem = tuple[Key, str]
 
 # what the program itself passes
+IO_BACKENDS = ('auto', 'disk', 'lmdb', 'packed', 'video', 'yuv')  # of votes/data/open_source.py
 SUPPLIED = {'scale', 'params', 'img', 'img2', 'self'}
 
 
@@ -152,8 +153,8 @@ def _dataset_problems(opt: Options, key: Key, data: DatasetOptions) -> Iterator[
     elif None not in (frames, wanted) and frames != wanted:
         yield (*key, 'num_frame'), f'is {frames}, the network takes {wanted} frames'
     backend = _argument(data, registry.DATASETS, 'io_backend')
-    if backend is not None and backend != {'type': 'disk'}:
-        yield (*key, 'io_backend'), f'only {{type: disk}}, folders of frames, is supported (value {backend!r})'
+    if backend is not None and (backend.keys() != {'type'} or backend['type'] not in IO_BACKENDS):
+        yield (*key, 'io_backend'), f'{{type: {"|".join(IO_BACKENDS)}}} is needed (value {backend!r})'
 
 
 def _train_problems(opt: Options) -> Iterator[Problem]:

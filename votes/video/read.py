@@ -28,6 +28,21 @@ class TimedFrame:
     pts: int
 
 
+def frame_to_rgb(frame: Any, colour: Colour) -> NDArray[np.uint8]:
+    """A decoded YUV frame -> RGB uint8 (H, W, 3)."""
+    # the range is named on both sides, so that only chroma is resampled
+    code = 2 if colour.full else 1
+    yuv = frame.reformat(
+        format='yuv444p',
+        src_color_range=code,
+        dst_color_range=code,
+        src_colorspace=5,
+        dst_colorspace=5,
+        interpolation='BICUBIC',
+    ).to_ndarray()
+    return colour.to_rgb(np.asarray(yuv, np.uint8))
+
+
 class VideoReader:
     """The first video stream of a file, frame by frame in the order of display.
 
@@ -114,20 +129,10 @@ class VideoReader:
     def __iter__(self) -> Iterator[TimedFrame]:
         previous: int | None = None
         step = max(1, round(1 / (self.rate * self.time_base)))
-        range_code = 2 if self.colour.full else 1
         try:
             for frame in self.container.decode(self.stream):
                 self.corrupt += bool(getattr(frame, 'is_corrupt', False))
-                # the range is named on both sides, so that only chroma is resampled
-                yuv = frame.reformat(
-                    format='yuv444p',
-                    src_color_range=range_code,
-                    dst_color_range=range_code,
-                    src_colorspace=5,
-                    dst_colorspace=5,
-                    interpolation='BICUBIC',
-                ).to_ndarray()
-                rgb = np.rot90(self.colour.to_rgb(np.asarray(yuv, np.uint8)), self.rotation // 90)
+                rgb = np.rot90(frame_to_rgb(frame, self.colour), self.rotation // 90)
                 if rgb.shape[:2] != self.size:
                     raise UserError(
                         'the picture changes its size',
@@ -139,6 +144,26 @@ class VideoReader:
                 yield TimedFrame(np.ascontiguousarray(rgb), pts)
         except (FFmpegError, OSError) as error:
             raise UserError('the video breaks off', where=f'{self.path}, after pts {previous}', value=error) from error
+
+    def frame_times(self) -> tuple[list[int], list[int]]:
+        """The times of all frames in the order of display, and which of them are key frames; nothing is decoded."""
+        times: dict[int, bool] = {}
+        try:
+            self.container.seek(0)
+            for packet in self.container.demux(self.stream):
+                if packet.pts is not None and packet.size:
+                    times[packet.pts] = times.get(packet.pts, False) or packet.is_keyframe
+            self.container.seek(0)
+        except (FFmpegError, OSError) as error:
+            raise UserError('the video breaks off', where=self.path, value=error) from error
+        order = sorted(times)
+        keys = [i for i, pts in enumerate(order) if times[pts]]
+        return order, keys if keys and keys[0] == 0 else [0, *keys]
+
+    def frames_from(self, pts: int) -> Iterator[TimedFrame]:
+        """Frames in the order of display from the key frame at or before time `pts`."""
+        self.container.seek(pts, stream=self.stream, backward=True)
+        return iter(self)
 
     def __enter__(self) -> VideoReader:
         return self

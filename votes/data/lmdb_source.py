@@ -1,0 +1,88 @@
+"""Frames in an LMDB as BasicSR lays it out: encoded pictures under 'CLIP/NUMBER', listed in meta_info.txt."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from votes.data.sources import Crop, Frame, cropped, decode_picture
+from votes.errors import UserError
+
+LINE = re.compile(r'^(?P<key>.+?)(\.\w+)? \((?P<height>\d+),\s*(?P<width>\d+)(,\s*\d+)?\)( \d+)?$')
+
+
+class LmdbSource:
+    """``root`` is an LMDB folder with meta_info.txt, a line a frame: ``000/00000000.png (720,1280,3) 1``.
+
+    The database is opened on first use in each process: an environment must not be shared by a fork.
+
+    Raises:
+        UserError: no LMDB there, a line that says something else, or (when read) a missing or damaged picture.
+    """
+
+    def __init__(self, root: str | Path):
+        self.root = Path(root)
+        meta = self.root / 'meta_info.txt'
+        if not meta.is_file() or not (self.root / 'data.mdb').is_file():
+            raise UserError(
+                'no LMDB of frames',
+                where=self.root.absolute(),
+                fix='a folder with data.mdb and meta_info.txt: votes pack',
+            )
+        self._keys: dict[str, list[str]] = {}
+        self._sizes: dict[str, tuple[int, int]] = {}
+        for number, line in enumerate(meta.read_text().splitlines(), 1):
+            found = LINE.match(line)
+            if not found:
+                raise UserError(
+                    'not a line of meta_info.txt', where=f'{meta}:{number}', value=line[:80], fix='KEY.png (H,W,3) 1'
+                )
+            clip, _, _ = found['key'].rpartition('/')
+            self._keys.setdefault(clip, []).append(found['key'])
+            self._sizes.setdefault(clip, (int(found['height']), int(found['width'])))
+        for keys in self._keys.values():
+            keys.sort()
+        self._opened: tuple[int, Any] | None = None
+
+    def clips(self) -> list[str]:
+        return sorted(self._keys)
+
+    def length(self, clip: str) -> int:
+        return len(self._of(clip))
+
+    def size(self, clip: str) -> tuple[int, int]:
+        self._of(clip)
+        return self._sizes[clip]
+
+    def _of(self, clip: str) -> list[str]:
+        if clip not in self._keys:
+            raise UserError(f'no clip {clip!r}', where=self.root, value=f'{len(self._keys)} clips')
+        return self._keys[clip]
+
+    def _environment(self) -> Any:
+        import lmdb
+
+        if self._opened is None or self._opened[0] != os.getpid():
+            try:
+                environment = lmdb.open(str(self.root), readonly=True, lock=False, readahead=False, meminit=False)
+            except lmdb.Error as error:
+                raise UserError('LMDB cannot be opened', where=self.root, value=error) from error
+            self._opened = os.getpid(), environment
+        return self._opened[1]
+
+    def encoded(self, clip: str, index: int) -> bytes:
+        """The picture file as it is stored."""
+        key = self._of(clip)[index]
+        with self._environment().begin(buffers=False) as transaction:
+            data = transaction.get(key.encode())
+        if data is None:
+            raise UserError('a frame is missing in the LMDB', where=f'{self.root}: {key}', fix='pack the frames again')
+        return bytes(data)
+
+    def read(self, clip: str, index: int, crop: Crop | None = None) -> Frame:
+        data = np.frombuffer(self.encoded(clip, index), np.uint8)
+        return cropped(decode_picture(data, f'{self.root}: {self._of(clip)[index]}'), crop)

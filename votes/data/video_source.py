@@ -1,0 +1,158 @@
+"""Frames straight from video files and from raw YUV."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import av
+import numpy as np
+
+from votes.data.sources import Crop, Frame, cropped
+from votes.errors import UserError
+from votes.video.colour import Colour
+from votes.video.read import VideoReader, frame_to_rgb
+
+VIDEO_SUFFIXES = ('.mp4', '.mkv', '.mov', '.webm', '.avi', '.m4v', '.ts')
+YUV_NAME = re.compile(r'(?P<width>\d{2,5})x(?P<height>\d{2,5})')
+
+
+class _OpenVideo:
+    """One video with the time of every frame, and where the decoder stands."""
+
+    def __init__(self, path: Path):
+        self.reader = VideoReader(path)
+        self.times, self.keys = self.reader.frame_times()
+        self.frames: Iterator | None = None
+        self.next = 0
+
+    def read(self, index: int) -> Frame:
+        """Frame `index` in the order of display; decodes on from where it stands if that is no detour."""
+        if self.frames is None or index < self.next or self._key_before(index) > self._key_before(max(0, self.next)):
+            key = self._key_before(index)
+            self.frames, self.next = self.reader.frames_from(self.times[key]), key
+        for frame in self.frames:
+            # a seek may land earlier than asked for; the time tells which frame it is
+            if frame.pts < self.times[index]:
+                continue
+            self.next = index + 1
+            if frame.pts != self.times[index]:
+                break
+            return frame.rgb
+        raise UserError(
+            'a frame of the video cannot be decoded',
+            where=self.reader.path,
+            value=f'frame {index} of {len(self.times)}',
+        )
+
+    def _key_before(self, index: int) -> int:
+        return self.keys[np.searchsorted(self.keys, index, side='right') - 1]
+
+
+class VideoSource:
+    """``root/CLIP.mp4`` (mkv, webm ...): a video file a clip. Frames are counted by decoding times, not guessed.
+
+    Made for frames that are read in order or in short windows: a far jump decodes from the key frame before it.
+
+    Raises:
+        UserError: no such folder, no videos in it, or a video that cannot be read.
+    """
+
+    OPEN = 4  # videos that stay open in a process
+
+    def __init__(self, root: str | Path):
+        self.root = Path(root)
+        if not self.root.is_dir():
+            raise UserError('no such folder', where=self.root.absolute())
+        files = [p for p in sorted(self.root.iterdir()) if p.suffix.lower() in VIDEO_SUFFIXES and p.name[0] != '.']
+        self._paths = {p.stem: p for p in files}
+        if not files:
+            raise UserError('no videos in this folder', where=self.root.absolute(), fix=f'files {VIDEO_SUFFIXES}')
+        if len(self._paths) < len(files):
+            raise UserError('two videos of one name', where=self.root, value=', '.join(p.name for p in files[:6]))
+        self._shapes: dict[str, tuple[int, tuple[int, int]]] = {}
+        self._opened: dict[str, _OpenVideo] = {}
+        self._process = os.getpid()
+
+    def clips(self) -> list[str]:
+        return list(self._paths)
+
+    def _video(self, clip: str) -> _OpenVideo:
+        if clip not in self._paths:
+            raise UserError(f'no clip {clip!r}', where=self.root, value=f'{len(self._paths)} videos')
+        if self._process != os.getpid():  # a decoder does not survive a fork
+            self._opened, self._process = {}, os.getpid()
+        if clip not in self._opened:
+            while len(self._opened) >= self.OPEN:
+                self._opened.pop(next(iter(self._opened))).reader.container.close()
+            self._opened[clip] = _OpenVideo(self._paths[clip])
+            self._shapes[clip] = len(self._opened[clip].times), self._opened[clip].reader.size
+        return self._opened[clip]
+
+    def length(self, clip: str) -> int:
+        if clip not in self._shapes:
+            self._video(clip)
+        return self._shapes[clip][0]
+
+    def size(self, clip: str) -> tuple[int, int]:
+        self.length(clip)
+        return self._shapes[clip][1]
+
+    def read(self, clip: str, index: int, crop: Crop | None = None) -> Frame:
+        return cropped(self._video(clip).read(index), crop)
+
+
+class YuvSource:
+    """``root/CLIP_1920x1080.yuv``: planar 8-bit 4:2:0, limited range, its size in the name.
+
+    The matrix is BT.709 from 720 lines or 1280 columns up, else BT.601.
+
+    Raises:
+        UserError: no such files, no size in a name, or a file that does not hold whole frames.
+    """
+
+    def __init__(self, root: str | Path):
+        self.root = Path(root)
+        files = sorted(self.root.glob('*.yuv')) if self.root.is_dir() else []
+        if not files:
+            raise UserError('no .yuv files in this folder', where=self.root.absolute())
+        self._paths: dict[str, Path] = {}
+        self._shapes: dict[str, tuple[int, tuple[int, int]]] = {}
+        for path in files:
+            found = YUV_NAME.search(path.stem)
+            if not found:
+                raise UserError('a raw video without its size', where=path, fix='name it like CLIP_1920x1080.yuv')
+            height, width = int(found['height']), int(found['width'])
+            count, rest = divmod(path.stat().st_size, height * width * 3 // 2)
+            if rest or not count or height % 2 or width % 2:
+                raise UserError(
+                    'a raw video that is no whole number of frames',
+                    where=path,
+                    value=f'{path.stat().st_size} bytes, {height * width * 3 // 2} a frame',
+                    fix='8-bit 4:2:0 with the size that the name says',
+                )
+            clip = (path.stem[: found.start()] + path.stem[found.end() :]).strip('_-. ') or path.stem
+            self._paths[clip], self._shapes[clip] = path, (count, (height, width))
+
+    def clips(self) -> list[str]:
+        return sorted(self._paths)
+
+    def length(self, clip: str) -> int:
+        return self._of(clip)[0]
+
+    def size(self, clip: str) -> tuple[int, int]:
+        return self._of(clip)[1]
+
+    def _of(self, clip: str) -> tuple[int, tuple[int, int]]:
+        if clip not in self._shapes:
+            raise UserError(f'no clip {clip!r}', where=self.root, value=', '.join(self.clips()[:5]))
+        return self._shapes[clip]
+
+    def read(self, clip: str, index: int, crop: Crop | None = None) -> Frame:
+        _, (height, width) = self._of(clip)
+        count = height * width * 3 // 2
+        data = np.fromfile(self._paths[clip], np.uint8, count, offset=index * count)
+        frame = av.VideoFrame.from_ndarray(data.reshape(height * 3 // 2, width), format='yuv420p')
+        return cropped(frame_to_rgb(frame, Colour.of(2, 1, height, width)), crop)
