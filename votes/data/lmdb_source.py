@@ -13,12 +13,22 @@ from votes.data.sources import Crop, Frame, cropped, decode_picture
 from votes.errors import UserError
 
 LINE = re.compile(r'^(?P<key>.+?)(\.\w+)? \((?P<height>\d+),\s*(?P<width>\d+)(,\s*\d+)?\)( \d+)?$')
+# folder -> environment: it may be opened only once in a process, and does not survive a fork
+ENVIRONMENTS: dict[str, Any] = {}
+
+
+def _close_environments() -> None:
+    while ENVIRONMENTS:
+        ENVIRONMENTS.popitem()[1].close()
+
+
+os.register_at_fork(before=_close_environments)  # they open again where they are needed
 
 
 class LmdbSource:
     """``root`` is an LMDB folder with meta_info.txt, a line a frame: ``000/00000000.png (720,1280,3) 1``.
 
-    The database is opened on first use in each process: an environment must not be shared by a fork.
+    The database is opened on first use in each process.
 
     Raises:
         UserError: no LMDB there, a line that says something else, or (when read) a missing or damaged picture.
@@ -46,7 +56,6 @@ class LmdbSource:
             self._sizes.setdefault(clip, (int(found['height']), int(found['width'])))
         for keys in self._keys.values():
             keys.sort()
-        self._opened: tuple[int, Any] | None = None
 
     def clips(self) -> list[str]:
         return sorted(self._keys)
@@ -66,13 +75,13 @@ class LmdbSource:
     def _environment(self) -> Any:
         import lmdb
 
-        if self._opened is None or self._opened[0] != os.getpid():
+        key = str(self.root.resolve())
+        if key not in ENVIRONMENTS:
             try:
-                environment = lmdb.open(str(self.root), readonly=True, lock=False, readahead=False, meminit=False)
+                ENVIRONMENTS[key] = lmdb.open(key, readonly=True, lock=False, readahead=False, meminit=False)
             except lmdb.Error as error:
                 raise UserError('LMDB cannot be opened', where=self.root, value=error) from error
-            self._opened = os.getpid(), environment
-        return self._opened[1]
+        return ENVIRONMENTS[key]
 
     def encoded(self, clip: str, index: int) -> bytes:
         """The picture file as it is stored."""

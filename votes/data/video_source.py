@@ -33,19 +33,25 @@ class _OpenVideo:
         if self.frames is None or index < self.next or self._key_before(index) > self._key_before(max(0, self.next)):
             key = self._key_before(index)
             self.frames, self.next = self.reader.frames_from(self.times[key]), key
-        for frame in self.frames:
-            # a seek may land earlier than asked for; the time tells which frame it is
-            if frame.pts < self.times[index]:
-                continue
-            self.next = index + 1
-            if frame.pts != self.times[index]:
-                break
-            return frame.rgb
+        rgb = self._decode_to(index)
+        if rgb is None:  # some containers (MPEG-TS) land behind the time that was asked for: once more, from the start
+            self.frames = self.reader.frames_from(None)
+            rgb = self._decode_to(index)
+        if rgb is not None:
+            return rgb
         raise UserError(
             'a frame of the video cannot be decoded',
             where=self.reader.path,
             value=f'frame {index} of {len(self.times)}',
         )
+
+    def _decode_to(self, index: int) -> Frame | None:
+        """Frame `index`, known by its time, or None if the decoder is past it."""
+        for frame in self.frames or ():
+            if frame.pts >= self.times[index]:
+                self.next = index + 1
+                return frame.rgb if frame.pts == self.times[index] else None
+        return None
 
     def _key_before(self, index: int) -> int:
         return self.keys[np.searchsorted(self.keys, index, side='right') - 1]
@@ -107,7 +113,8 @@ class VideoSource:
 class YuvSource:
     """``root/CLIP_1920x1080.yuv``: planar 8-bit 4:2:0, limited range, its size in the name.
 
-    The matrix is BT.709 from 720 lines or 1280 columns up, else BT.601.
+    The matrix is BT.709 from 720 lines or 1280 columns up, else BT.601. A raw file does not say where its chroma
+    samples lie: they are taken to lie in the middle of their four pixels (H.264's lie at the left).
 
     Raises:
         UserError: no such files, no size in a name, or a file that does not hold whole frames.

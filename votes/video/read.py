@@ -160,9 +160,12 @@ class VideoReader:
         keys = [i for i, pts in enumerate(order) if times[pts]]
         return order, keys if keys and keys[0] == 0 else [0, *keys]
 
-    def frames_from(self, pts: int) -> Iterator[TimedFrame]:
-        """Frames in the order of display from the key frame at or before time `pts`."""
-        self.container.seek(pts, stream=self.stream, backward=True)
+    def frames_from(self, pts: int | None) -> Iterator[TimedFrame]:
+        """Frames in the order of display from the key frame at or before time `pts`, or from the start."""
+        if pts is None:
+            self.container.seek(0)
+        else:
+            self.container.seek(pts, stream=self.stream, backward=True)
         return iter(self)
 
     def __enter__(self) -> VideoReader:

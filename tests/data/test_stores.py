@@ -1,0 +1,269 @@
+"""Every frame source gives the same frames; stores are written whole, resumed, and checked."""
+
+import json
+import re
+from collections import namedtuple
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+import pytest
+from conftest import write_clip
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from votes.cli import main
+from votes.data import packing
+from votes.data.open_source import KINDS, kind_of, open_source
+from votes.data.packing import pack, verify
+from votes.data.pairs import ClipPairs
+from votes.data.sources import FolderSource
+from votes.errors import UserError
+from votes.video.read import VideoReader
+
+CLIPS = {'000': (5, (24, 40)), '001': (7, (18, 22))}
+
+
+def quiet(line):
+    pass
+
+
+@pytest.fixture
+def folders(tmp_path):
+    for i, (name, (frames, size)) in enumerate(CLIPS.items()):
+        write_clip(tmp_path / 'frames' / name, frames, size, seed=i)
+    return tmp_path / 'frames'
+
+
+@pytest.fixture(params=['packed', 'lmdb'])
+def store(request, folders, tmp_path):
+    pack(folders, tmp_path / 'store', request.param, say=quiet)
+    return tmp_path / 'store'
+
+
+def test_the_same_frames(store, folders):
+    one, two = FolderSource(folders), open_source(store)
+    assert type(two) is KINDS[kind_of(store)]
+    assert one.clips() == two.clips() == list(CLIPS)
+    for clip in one.clips():
+        assert one.length(clip) == two.length(clip)
+        assert one.size(clip) == two.size(clip)
+        for i in range(one.length(clip)):
+            assert np.array_equal(one.read(clip, i), two.read(clip, i))
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
+@given(data=st.data())
+def test_crops_are_parts_of_the_frame(store, data):
+    source = open_source(store)
+    clip = data.draw(st.sampled_from(source.clips()))
+    height, width = source.size(clip)
+    index = data.draw(st.integers(0, source.length(clip) - 1))
+    top, left = data.draw(st.integers(0, height - 1)), data.draw(st.integers(0, width - 1))
+    crop = (top, left, data.draw(st.integers(1, height - top)), data.draw(st.integers(1, width - left)))
+    part = source.read(clip, index, crop)
+    assert part.shape == (*crop[2:], 3)
+    assert np.array_equal(part, source.read(clip, index)[top : top + crop[2], left : left + crop[3]])
+    part[:] = 0  # it is the reader's own: the store must not change
+    assert np.array_equal(source.read(clip, index), open_source(store).read(clip, index))
+
+
+def test_stores_as_training_pairs(pairs, tmp_path):
+    root = pairs()
+    pack(root / 'lq', tmp_path / 'lq.lmdb', 'lmdb', say=quiet)
+    pack(root / 'gt', tmp_path / 'gt_packed', say=quiet)
+    plain = ClipPairs(root / 'gt', root / 'lq', 2)
+    mixed = ClipPairs(tmp_path / 'gt_packed', tmp_path / 'lq.lmdb', 2)
+    assert plain.lengths == mixed.lengths
+    crop = (2, 3, 8, 8)
+    assert np.array_equal(plain.read_gt('001', 3, crop), mixed.read_gt('001', 3, crop))
+    assert np.array_equal(plain.lq.read('001', 3, crop), mixed.lq.read('001', 3, crop))
+
+
+def test_basicsr_reads_what_is_written(folders, tmp_path):
+    """Its layout: PNG files under CLIP/NUMBER, and a line KEY.png (H,W,3) LEVEL for each."""
+    lmdb = pytest.importorskip('lmdb')
+    pack(folders, tmp_path / 'x.lmdb', 'lmdb', say=quiet)
+    lines = (tmp_path / 'x.lmdb' / 'meta_info.txt').read_text().splitlines()
+    assert lines[0] == '000/00000000.png (24,40,3) 1'
+    with lmdb.open(str(tmp_path / 'x.lmdb'), readonly=True, lock=False).begin() as transaction:
+        data = transaction.get(b'001/00000006')
+    assert np.array_equal(
+        cv2.imdecode(np.frombuffer(data, np.uint8), 1)[..., ::-1], FolderSource(folders).read('001', 6)
+    )
+
+
+@pytest.mark.parametrize('to', ['packed', 'lmdb'])
+def test_an_interrupted_packing_goes_on(folders, tmp_path, to, monkeypatch):
+    target, said = tmp_path / 'store', []
+    with monkeypatch.context() as broken:
+
+        def full(*args):
+            raise OSError(28, 'No space left on device')
+
+        original = packing._pack_clip
+        first = iter([1])
+        broken.setattr(packing, '_pack_clip', lambda *a: original(*a) if next(first, None) else full())
+        original_put = packing._put
+        few = iter(range(6))
+        broken.setattr(packing, '_put', lambda *a: original_put(*a) if next(few, None) is not None else full())
+        with pytest.raises(UserError, match='cannot be written'):
+            pack(folders, target, to, say=quiet)
+    assert not target.exists(), 'nothing that looks whole'
+    with pytest.raises(UserError, match=r'no packed frames|no LMDB'):
+        KINDS[to](tmp_path / 'store.partial')
+    pack(folders, target, to, say=said.append)
+    assert any('was there' in line for line in said)
+    assert verify(target) == []
+    assert not (tmp_path / 'store.partial').exists()
+    with pytest.raises(UserError, match='exists'):
+        pack(folders, target, to)
+
+
+def test_another_job_in_the_same_place(folders, tmp_path):
+    partial = tmp_path / 'store.partial'
+    partial.mkdir()
+    (partial / 'job.json').write_text(json.dumps({'source': 'elsewhere', 'to': 'packed'}))
+    with pytest.raises(UserError, match='another job'):
+        pack(folders, tmp_path / 'store')
+
+
+def test_damage_is_found(store):
+    assert verify(store) == []
+    path = store / ('000.npy' if kind_of(store) == 'packed' else 'data.mdb')
+    data = bytearray(path.read_bytes())
+    if kind_of(store) == 'packed':
+        data[-7] ^= 1
+    else:
+        for found in re.finditer(b'IDAT', bytes(data)):
+            data[found.end() + 20 : found.end() + 40] = bytes(20)
+    path.write_bytes(data)
+    problems = verify(store)
+    assert problems
+    assert problems[0].startswith('00')
+    assert main(['pack', str(store), '--verify']) == 1
+
+
+def test_a_damaged_picture_stops_packing(folders, tmp_path):
+    picture = folders / '001' / '00000003.png'
+    picture.write_bytes(picture.read_bytes()[:100])
+    for to in ('packed', 'lmdb'):
+        with pytest.raises(UserError) as caught:
+            pack(folders, tmp_path / to, to, say=quiet)
+        assert '00000003.png' in str(caught.value)
+        assert not (tmp_path / to).exists()
+
+
+def test_no_room(folders, tmp_path, monkeypatch, capsys):
+    usage = namedtuple('usage', 'total used free')
+    monkeypatch.setattr('shutil.disk_usage', lambda path: usage(10**9, 10**9, 1000))
+    for to in ('packed', 'lmdb'):
+        assert main(['pack', str(folders), str(tmp_path / to), '--to', to]) == 2
+        assert 'too little room' in capsys.readouterr().err
+
+
+def test_a_full_map_grows(folders, tmp_path, monkeypatch):
+    monkeypatch.setattr(packing, 'FIRST_MAP', 1 << 15)
+    pack(folders, tmp_path / 'x.lmdb', 'lmdb', say=quiet)
+    assert (tmp_path / 'x.lmdb' / 'data.mdb').stat().st_size > 1 << 15
+    assert verify(tmp_path / 'x.lmdb') == []
+
+
+def write_video(path, frames, codec='libx264', rate=25, **options):
+    with av.open(str(path), 'w') as container:
+        stream = container.add_stream(codec, rate=rate, options=options)
+        stream.height, stream.width = frames[0].shape[:2]
+        stream.pix_fmt = 'yuv420p'
+        for frame in frames:
+            for packet in stream.encode(av.VideoFrame.from_ndarray(frame, 'rgb24')):
+                container.mux(packet)
+        for packet in stream.encode():
+            container.mux(packet)
+
+
+def moving(count, size=(48, 64)):
+    base = cv2.resize(np.random.default_rng(0).integers(0, 256, (12, 40, 3), np.uint8), (200, 60))
+    return [np.ascontiguousarray(base[i % 6 : i % 6 + size[0], 2 * i : 2 * i + size[1]]) for i in range(count)]
+
+
+@pytest.mark.parametrize(
+    ('suffix', 'codec', 'options'),
+    [
+        ('mp4', 'libx264', {'bf': '3', 'g': '12', 'b-pyramid': 'normal'}),
+        ('mkv', 'libx264', {'x264-params': 'open-gop=1:keyint=9:bframes=2'}),
+        ('webm', 'libvpx-vp9', {'g': '10'}),
+        ('mp4', 'libx265', {'x265-params': 'log-level=none:keyint=8:bframes=3'}),
+        ('ts', 'libx264', {'g': '7', 'bf': '2'}),
+    ],
+)
+def test_any_frame_of_a_video_is_the_one_of_a_full_decode(tmp_path, suffix, codec, options):
+    (tmp_path / 'videos').mkdir()
+    write_video(tmp_path / 'videos' / f'clip.{suffix}', moving(50), codec, **options)
+    with VideoReader(tmp_path / 'videos' / f'clip.{suffix}') as reader:
+        everything = [frame.rgb for frame in reader]
+    source = open_source(tmp_path / 'videos')
+    assert source.clips() == ['clip']
+    assert source.length('clip') == len(everything) == 50
+    assert source.size('clip') == (48, 64)
+    jumps = [0, 49, 3, 4, 5, 30, 12, 11, 13, 48, 1, 25, 24, 9, 10, *np.random.default_rng(1).permutation(50)]
+    for i in jumps:
+        assert np.array_equal(source.read('clip', int(i)), everything[i]), i
+    assert np.array_equal(source.read('clip', 7, (4, 6, 10, 12)), everything[7][4:14, 6:18])
+
+
+def test_videos_stay_few_and_unreadable_ones_are_named(tmp_path):
+    for i in range(6):
+        write_video(tmp_path / f'{i}.mp4', moving(6))
+    source = open_source(tmp_path)
+    for _ in range(2):
+        assert [source.read(clip, 3).shape for clip in source.clips()] == [(48, 64, 3)] * 6
+    assert len(source._opened) == source.OPEN
+    (tmp_path / '7.mp4').write_bytes(b'nothing')
+    with pytest.raises(UserError, match='not a readable video'):
+        open_source(tmp_path).length('7')
+
+
+def test_raw_yuv(tmp_path):
+    """The same pictures as the decoder's planes, written out."""
+    (tmp_path / 'raw').mkdir()
+    (tmp_path / 'video').mkdir()
+    write_video(tmp_path / 'video' / 'ball.mp4', [cv2.GaussianBlur(f, (0, 0), 6) for f in moving(6)])
+    with av.open(str(tmp_path / 'video' / 'ball.mp4')) as container:
+        planes = [f.to_ndarray().tobytes() for f in container.decode(video=0)]
+    (tmp_path / 'raw' / 'ball_64x48.yuv').write_bytes(b''.join(planes))
+    raw, video = open_source(tmp_path / 'raw'), open_source(tmp_path / 'video')
+    assert raw.clips() == ['ball']
+    assert (raw.length('ball'), raw.size('ball')) == (6, (48, 64))
+    for i in range(6):  # not equal: the decoder knows where chroma lies, a raw file does not
+        assert np.abs(raw.read('ball', i).astype(int) - video.read('ball', i)).mean() < 1
+        assert np.abs(raw.read('ball', i).astype(int) - video.read('ball', 5 - i)).mean() > 1.5
+    (tmp_path / 'raw' / 'ball_64x48.yuv').write_bytes(b''.join(planes)[:-5])
+    with pytest.raises(UserError, match='no whole number of frames'):
+        open_source(tmp_path / 'raw')
+    (tmp_path / 'raw' / 'ball_64x48.yuv').rename(tmp_path / 'raw' / 'ball.yuv')
+    with pytest.raises(UserError, match='without its size'):
+        open_source(tmp_path / 'raw')
+
+
+@pytest.mark.parametrize('kind', ['lmdb', 'packed', 'video', 'yuv'])
+def test_what_is_not_there_is_named(kind, tmp_path):
+    with pytest.raises(UserError) as caught:
+        open_source(tmp_path / 'nowhere', {'type': kind})
+    assert 'nowhere' in str(caught.value)
+    with pytest.raises(UserError, match='unknown io_backend'):
+        open_source(tmp_path, {'type': 'petrel'})
+
+
+def test_training_from_stores(place, capsys):
+    for name in ('gt', 'lq'):
+        assert main(['pack', name, f'{name}_packed']) == 0
+    roots = {f'datasets__train__dataroot_{n}': f'{n}_packed' for n in ('gt', 'lq')}
+    file = place(**roots, datasets__train__num_worker_per_gpu=1, datasets__train__io_backend={'type': 'packed'})
+    assert main(['train', '-opt', file]) == 0
+    assert Path('experiments/tiny/models/net_g_4.pth').exists()
+    capsys.readouterr()
+    assert main(['bench-data', '-opt', file, '--seconds', '0.2']) == 0
+    text = capsys.readouterr().out
+    assert 'LQ packed, GT packed' in text
+    assert 'samples/s on one core' in text
