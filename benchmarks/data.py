@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from skimage import data as photographs
 
 from votes.data.packing import pack
+from votes.data.sources import read_picture
 from votes.data.uvssm_dataset import UVSSMDataset
 from votes.reports.data_speed import measure
 
@@ -81,7 +82,7 @@ def cold(dataset: UVSSMDataset, roots: list[Path], count: int) -> float:
 def tile_speed(root: Path, seconds: float) -> dict[str, float]:
     """What was weighed against raw frames: reading the crops of a sample out of 64x64 tiles, raw and as PNG."""
     rng = np.random.default_rng(0)
-    frame = cv2.imread(str(next(root.rglob('*.png'))))
+    frame = read_picture(next(root.rglob('*.png')))
     height, width = (n // 64 * 64 for n in frame.shape[:2])
     tiles = frame[:height, :width].reshape(height // 64, 64, width // 64, 64, 3).swapaxes(1, 2).copy()
     encoded = [[cv2.imencode('.png', tile)[1] for tile in row] for row in tiles]
@@ -123,13 +124,13 @@ def main() -> None:
             roots = [root / part / kind for part in ('lq', 'gt')]
             dataset = UVSSMDataset(str(roots[1]), str(roots[0]), gt_size=128, scale=2)
             speed = measure(dataset, args.seconds)
-            size = sum(p.stat().st_size for r in roots for p in r.rglob('*') if p.is_file())
+            stored = sum(p.stat().st_size for r in roots for p in r.rglob('*') if p.is_file())
             results[kind] = {
                 'samples_per_second': round(speed.samples_per_second, 1),
                 'share_reading_lq': round(speed.reading_lq, 3),
                 'share_reading_gt': round(speed.reading_gt, 3),
                 'cold_samples_per_second': round(cold(dataset, roots, 5 if kind == 'png' else 20), 1),
-                'bytes_per_frame_pair': round(size / CLIPS / FRAMES),
+                'bytes_per_frame_pair': round(stored / CLIPS / FRAMES),
             }
             print(kind, results[kind], flush=True)
         tiles = tile_speed(root / 'gt' / 'png', args.seconds / 2)

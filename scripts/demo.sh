@@ -19,11 +19,11 @@ step 'stage 2: the restoration network, steered by the degradation map'
 step 'the same without the degradation map'
 "$votes" train -opt options/train/VOTES/train_VOTES_demo_nodfm.yml
 step 'evaluation on clips never seen in training'
-"$votes" test -opt options/test/VOTES/test_VOTES_demo_nodfm.yml
-"$votes" test -opt options/test/VOTES/test_VOTES_demo.yml
+"$votes" test -opt options/test/VOTES/test_VOTES_demo_nodfm.yml --overwrite
+"$votes" test -opt options/test/VOTES/test_VOTES_demo.yml --overwrite
 step 'a compressed video restored'
 "$votes" restore datasets/demo/test_clip.mp4 "$out/restored.mp4" --weights experiments/VOTES_demo/models/net_g_latest.pth --overwrite
-"$votes" sheet -opt options/test/VOTES/test_VOTES_demo.yml -o "$out/sheet.png"
+"$votes" sheet -opt options/test/VOTES/test_VOTES_demo.yml -o "$out/sheet.png" --overwrite
 
 step 'result'
 "$votes" compare results/VOTES_demo_nodfm/results.json results/VOTES_demo/results.json | tee "$out/table.txt"

@@ -1,5 +1,7 @@
+import contextlib
 import pickle
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -138,3 +140,24 @@ def test_architecture_from_the_file(tmp_path):
     checkpoint.save({'params': nn.Linear(2, 2).state_dict()}, tmp_path / 'other.pth')
     with pytest.raises(UserError, match='which network'):
         load_pretrained(tmp_path / 'other.pth')
+
+
+def test_no_damage_gets_through(tmp_path):
+    """Whatever is done to a file, it loads or it is told; nothing else is raised."""
+    path = tmp_path / 'w.pth'
+    checkpoint.save({'params': {'a': torch.ones(40), 'b': torch.zeros(3, 3)}}, path)
+    whole, rng = path.read_bytes(), np.random.default_rng(0)
+    for _ in range(300):
+        data = bytearray(whole)
+        for place in rng.integers(0, len(data), 3):
+            data[place] = rng.integers(256)
+        path.write_bytes(data[: rng.integers(1, len(data) + 1)] if rng.random() < 0.3 else data)
+        with contextlib.suppress(UserError):
+            checkpoint.read_weights(path)
+    for _ in range(100):
+        path.write_bytes(rng.bytes(int(rng.integers(1, 60))))
+        with pytest.raises(UserError):
+            checkpoint.read_weights(path)
+    checkpoint.save({'params': {3: torch.ones(1)}}, path)
+    with pytest.raises(UserError, match='no weights'):
+        checkpoint.read_weights(path)

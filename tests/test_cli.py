@@ -135,6 +135,70 @@ def test_unknown_device(weights, capsys):
     assert 'gpu9' in refused(capsys, 'restore', 'in.mp4', 'out.mp4', '--weights', weights, '--device', 'gpu9')
 
 
+def test_weights_cannot_name_what_is_run(weights, capsys):
+    """The network's name in a checkpoint is looked up in the registry and never imported."""
+    state = checkpoint.read_weights(weights)
+    checkpoint.save({'params': state, 'network_g': {'type': 'os:system', 'command': 'touch executed'}}, 'bad.pth')
+    assert main(['restore', 'in.mp4', 'out.mp4', '--weights', 'bad.pth']) == 0, 'the shapes tell that it is an EDVR'
+    assert not Path('executed').exists()
+    for network in ('EDVR', {}, 5):
+        checkpoint.save({'params': state, 'network_g': network}, 'odd.pth')
+        assert main(['restore', 'in.mp4', 'out.mp4', '--weights', 'odd.pth', '--overwrite']) == 0
+
+
+def test_weights_of_stage_1(weights, capsys):
+    text = refused(capsys, 'restore', 'in.mp4', 'out.mp4', '--weights', 'dsm.pth')
+    assert 'BIN restores no video' in text
+
+
+@pytest.mark.parametrize(
+    'arguments',
+    [
+        ['restore', 'in.mp4', 'out.avi'],
+        ['restore', 'in.mp4', 'out.mp4', '--crf', '99'],
+        ['restore', 'in.mp4', 'out.mp4', '--crf', '-7'],
+    ],
+)
+def test_videos_that_are_not_made(weights, capsys, arguments):
+    refused(capsys, *arguments, '--weights', weights)
+    assert not Path(arguments[2]).exists()
+
+
+def test_sheets_that_are_not_made(place, capsys):
+    Path('there.png').write_text('mine')
+    for more in (['-o', 's.png', '--frames', '0'], ['-o', 's.txt'], ['-o', 'there.png']):
+        refused(capsys, 'sheet', '-opt', place(), *more)
+    assert Path('there.png').read_text() == 'mine'
+
+
+def test_a_file_where_a_folder_should_be(place, capsys):
+    Path('experiments').write_text('')
+    assert 'the run folder cannot be made' in refused(capsys, 'train', '-opt', place())
+    assert 'a file stands where' in refused(capsys, 'demo-data', 'experiments/x')
+    assert 'a file stands where' in refused(capsys, 'demo-data', 'experiments', '--overwrite')
+
+
+def test_a_crop_that_leaves_nothing(place, capsys):
+    metrics = {'psnr': {'type': 'calculate_psnr', 'crop_border': 16}}
+    assert 'leaves nothing' in refused(capsys, 'train', '-opt', place(val={'val_freq': 1, 'metrics': metrics}))
+
+
+@pytest.mark.parametrize('count', ['0', '-1', 'many'])
+def test_processes_that_are_none(place, capsys, count):
+    assert 'not a number of processes' in refused(capsys, 'launch', f'--nproc={count}', 'train', '-opt', place())
+
+
+def test_a_key_one_level_too_high(place, capsys):
+    for changes in (
+        {'datasets': {'type': 'UVSSMDataset', 'dataroot_gt': 'gt'}},
+        {'val__metrics__type': 'calculate_psnr'},
+        {'logger__type': 'x'},
+        {'train__lr_mul': {'type': 'x'}},
+        {'path': {'type': 'x'}},
+    ):
+        assert 'type' in refused(capsys, 'train', '-opt', place(**changes))
+
+
 def test_list(capsys):
     assert main(['list']) == 0
     text = capsys.readouterr().out

@@ -96,7 +96,7 @@ def test_dist_train_does_what_one_process_does(place):
         timeout=200,
     )
     assert done.returncode == 0, done.stderr
-    assert 'nccl needs GPUs; gloo is used' in done.stdout
+    assert 'nccl needs GPUs; gloo is used' in done.stdout, 'num_gpu: 0 in these option files'
     assert done.stdout.count('it 4/4') == 1, 'only one rank speaks'
     two = weights(4)
     shutil.rmtree('experiments')

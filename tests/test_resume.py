@@ -213,3 +213,16 @@ def test_setup_tells_a_moved_dataset_from_another_one(place):
     setup = Setup.of(opt, {'001': 5})
     assert setup.changes(vars(Setup.of(opt, {'001': 5}))) == []
     assert setup.changes(vars(Setup.of(opt, {'001': 6}))) == ['  the training clips or their lengths are not the same']
+
+
+def test_a_state_of_another_program(place, caplog):
+    """Weights and iteration count; moments that are numbered in another order must not be taken for ours."""
+    train(place(**SIX))
+    foreign = {'epoch': 3, 'iter': 4, 'optimizers': [{'state': {}, 'param_groups': []}], 'schedulers': []}
+    checkpoint.save(foreign, 'other/training_states/4.state')
+    shutil.copytree(RUN / 'models', 'other/models')
+    train(place(**SIX, name='next', path__resume_state='other/training_states/4.state'))
+    assert 'saved by another program' in caplog.text
+    after = everything(6, Path('experiments/next'))
+    assert after['state.iter'] == 6
+    assert float(after['state.optimizers.0.state.0.step']) == 2

@@ -39,6 +39,15 @@ def test_results_carry_their_protocol(tested):
         assert result['mean'][row]['psnr'] == pytest.approx(np.mean(means))
 
 
+def test_earlier_results_are_put_aside(tested):
+    before = (tested / 'results.json').read_text()
+    assert main(['test', '-opt', 'test.yml']) == 0
+    (old,) = Path('results').glob('tiny_archived_*')
+    assert (old / 'results.json').read_text() == before
+    assert main(['test', '-opt', 'test.yml', '--overwrite']) == 0
+    assert len(list(Path('results').iterdir())) == 2
+
+
 def test_images_are_what_was_measured(tested):
     from votes.metrics.psnr_ssim import calculate_psnr
 

@@ -10,7 +10,6 @@ import contextlib
 import hashlib
 import io
 import os
-import pickle
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -79,7 +78,7 @@ def load(path: str | os.PathLike[str]) -> dict[str, Any]:
         )
     try:
         content = torch.load(str(path), map_location='cpu', weights_only=True)
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError, pickle.UnpicklingError) as error:
+    except Exception as error:  # damaged files make the unpickler raise whatever there is
         with open(path, 'rb') as file:
             head = file.read(256).lstrip().lower()
         if head.startswith((b'<!doctype', b'<html')):
@@ -108,6 +107,8 @@ def read_weights(path: str | os.PathLike[str], param_key: str | None = None) -> 
         raise UserError(f'no {param_key!r} in this checkpoint', where=path, value=', '.join(list(content)[:5]))
     key = param_key or next((k for k in WEIGHT_KEYS if k in content), None)
     weights = content[key] if key else content
+    if isinstance(weights, dict) and not all(isinstance(k, str) for k in weights):
+        weights = None
     if not isinstance(weights, dict) or not weights or not all(isinstance(v, Tensor) for v in weights.values()):
         raise UserError(
             'no weights in this checkpoint',

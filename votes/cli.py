@@ -42,6 +42,7 @@ def _restore(parser: argparse.ArgumentParser) -> None:
         import torch
 
         from votes.archs import load_pretrained
+        from votes.archs.window_network import WindowNetwork
         from votes.restore import check_paths, restore_video
 
         check_paths(args.input, args.output, overwrite=args.overwrite)
@@ -54,6 +55,10 @@ def _restore(parser: argparse.ArgumentParser) -> None:
                 'no such device', value=device, where=first_line, fix='auto, cpu, cuda, cuda:1 ...'
             ) from error
         net = load_pretrained(args.weights, device)
+        if not isinstance(net, WindowNetwork):
+            raise UserError(
+                f'{type(net).__name__} restores no video', where=args.weights, fix='weights of stage 2: VOTES or EDVR'
+            )
         print(restore_video(net, args.input, args.output, device=device, crf=args.crf, overwrite=args.overwrite))
         return 0
 
@@ -166,10 +171,15 @@ def _sheet(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('-opt', required=True, metavar='FILE.yml', help='test option file')
     parser.add_argument('-o', '--output', type=Path, required=True, help='PNG to write')
     parser.add_argument('--frames', type=int, default=3, help='how many frames, spread over the test set')
+    parser.add_argument('--overwrite', action='store_true', help='replace an output that exists')
 
     def run(args: argparse.Namespace) -> int:
         from votes.reports.sheet import make_sheet
 
+        if args.frames < 1 or args.output.suffix.lower() not in ('.png', '.jpg'):
+            raise UserError('a sheet has frames and is a .png or .jpg', value=f'{args.frames} frames, {args.output}')
+        if args.output.exists() and not args.overwrite:
+            raise UserError('the output exists', where=args.output, fix='choose another name, or --overwrite')
         make_sheet(args.opt, args.output, args.frames)
         print(args.output)
         return 0

@@ -12,11 +12,12 @@ import torch.distributed as dist
 from votes.errors import UserError
 
 
-def start(launcher: str, backend: str = 'nccl', timeout: float = 1800) -> list[str]:
+def start(launcher: str, backend: str = 'nccl', timeout: float = 1800, gpu: bool = True) -> list[str]:
     """Joins the process group that torchrun announced; without a launcher there is one process and no group.
 
     Args:
         timeout: seconds after which waiting for another rank is an error.
+        gpu: False where the CPU is to be used although there is a GPU.
 
     Returns:
         Notices for the user: nccl without a GPU becomes gloo.
@@ -26,11 +27,15 @@ def start(launcher: str, backend: str = 'nccl', timeout: float = 1800) -> list[s
     if 'RANK' not in os.environ:
         raise UserError('--launcher pytorch without torchrun', fix='bash dist_train.sh GPUS OPTION_FILE PORT')
     notices = []
-    if not torch.cuda.is_available() and backend == 'nccl':
+    gpu = gpu and torch.cuda.is_available()
+    if not gpu and backend == 'nccl':
         backend = 'gloo'
         notices.append('dist_params.backend: nccl needs GPUs; gloo is used')
-    if torch.cuda.is_available():
-        torch.cuda.set_device(int(os.environ['LOCAL_RANK']) % torch.cuda.device_count())
+    if gpu:
+        count, here = torch.cuda.device_count(), int(os.environ.get('LOCAL_WORLD_SIZE', 1))
+        if here > count and backend == 'nccl':
+            raise UserError(f'{here} processes for {count} GPUs', fix='one process a GPU, or dist_params.backend: gloo')
+        torch.cuda.set_device(int(os.environ['LOCAL_RANK']) % count)
     dist.init_process_group(backend, timeout=timedelta(seconds=timeout))
     return notices
 

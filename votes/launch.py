@@ -37,6 +37,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def command(args: argparse.Namespace) -> list[str]:
     """torchrun's command line."""
+    if args.nproc != 'auto' and not (args.nproc.isdigit() and int(args.nproc) > 0):
+        raise UserError('not a number of processes', value=args.nproc, fix='1 or more, or auto')
     if args.nnodes != '1' and not args.rdzv:
         raise UserError('several machines need a rendezvous', fix='--rdzv HOST:PORT, the same on all of them')
     if args.port and not args.rdzv:

@@ -139,7 +139,15 @@ def save(model: RestorationModel, saves: Saves, position: Position, setup: Setup
 
 def load(model: RestorationModel, folder: Path, iteration: int, state: dict[str, Any], samples: int) -> Position:
     """Takes a checkpoint over into `model`; one of another program is at ``iter`` and has seen that many steps."""
-    model.resume(weights_path(folder, iteration), state)
+    if 'setup' in state:
+        model.resume(weights_path(folder, iteration), state)
+    else:
+        # optimisers number their parameters: another program's moments would go to other parameters
+        checkpoint.load_network(model.net, weights_path(folder, iteration))
+        logger.warning(
+            'warning: this state was saved by another program: weights and iteration are taken over, '
+            "the optimiser's moments start anew"
+        )
     known = {f.name for f in fields(Position)}
     found = {k: v for k, v in state.get('position', {}).items() if k in known}
     return Position(**{'iteration': int(state['iter']), 'consumed': int(state['iter']) * samples, **found})

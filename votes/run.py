@@ -58,7 +58,9 @@ def run_program(program: Callable[[Options, argparse.Namespace], None], mode: st
     """
     try:
         opt = load_options(args.opt, mode=mode, overrides=args.overrides)
-        opt.notices += distributed.start(args.launcher, opt.dist_params.backend, opt.dist_params.first_timeout)
+        opt.notices += distributed.start(
+            args.launcher, opt.dist_params.backend, opt.dist_params.first_timeout, gpu=opt.num_gpu != 0
+        )
         try:
             program(opt, args)
         finally:
@@ -119,6 +121,11 @@ def report(error: UserError) -> int:
     return 2
 
 
+def put_aside(folder: Path) -> None:
+    """Renames a folder of an earlier run, as BasicSR does."""
+    folder.rename(folder.with_name(f'{folder.name}_archived_{time.strftime("%Y%m%d_%H%M%S")}'))
+
+
 class RunLog:
     """The folder of a run: log file, metrics.jsonl, TensorBoard. Only rank 0 writes."""
 
@@ -131,7 +138,10 @@ class RunLog:
         self.handlers: list[logging.Handler] = []
         if not self.active:
             return
-        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError('the run folder cannot be made', where=folder.absolute(), value=error) from error
         with checkpoint.atomic_write(folder / 'options.yml') as temporary:
             temporary.write_text(yaml.safe_dump(opt.resolved(), sort_keys=False))
         write_json(folder / 'environment.json', environment())

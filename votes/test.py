@@ -6,6 +6,7 @@ import argparse
 import hashlib
 import json
 import platform
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from votes.data import build_test_set
 from votes.models import build_model
 from votes.models.evaluation import evaluate, pick_device
 from votes.options import Options
-from votes.run import RunLog, add_program_arguments, logger, run_program
+from votes.run import RunLog, add_program_arguments, logger, put_aside, run_program
 
 
 def test(opt: Options, args: argparse.Namespace) -> None:
@@ -30,6 +31,7 @@ def test(opt: Options, args: argparse.Namespace) -> None:
     device, notices = pick_device(opt.num_gpu)
     opt.notices += notices
     folder = Path(opt.path.results_root) / opt.name
+    start_folder(folder, args.overwrite)
     with RunLog(folder, opt):
         sets = {key: build_test_set(data, opt.scale) for key, data in opt.datasets.items() if key != 'train'}
         model = build_model(opt, device)
@@ -49,6 +51,17 @@ def test(opt: Options, args: argparse.Namespace) -> None:
             logger.info('results: %s', folder / 'results.json')
 
 
+def start_folder(folder: Path, overwrite: bool) -> None:
+    """Puts earlier results of this name aside, or with `overwrite` removes them."""
+    if distributed.rank() == 0 and folder.is_dir():
+        if overwrite:
+            shutil.rmtree(folder / 'visualization', ignore_errors=True)
+            (folder / 'results.json').unlink(missing_ok=True)
+        else:
+            put_aside(folder)
+    distributed.barrier()
+
+
 test.__test__ = False  # type: ignore[attr-defined]  # pytest: not a test
 
 
@@ -65,7 +78,9 @@ def write_results(path: Path, opt: Options, results: dict[str, Any]) -> None:
             'luma': 'BT.601 studio range, Y = 16 + 65.481 R + 128.553 G + 24.966 B, where test_y_channel is true',
             'aggregation': 'mean over the frames of a clip, then over clips',
             'window_padding': {
-                name: data.args.get('padding', 'reflection_circle') for name, data in opt.datasets.items()
+                name: data.args.get('padding', 'reflection_circle')
+                for name, data in opt.datasets.items()
+                if name != 'train'
             },
             'baselines': 'the LQ frame enlarged by bilinear and bicubic (a = -0.5) interpolation; LQ itself in stage 1',
         },
@@ -82,6 +97,9 @@ def write_results(path: Path, opt: Options, results: dict[str, Any]) -> None:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_program_arguments(parser)
+    parser.add_argument(
+        '--overwrite', action='store_true', help='replace earlier results instead of putting them aside'
+    )
 
 
 def run(args: argparse.Namespace) -> int:

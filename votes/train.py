@@ -22,7 +22,7 @@ from votes.models import RestorationModel, build_model
 from votes.models.evaluation import pick_device
 from votes.options import Options
 from votes.position import Position, Setup
-from votes.run import RunLog, StepMeter, add_program_arguments, crash_summary, duration, logger, run_program
+from votes.run import RunLog, StepMeter, add_program_arguments, crash_summary, duration, logger, put_aside, run_program
 from votes.saves import Saves, write_json
 from votes.signals import Preempted, StopRequests, tell_launcher
 from votes.validation import Validation
@@ -102,9 +102,9 @@ def prepare(opt: Options) -> torch.device:
 
 def start_folder(folder: Path, restart: bool) -> None:
     """Puts an earlier run of the same name aside where that is asked for, and removes what a stopped one left."""
-    if distributed.rank() == 0:
-        if restart and folder.exists():
-            folder.rename(folder.with_name(f'{folder.name}_archived_{time.strftime("%Y%m%d_%H%M%S")}'))
+    if distributed.rank() == 0 and folder.is_dir():
+        if restart:
+            put_aside(folder)
         for path in [folder / 'PREEMPTED.json', *Saves(folder).left_over()]:
             path.unlink(missing_ok=True)
     distributed.barrier()

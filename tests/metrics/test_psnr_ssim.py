@@ -4,6 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
+from votes.errors import UserError
 from votes.metrics.psnr_ssim import calculate_psnr, calculate_ssim, to_y_channel
 from votes.registry import METRICS
 
@@ -58,7 +59,7 @@ def test_bad_pictures_are_named():
     first, second = pictures()
     with pytest.raises(ValueError, match='one size'):
         calculate_psnr(first, second[:-1], 0)
-    with pytest.raises(ValueError, match='leaves nothing'):
+    with pytest.raises(UserError, match='leaves nothing'):
         calculate_psnr(first, second, 20)
     with pytest.raises(ValueError, match='11x11'):
         calculate_ssim(first, second, 14)

@@ -95,3 +95,14 @@ def test_dsm_of_a_whole_votes(place):
     checkpoint.save({'params': first.net.state_dict()}, 'whole.pth')
     _, second = built(place, 'VOTESModel', path__bin_model='whole.pth')
     assert all(torch.equal(a, b) for a, b in zip(first.net.bin.parameters(), second.net.bin.parameters(), strict=True))
+
+
+def test_a_whole_votes_keeps_its_own_dsm(place):
+    """bin_model is where stage 2 starts; weights that have a DSM were trained with that one."""
+    from votes import checkpoint
+
+    _, first = built(place, 'VOTESModel')
+    whole = {k: v + 0.25 for k, v in first.net.state_dict().items()}
+    checkpoint.save({'params': whole}, 'whole.pth')
+    _, second = built(place, 'VOTESModel', path__pretrain_network_g='whole.pth')
+    assert all(torch.equal(v, whole[k]) for k, v in second.net.state_dict().items())

@@ -1,6 +1,7 @@
 """Option files of the form that people bring from the release and from BasicSR."""
 
 import pytest
+import yaml
 
 from votes.options import load_options
 
@@ -186,3 +187,16 @@ def test_files_of_basicsr_load_unmodified(load):
     assert opt.datasets['train'].args['val_partition'] == 'REDS4'
     assert opt.path.strict_load_g is True
     assert opt.train.tsa_iter == 0
+
+
+def test_keys_of_basicsr_without_a_place_here(tmp_path):
+    from conftest import tiny_options
+
+    options = tiny_options('EDVRModel')
+    options |= {'gpu_ids': [0], 'set_CUDA_VISIBLE_DEVICES': None}
+    options['datasets']['val']['test_mode'] = True
+    options['val']['metrics'] = {'psnr': {'type': 'calculate_psnr', 'crop_border': 0, 'better': 'higher'}}
+    (tmp_path / 'opt.yml').write_text(yaml.safe_dump(options))
+    opt = load_options(tmp_path / 'opt.yml', check_paths=False)
+    assert opt.notices == ['keys that have no effect here: better, gpu_ids, set_CUDA_VISIBLE_DEVICES, test_mode']
+    assert opt.val.metrics['psnr'].args == {'crop_border': 0}

@@ -1,3 +1,6 @@
+from fractions import Fraction
+
+import av
 import numpy as np
 import pytest
 import torch
@@ -104,3 +107,49 @@ def test_a_failure_leaves_nothing(tmp_path):
     with pytest.raises(RuntimeError, match='out of memory'):
         restore_video(Fails(), tmp_path / 'in.mp4', tmp_path / 'out.mp4', progress=False)
     assert [p.name for p in tmp_path.iterdir()] == ['in.mp4']
+
+
+def anamorphic(path):
+    with av.open(str(path), 'w') as container:
+        stream = container.add_stream('libx264', rate=25)
+        stream.height, stream.width, stream.pix_fmt = 48, 64, 'yuv420p'
+        stream.codec_context.sample_aspect_ratio = Fraction(16, 15)
+        for frame in textured(6, (48, 64)):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, 'rgb24')))
+        container.mux(stream.encode(None))
+
+
+def test_pixels_keep_their_shape(tmp_path):
+    anamorphic(tmp_path / 'in.mp4')
+    restore_video(Enlarge(), tmp_path / 'in.mp4', tmp_path / 'out.mp4', progress=False)
+    with av.open(str(tmp_path / 'out.mp4')) as container:
+        assert container.streams.video[0].sample_aspect_ratio == Fraction(16, 15)
+
+
+def test_sound_that_the_container_refuses_is_dropped_with_a_note(tmp_path):
+    with av.open(str(tmp_path / 'in.mkv'), 'w') as container:
+        stream, sound = container.add_stream('libx264', rate=25), container.add_stream('libopus', rate=48000)
+        stream.height, stream.width, stream.pix_fmt = 48, 64, 'yuv420p'
+        for frame in textured(6, (48, 64)):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, 'rgb24')))
+        container.mux(stream.encode(None))
+        samples = av.AudioFrame.from_ndarray(np.zeros((1, 1920), np.int16), format='s16', layout='mono')
+        samples.sample_rate = 48000
+        container.mux(sound.encode(samples))
+        container.mux(sound.encode(None))
+    summary = restore_video(Enlarge(), tmp_path / 'in.mkv', tmp_path / 'out.mov', progress=False)
+    assert summary.frames == 6
+    assert any('dropped: audio (opus), .mov does not take it' in note for note in summary.notes)
+    kept = restore_video(Enlarge(), tmp_path / 'in.mkv', tmp_path / 'out.mkv', progress=False)
+    assert any('kept: audio (opus)' in note for note in kept.notes)
+
+
+def test_a_raw_stream(tmp_path):
+    encode_h264(textured(8), tmp_path / 'in.mp4', 20)
+    with av.open(str(tmp_path / 'in.mp4')) as source, av.open(str(tmp_path / 'in.h264'), 'w') as raw:
+        copy = raw.add_stream_from_template(source.streams.video[0])
+        for packet in source.demux(video=0):
+            if packet.dts is not None:
+                packet.stream = copy
+                raw.mux(packet)
+    assert restore_video(Enlarge(), tmp_path / 'in.h264', tmp_path / 'out.mp4', progress=False).frames == 8

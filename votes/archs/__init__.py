@@ -34,7 +34,10 @@ def load_pretrained(path: str, device: str | torch.device = 'cpu') -> nn.Module:
     EDVR what the shapes of its tensors tell.
     """
     content = load(path)
-    options = content.get('network_g') or infer_options(read_weights(path), where=path)
+    options = content.get('network_g')
+    if not isinstance(options, dict) or options.get('type') not in NETWORKS.table:
+        # a name from outside the registry would import what a file says: such networks are built from option files
+        options = infer_options(read_weights(path), where=path)
     net = build_network(options)
     load_network(net, path)
     return net.to(device).eval()

@@ -201,6 +201,8 @@ def make_demo_data(
         )
     if out.exists() and not overwrite:
         raise UserError('the folder exists', where=out, fix='choose another name, or --overwrite')
+    if out.is_file() or any(parent.is_file() for parent in out.parents):
+        raise UserError('a file stands where the folder should be', where=out)
     temporary = out.with_name(f'.{out.name}.{os.getpid()}.tmp')
     try:
         _fill(temporary, seed, qp, frames, size)

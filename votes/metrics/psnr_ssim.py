@@ -11,6 +11,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from votes.errors import UserError
+
 Picture = NDArray[Any]
 WINDOW = cv2.getGaussianKernel(11, 1.5)
 C1, C2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
@@ -28,7 +30,7 @@ def _prepare(image: Picture, other: Picture, crop_border: int, test_y_channel: b
     if image.shape != other.shape or image.ndim != 3 or image.shape[2] != 3:
         raise ValueError(f'two RGB pictures (H, W, 3) of one size are needed, not {image.shape} and {other.shape}')
     if 2 * crop_border >= min(image.shape[:2]):
-        raise ValueError(f'crop_border {crop_border} leaves nothing of a picture {image.shape}')
+        raise UserError(f'crop_border {crop_border} leaves nothing of a picture', value=image.shape)
     inner = slice(crop_border, -crop_border or None)
     pair = [picture[inner, inner] for picture in (image, other)]
     return [to_y_channel(p) if test_y_channel else p.astype(np.float64) for p in pair]

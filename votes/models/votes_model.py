@@ -10,8 +10,8 @@ class VOTESModel(RestorationModel):
     """One pixel loss on the centre frame (Charbonnier in the paper). The DSM comes from `bin_model` (stage 1)."""
 
     def load_weights(self) -> None:
-        super().load_weights()
         path = self.opt.path.bin_model
         if path:
             checkpoint.load_network(self.net.get_submodule('bin'), path, prefix='bin.')
             self.messages.append(f'DSM: {path}, frozen')
+        super().load_weights()  # last: a whole VOTES has a DSM of its own, the one it was trained with

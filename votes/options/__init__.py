@@ -57,7 +57,8 @@ def _build(file: OptionFile) -> tuple[Options, dict[Key, str]]:
         for part in key[:-1]:
             section = section[part]
         section.pop(key[-1], None)
-        if key[-1] in STAND_INS:
+        required = problems[key] == 'is missing' or key[-1] in _known_beside(key)
+        if key[-1] in STAND_INS and required:
             section[key[-1]] = copy.deepcopy(STAND_INS[str(key[-1])])
     opt = Options(**data)
     if ('scale',) in problems:

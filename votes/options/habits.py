@@ -23,6 +23,12 @@ NO_EFFECT = {
     'find_unused_parameters',
     'pbar',
 }
+# of BasicSR, without a place here: section -> keys
+DROPPED = {
+    (): {'gpu_ids', 'set_CUDA_VISIBLE_DEVICES'},
+    ('val', 'metrics'): {'better', 'input_order'},
+    ('datasets',): {'test_mode'},
+}
 
 
 def accept_habits(file: OptionFile) -> list[str]:
@@ -47,6 +53,12 @@ def accept_habits(file: OptionFile) -> list[str]:
         for name, value in section.items()
         if name in NO_EFFECT and (value is not None or name == 'senmap_iter')
     }
+    for place, names in DROPPED.items():
+        for key, section in walk(file.data):
+            if key == place or (place and key[: len(place)] == place and len(key) == len(place) + 1):
+                for name in names & section.keys():
+                    del section[name]
+                    idle.add(name)
     if idle:
         notices.append(f'keys that have no effect here: {", ".join(sorted(idle))}')
     wandb = file.data['logger'].get('wandb') if isinstance(file.data['logger'], dict) else None

@@ -16,7 +16,9 @@ def _read(path: Path) -> dict[str, Any]:
         raise UserError(
             'results file cannot be read', where=path, value=error, fix='written by `votes test`'
         ) from error
-    if not isinstance(content, dict) or not {'name', 'protocol', 'results'} <= content.keys():
+    if not isinstance(content, dict) or not (
+        {'name', 'protocol', 'results'} <= content.keys() and 'metrics' in content['protocol']
+    ):
         raise UserError('not a results file of `votes test`', where=path)
     return content
 

@@ -147,7 +147,7 @@ def restore_video(
         size = reader.size[0] * scale, reader.size[1] * scale
         written = 0
         with VideoWriter(
-            target, size, reader.rate, reader.time_base, reader.colour, crf=crf, audio_from=source
+            target, size, reader.rate, reader.time_base, reader.colour, crf=crf, aspect=reader.aspect, audio_from=source
         ) as writer:
             for frame, window in _shown(windows(reader, int(net.num_frame)), reader.frames_hint, progress):  # type: ignore[arg-type]
                 writer.write(restore_window(net, window, device), frame.pts)

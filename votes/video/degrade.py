@@ -41,7 +41,8 @@ def encode_h264(
             if stream is None:
                 stream = container.add_stream('libx264', rate=rate)
                 stream.width, stream.height, stream.pix_fmt = width, height, 'yuv420p'
-                stream.options = {'qp': str(qp)}
+                # x264 with one thread encodes differently from x264 with several: the same on every machine
+                stream.options = {'qp': str(qp), 'threads': '2'}
             frame = av.VideoFrame.from_ndarray(array, 'rgb24').reformat(
                 width, height, 'yuv420p', interpolation='BICUBIC'
             )

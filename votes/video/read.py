@@ -52,6 +52,7 @@ class VideoReader:
         colour: how YUV is read.
         frames_hint: expected number of frames, 0 if unknown.
         notes: what a user should know, a line each.
+        aspect: width of a pixel divided by its height, None if the file does not say.
         corrupt: frames so far that the decoder marked as damaged.
 
     Raises:
@@ -84,7 +85,7 @@ class VideoReader:
         self.corrupt = 0
         try:
             first = next(self.container.decode(self.stream), None)
-            self.container.seek(0)
+            self._rewind()
         except (FFmpegError, OSError) as error:
             self.container.close()
             raise self._unreadable(error) from error
@@ -98,6 +99,13 @@ class VideoReader:
             )
         self._describe(first)
 
+    def _rewind(self) -> None:
+        """Back to the start, by opening the file again: raw streams cannot be sought in."""
+        self.container.close()
+        self.container = av.open(str(self.path))
+        self.stream = self.container.streams.video[0]
+        self.stream.thread_type = 'AUTO'
+
     def _unreadable(self, error: Exception) -> UserError:
         return UserError(
             'not a readable video',
@@ -110,6 +118,8 @@ class VideoReader:
         """Takes what only a decoded frame tells."""
         self.rotation = int(getattr(first, 'rotation', 0) or 0) % 360
         self.size = (first.width, first.height) if self.rotation in (90, 270) else (first.height, first.width)
+        ratio = self.stream.sample_aspect_ratio
+        self.aspect = 1 / ratio if ratio and self.rotation in (90, 270) else ratio
         full = int(first.color_range) if int(first.color_range) else (2 if first.format.name.startswith('yuvj') else 1)
         self.colour = Colour.of(int(first.colorspace), full, first.height, first.width)
         self.frames_hint = int(self.stream.frames)
@@ -149,11 +159,11 @@ class VideoReader:
         """The times of all frames in the order of display, and which of them are key frames; nothing is decoded."""
         times: dict[int, bool] = {}
         try:
-            self.container.seek(0)
+            self._rewind()
             for packet in self.container.demux(self.stream):
                 if packet.pts is not None and packet.size:
                     times[packet.pts] = times.get(packet.pts, False) or packet.is_keyframe
-            self.container.seek(0)
+            self._rewind()
         except (FFmpegError, OSError) as error:
             raise UserError('the video breaks off', where=self.path, value=error) from error
         order = sorted(times)
@@ -163,7 +173,7 @@ class VideoReader:
     def frames_from(self, pts: int | None) -> Iterator[TimedFrame]:
         """Frames in the order of display from the key frame at or before time `pts`, or from the start."""
         if pts is None:
-            self.container.seek(0)
+            self._rewind()
         else:
             self.container.seek(pts, stream=self.stream, backward=True)
         return iter(self)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -17,6 +18,16 @@ from votes.checkpoint import atomic_write
 from votes.errors import UserError
 from votes.video.colour import CODE_OF_MATRIX, Colour
 
+CONTAINERS = ('.mp4', '.mkv', '.mov', '.m4v')
+
+
+def _try_header(stream: Any, suffix: str) -> None:
+    """Raises FFmpegError where a container refuses a stream, which it only tells when its header is written."""
+    kind = {'.mkv': 'matroska', '.mov': 'mov'}.get(suffix.lower(), 'mp4')
+    with av.open(io.BytesIO(), 'w', format=kind) as trial:
+        trial.add_stream_from_template(stream)
+        trial.start_encoding()
+
 
 class VideoWriter:
     """H.264 at a constant rate factor, colours tagged as they were encoded. The file appears when all went well.
@@ -28,6 +39,7 @@ class VideoWriter:
         time_base: unit of the times given to `write`.
         colour: how RGB becomes YUV.
         crf: 0 to 51, lower is better; 16 can hardly be told from the original.
+        aspect: width of a pixel divided by its height.
         audio_from: a video file whose audio packets are copied as they are.
 
     Attributes:
@@ -46,10 +58,17 @@ class VideoWriter:
         colour: Colour,
         *,
         crf: int = 16,
+        aspect: Fraction | None = None,
         audio_from: str | Path | None = None,
     ):
         self.path, self.size, self.time_base, self.colour = Path(path), size, time_base, colour
         self.notes: list[str] = []
+        if self.path.suffix.lower() not in CONTAINERS:
+            raise UserError(
+                'unknown kind of video file', where=self.path, fix=f'a name that ends in {", ".join(CONTAINERS)}'
+            )
+        if not 0 <= crf <= 51:
+            raise UserError('crf goes from 0 to 51', value=crf)
         self._atomic = atomic_write(self.path)
         self._temporary = self._atomic.__enter__()
         try:
@@ -61,7 +80,7 @@ class VideoWriter:
             )
             self.container = av.open(str(self._temporary), 'w', options=exact)
             self.stream: Any = self.container.add_stream('libx264', rate=rate)
-            self._configure(crf)
+            self._configure(crf, aspect)
             self.source = av.open(str(audio_from)) if audio_from else None
             self._copies = self._copied_streams()
             self._packets = self._audio_packets()
@@ -72,13 +91,15 @@ class VideoWriter:
                 'this video cannot be written', where=self.path, value=error, fix='use .mp4, .mkv or .mov'
             ) from error
 
-    def _configure(self, crf: int) -> None:
+    def _configure(self, crf: int, aspect: Fraction | None) -> None:
         height, width = self.size
         context = self.stream.codec_context
         context.width, context.height = width, height
         # 4:2:0 halves both sides: an odd size keeps its chroma instead of losing a row
         context.pix_fmt = 'yuv420p' if height % 2 == 0 and width % 2 == 0 else 'yuv444p'
         context.time_base = self.time_base
+        if aspect:
+            context.sample_aspect_ratio = aspect
         context.colorspace = context.color_primaries = context.color_trc = CODE_OF_MATRIX[self.colour.matrix]
         context.color_range = 2 if self.colour.full else 1
         self.stream.options = {'crf': str(crf), 'preset': 'medium'}
@@ -91,6 +112,7 @@ class VideoWriter:
         for stream in self.source.streams:
             if stream.type == 'audio':
                 try:
+                    _try_header(stream, self.path.suffix)
                     copies[stream.index] = self.container.add_stream_from_template(stream)
                     self.notes.append(f'kept: audio ({stream.codec_context.name})')
                 except (FFmpegError, ValueError) as error:
