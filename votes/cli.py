@@ -154,6 +154,26 @@ def _pack(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(function=run)
 
 
+def _check_data(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument('-opt', required=True, metavar='FILE.yml', help='option file whose datasets are looked through')
+    parser.add_argument('--all', action='store_true', help='read every frame, not the first 24 of each clip')
+    parser.add_argument('--json', action='store_true', help='findings as JSON')
+
+    def run(args: argparse.Namespace) -> int:
+        import json
+
+        from votes.reports.check_data import as_json, check_option_file, may_train
+
+        found = check_option_file(args.opt, args.all)
+        if args.json:
+            print(json.dumps(as_json(found), indent=1))
+        else:
+            print('\n'.join(map(str, found)) or 'nothing found')
+        return 0 if may_train(found) else 1
+
+    parser.set_defaults(function=run)
+
+
 def _bench_data(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('-opt', required=True, metavar='FILE.yml', help='training option file')
     parser.add_argument('--seconds', type=float, default=5, help='how long to read samples')
@@ -228,6 +248,7 @@ VERBS = {
     'restore': (_restore, 'restore a video file'),
     'demo-data': (_demo_data, 'make small compressed clips from photographs'),
     'pack': (_pack, 'frames into a store that reads crops fast, or into an LMDB'),
+    'check-data': (_check_data, 'what is wrong with training pairs; exit code 1 if training makes no sense'),
     'bench-data': (_bench_data, 'how fast training samples are read, and what the time goes into'),
     'sheet': (_sheet, 'a picture of LQ, DFM, restored, GT and error'),
     'compare': (_compare, 'results of several evaluations in one table'),
