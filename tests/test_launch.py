@@ -207,7 +207,7 @@ def test_a_rank_that_fails_ends_the_run(place, kind):
     started = time.monotonic()
     code, output = launch()
     assert code not in (0, 2, 75)
-    assert time.monotonic() - started < 60
+    assert time.monotonic() - started < 150
     if kind == 'RaisingLoss':
         assert 'RuntimeError: out of luck' in output
         assert re.search(r'iteration +3', output)

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from importlib import metadata
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 import yaml
@@ -73,6 +73,19 @@ def run_program(program: Callable[[Options, argparse.Namespace], None], mode: st
     except Preempted:
         return 0 if REPORT_VARIABLE in os.environ else PREEMPTED
     return 0
+
+
+def end_process(code: int) -> NoReturn:
+    """Ends a program started as a file or by torchrun.
+
+    Where there was a process group, without Python's own end: gloo's threads have been seen to abort there
+    ("terminate called without an active exception") when all work was done.
+    """
+    if 'RANK' in os.environ:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    raise SystemExit(code)
 
 
 @contextlib.contextmanager

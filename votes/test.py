@@ -22,7 +22,7 @@ from votes.data import build_test_set
 from votes.models import build_model
 from votes.models.evaluation import evaluate, pick_device
 from votes.options import Options
-from votes.run import RunLog, add_program_arguments, logger, put_aside, run_program
+from votes.run import RunLog, add_program_arguments, end_process, logger, put_aside, run_program
 
 
 def test(opt: Options, args: argparse.Namespace) -> None:
@@ -113,4 +113,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == '__main__':
-    raise SystemExit(main())
+    end_process(main())

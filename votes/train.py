@@ -22,7 +22,17 @@ from votes.models import RestorationModel, build_model
 from votes.models.evaluation import pick_device
 from votes.options import Options
 from votes.position import Position, Setup
-from votes.run import RunLog, StepMeter, add_program_arguments, crash_summary, duration, logger, put_aside, run_program
+from votes.run import (
+    RunLog,
+    StepMeter,
+    add_program_arguments,
+    crash_summary,
+    duration,
+    end_process,
+    logger,
+    put_aside,
+    run_program,
+)
 from votes.saves import Saves, write_json
 from votes.signals import Preempted, StopRequests, tell_launcher
 from votes.validation import Validation
@@ -213,4 +223,4 @@ def run(args: argparse.Namespace) -> int:
 
 
 if __name__ == '__main__':
-    raise SystemExit(main())
+    end_process(main())
