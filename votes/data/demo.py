@@ -14,6 +14,7 @@ from pathlib import Path
 import av
 import cv2
 import numpy as np
+from av import library_versions
 from numpy.typing import NDArray
 from skimage import data
 
@@ -247,7 +248,7 @@ def _fill(folder: Path, seed: int, qp: int, frames: int, size: int) -> None:
                 'clips': clips,
                 'versions': {
                     'av': av.__version__,
-                    'libavcodec': av.library_versions['libavcodec'],
+                    'libavcodec': library_versions['libavcodec'],
                     'scikit-image': version('scikit-image'),
                     'opencv': cv2.__version__,
                     'numpy': np.__version__,
