@@ -13,7 +13,7 @@ from votes.cli import main
 from votes.options import load_options
 
 ROOT = Path(__file__).resolve().parents[1]
-FILES = sorted((ROOT / 'options').rglob('*.yml'))
+FILES = sorted(p for kind in ('train', 'test', 'finetune') for p in (ROOT / 'options' / kind).rglob('*.yml'))
 CLIPS = [f'{i:03d}' for i in range(270)]
 FRAMES = 100  # the published lists say so
 

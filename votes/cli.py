@@ -154,6 +154,21 @@ def _pack(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(function=run)
 
 
+def _degrade(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument('-opt', required=True, metavar='RECIPE.yml', help='such as options/degrade/reds_x2_qp28.yml')
+    parser.add_argument('source', type=Path, help='folders of pictures, videos, raw YUV, an LMDB or a packed store')
+    parser.add_argument('output', type=Path, help='folder to make')
+
+    def run(args: argparse.Namespace) -> int:
+        from votes.data.degrading import degrade_source
+        from votes.video.recipe import read_recipe
+
+        degrade_source(args.source, args.output, read_recipe(args.opt))
+        return 0
+
+    parser.set_defaults(function=run)
+
+
 def _check_data(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('-opt', required=True, metavar='FILE.yml', help='option file whose datasets are looked through')
     parser.add_argument('--all', action='store_true', help='read every frame, not the first 24 of each clip')
@@ -247,6 +262,7 @@ VERBS = {
     'launch': (_launch, 'train or test on several processes and machines'),
     'restore': (_restore, 'restore a video file'),
     'demo-data': (_demo_data, 'make small compressed clips from photographs'),
+    'degrade': (_degrade, 'clips through a recipe of shrinking and real codecs'),
     'pack': (_pack, 'frames into a store that reads crops fast, or into an LMDB'),
     'check-data': (_check_data, 'what is wrong with training pairs; exit code 1 if training makes no sense'),
     'bench-data': (_bench_data, 'how fast training samples are read, and what the time goes into'),

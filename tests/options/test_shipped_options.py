@@ -8,7 +8,7 @@ import pytest
 from votes.options import load_options
 
 ROOT = Path(__file__).resolve().parents[2]
-FILES = sorted((ROOT / 'options').rglob('*.yml'))
+FILES = sorted(p for kind in ('train', 'test', 'finetune') for p in (ROOT / 'options' / kind).rglob('*.yml'))
 LISTS = ROOT / 'votes' / 'data' / 'meta_info'
 RELEASED = {
     './experiments/net_VOTES_UVSSMWeChat.pth',

@@ -1,0 +1,108 @@
+import av
+import cv2
+import numpy as np
+import pytest
+
+from votes.errors import UserError
+from votes.video.metadata import decode_with_metadata, flip_vectors, pqf_labels
+
+ONE_BACK = {'x264-params': 'bframes=0:ref=1:me=esa:subme=9', 'qp': '20'}
+
+
+def pan(count=16, step=3, size=(96, 128)):
+    base = np.random.default_rng(0).integers(0, 256, (40, 90, 3), np.uint8)
+    base = cv2.resize(base, (360, 160), interpolation=cv2.INTER_CUBIC)
+    return [np.ascontiguousarray(base[8 : 8 + size[0], step * i : step * i + size[1]]) for i in range(count)]
+
+
+def write(path, frames, codec='libx264', **options):
+    with av.open(str(path), 'w') as container:
+        stream = container.add_stream(codec, rate=25, options=options)
+        stream.height, stream.width, stream.pix_fmt = *frames[0].shape[:2], 'yuv420p'
+        for frame in frames:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, 'rgb24')))
+        container.mux(stream.encode(None))
+    return path
+
+
+def test_vectors_are_the_motion(tmp_path):
+    """The camera moves 3 pixels to the right: what is at p was at p + 3 a frame ago."""
+    video = decode_with_metadata(write(tmp_path / 'v.mp4', pan(), **ONE_BACK))
+    assert video.frames.shape == (16, 96, 128, 3)
+    assert video.types == ['I'] + ['P'] * 15
+    assert video.mv_past.shape == (16, 24, 32, 2)
+    assert not video.past_valid[0].any()
+    assert not video.future_valid.any()
+    for t in range(1, 16):
+        inner = video.mv_past[t][video.past_valid[t]].astype(float)
+        assert video.past_valid[t].mean() > 0.7
+        assert np.abs(np.median(inner, 0) - [3, 0]).max() < 0.3
+    # and the previous frame moved by them is nearer to this one than the previous frame as it is
+    grid = np.stack(np.meshgrid(np.arange(128), np.arange(96)), -1).astype(np.float32)
+    field = cv2.resize(video.mv_past[5].astype(np.float32), (128, 96), interpolation=cv2.INTER_NEAREST)
+    moved = cv2.remap(video.frames[4], grid + field, None, cv2.INTER_LINEAR)
+    inside = np.s_[8:-8, 8:-16]
+    before = np.abs(video.frames[5].astype(int) - video.frames[4])[inside].mean()
+    assert np.abs(video.frames[5].astype(int) - moved)[inside].mean() < 0.3 * before
+
+
+def test_quantisers_of_h264(tmp_path):
+    video = decode_with_metadata(write(tmp_path / 'v.mp4', pan(24), qp='33'))
+    assert video.qp.shape == (24, 6, 8)
+    by_type = {
+        kind: {int(q) for q, t in zip(video.qp.reshape(24, -1)[:, 0], video.types, strict=True) if t == kind}
+        for kind in 'IPB'
+    }
+    assert by_type['I'] == {30}
+    assert by_type['P'] == {33}
+    assert by_type['B'] <= {34, 35}
+    assert by_type['B']
+    assert video.future_valid.any(), 'B frames look ahead, too'
+
+
+def test_bytes_are_those_of_the_packets(tmp_path):
+    path = write(tmp_path / 'v.mkv', pan(20))
+    with av.open(str(path)) as container:
+        total = sum(packet.size for packet in container.demux(video=0))
+    video = decode_with_metadata(path)
+    assert video.bytes.sum() == total
+    assert video.bytes[0] == video.bytes.max()
+
+
+@pytest.mark.parametrize(
+    ('codec', 'suffix', 'options'),
+    [
+        ('libx265', 'mp4', {'x265-params': 'log-level=none'}),
+        ('libvpx-vp9', 'webm', {}),
+        ('libsvtav1', 'mp4', {'svtav1-params': 'preset=12'}),
+    ],
+)
+def test_what_a_codec_does_not_give_is_none(tmp_path, codec, suffix, options):
+    video = decode_with_metadata(write(tmp_path / f'v.{suffix}', pan(10), codec, **options))
+    assert len(video.frames) == len(video.types) == len(video.bytes) == 10
+    assert (video.mv_past, video.mv_future, video.past_valid, video.qp) == (None,) * 4
+
+
+def test_mirrored_vectors_belong_to_the_mirrored_video(tmp_path):
+    frames = pan(6)
+    plain = decode_with_metadata(write(tmp_path / 'a.mp4', frames, **ONE_BACK))
+    mirrored = decode_with_metadata(
+        write(tmp_path / 'b.mp4', [np.ascontiguousarray(f[:, ::-1]) for f in frames], **ONE_BACK)
+    )
+    turned = flip_vectors(plain.mv_past, horizontal=True)
+    assert np.abs(np.median(turned[3].reshape(-1, 2), 0) - np.median(mirrored.mv_past[3].reshape(-1, 2), 0)).max() < 0.3
+    assert np.array_equal(flip_vectors(turned, horizontal=True), plain.mv_past)
+    upside = flip_vectors(plain.mv_past, horizontal=False)
+    assert np.array_equal(upside[:, 0, :, 0], plain.mv_past[:, -1, :, 0])
+    assert np.array_equal(upside[:, 0, :, 1], -plain.mv_past[:, -1, :, 1])
+
+
+def test_peak_quality_frames():
+    qp = np.array([30, 34, 33, 35, 31, 31])[:, None, None]
+    assert pqf_labels(qp, np.zeros(6, int)).tolist() == [True, False, True, False, False, False]
+    assert pqf_labels(None, np.array([9, 2, 5, 1])).tolist() == [True, False, True, False]
+
+
+def test_no_video(tmp_path):
+    with pytest.raises(UserError, match='video not found'):
+        decode_with_metadata(tmp_path / 'none.mp4')

@@ -1,0 +1,153 @@
+import json
+import shutil
+import subprocess
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from test_metadata import pan
+
+from votes.cli import main
+from votes.errors import UserError
+from votes.video.degrade import shrink_and_compress
+from votes.video.recipe import Recipe, degrade, read_recipe
+
+STOCK = sorted((Path(__file__).resolve().parents[2] / 'options' / 'degrade').glob('*.yml'))
+# x264's lookahead is not deterministic for pictures of two macroblocks: shrunk by 4, these still have four
+CLIP = [cv2.resize(f, (256, 192), interpolation=cv2.INTER_CUBIC) for f in pan(10, size=(96, 128))]
+
+
+def recipe(**changes):
+    return Recipe(**{'name': 'r', 'scale': 2, 'generations': [{'qp': 33}], **changes})
+
+
+@pytest.mark.parametrize('path', STOCK, ids=lambda p: p.stem)
+def test_every_stock_recipe(path):
+    """It reads, runs, gives as many frames of the size it says, and says what it assumes."""
+    stock = read_recipe(path)
+    assert stock.name == path.stem
+    assert stock.about
+    assert ('an assumption' in stock.about) == path.stem.endswith('_like') or path.stem == 'ntire21_track1_like'
+    frames, done = degrade(CLIP, stock)
+    assert len(frames) == len(CLIP)
+    assert {f.shape for f in frames} == {(192 // stock.scale, 256 // stock.scale, 3)}
+    assert [len(g.types) for g in done] == [len(CLIP)] * len(stock.generations)
+    assert all(g.bytes > 0 and g.kbps > 0 for g in done)
+    again, _ = degrade(CLIP, stock)
+    assert all(np.array_equal(a, b) for a, b in zip(frames, again, strict=True)), 'the same again'
+
+
+def test_quantisers_are_those_asked_for():
+    _, (generation,) = degrade(pan(24, size=(96, 128)), read_recipe(STOCK[0].with_name('reds_x2_qp33.yml')))
+    assert generation.types[0] == 'I'
+    assert set(generation.types) == set('IPB')
+    assert 32 < generation.qp < 35
+
+
+def test_reds_is_the_demo_datas_way_too():
+    frames, _ = degrade(CLIP, recipe(generations=[{'qp': 28}]))
+    same = shrink_and_compress(CLIP, 2, 28)
+    assert all(np.array_equal(a, b) for a, b in zip(frames, same, strict=True))
+
+
+@pytest.mark.skipif(shutil.which('ffmpeg') is None, reason='no ffmpeg program here')
+def test_the_ffmpeg_program_does_the_same(tmp_path):
+    for i, frame in enumerate(CLIP):
+        cv2.imwrite(str(tmp_path / f'{i:08d}.png'), frame[..., ::-1])
+    encode = f'ffmpeg -loglevel error -f image2 -i {tmp_path}/%08d.png -vcodec libx264 -r 25 -qp 33 -y -s 128x96'
+    subprocess.run([*encode.split(), '-pix_fmt', 'yuv420p', str(tmp_path / 'c.mp4')], check=True)
+    (tmp_path / 'out').mkdir()
+    decode = f'ffmpeg -loglevel error -i {tmp_path}/c.mp4 -f image2 -start_number 0 {tmp_path}/out/%08d.png'
+    subprocess.run(decode.split(), check=True)
+    theirs = [cv2.imread(str(p))[..., ::-1].astype(int) for p in sorted((tmp_path / 'out').iterdir())]
+    ours, _ = degrade(CLIP, recipe())
+    assert len(theirs) == len(ours)
+    assert max(np.abs(a - b).mean() for a, b in zip(theirs, ours, strict=True)) < 1
+
+
+def test_more_compression_is_worse_and_smaller():
+    def outcome(**encoding):
+        frames, (generation,) = degrade(CLIP, recipe(scale=1, generations=[encoding]))
+        return np.mean([(f.astype(float) - c) ** 2 for f, c in zip(frames, CLIP, strict=True)]), generation.bytes
+
+    for weak, strong in (({'crf': 20}, {'crf': 38}), ({'kbps': 900}, {'kbps': 80}), ({'qp': 24}, {'qp': 40})):
+        assert outcome(**strong)[0] > outcome(**weak)[0]
+        assert outcome(**strong)[1] < outcome(**weak)[1]
+
+
+def test_steps_before_the_codec():
+    plain, _ = degrade(CLIP, recipe(generations=[{'crf': 5}]))
+    blurred, _ = degrade(CLIP, recipe(blur=3, generations=[{'crf': 5}]))
+    noisy, _ = degrade(CLIP, recipe(noise=12, generations=[{'crf': 5}]))
+    edges = [np.abs(np.diff(np.stack(f).astype(float), axis=2)).mean() for f in (blurred, plain, noisy)]
+    assert edges[0] < edges[1] < edges[2]
+    other, _ = degrade(CLIP, recipe(noise=12, generations=[{'crf': 5}]), seed=1)
+    assert not np.array_equal(noisy[0], other[0])
+    kernels = {
+        k: degrade(CLIP[:2], recipe(kernel=k, generations=[{'crf': 5}]))[0][0]
+        for k in ('area', 'lanczos', 'matlab_bicubic', 'ffmpeg_bicubic')
+    }
+    assert len({k.tobytes() for k in kernels.values()}) == 4
+
+
+def test_gop_and_bframes():
+    _, (generation,) = degrade(pan(20), recipe(generations=[{'qp': 30, 'gop': 5, 'bframes': 0}]))
+    assert generation.types == 'IPPPP' * 4
+
+
+@pytest.mark.parametrize(
+    ('text', 'words'),
+    [
+        ('name: x\ngenerations: [{codec: libx264}]', 'exactly one of qp, crf and kbps'),
+        ('name: x\ngenerations: [{qp: 3, crf: 4}]', 'exactly one of'),
+        ('name: x\ngenerations: []', 'generations'),
+        ('name: x\nkernal: area\ngenerations: [{qp: 3}]', 'r.yml:2: kernal'),
+        ('name: x\ngenerations:\n  - {codec: h263, qp: 3}', 'r.yml:3: generations'),
+        ('name: x\ngenerations: [{two_pass: true, crf: 3}]', 'two_pass needs kbps'),
+    ],
+)
+def test_recipes_that_are_wrong(tmp_path, capsys, text, words):
+    (tmp_path / 'r.yml').write_text(text)
+    assert main(['degrade', '-opt', str(tmp_path / 'r.yml'), 'in', 'out']) == 2
+    assert words in capsys.readouterr().err
+
+
+def test_the_command(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name, frames in (('000', CLIP), ('001', CLIP[:6])):
+        Path('in', name).mkdir(parents=True)
+        for i, frame in enumerate(frames):
+            cv2.imwrite(f'in/{name}/{i:08d}.png', frame[..., ::-1])
+    command = ['degrade', '-opt', str(STOCK[0].with_name('reds_x2_qp33.yml')), 'in', 'out']
+    with monkeypatch.context() as broken:
+        from votes.data import degrading
+
+        original, calls = degrading.degrade, []
+
+        def once(*args, **kwargs):
+            calls.append(1)
+            if len(calls) == 2:
+                raise KeyboardInterrupt
+            return original(*args, **kwargs)
+
+        broken.setattr(degrading, 'degrade', once)
+        with pytest.raises(KeyboardInterrupt):
+            main(command)
+    assert not Path('out/manifest.json').exists()
+    first = Path('out/000/00000000.png').stat().st_mtime_ns
+    assert main(command) == 0
+    assert Path('out/000/00000000.png').stat().st_mtime_ns == first, 'a finished clip is not made again'
+    manifest = json.loads(Path('out/manifest.json').read_text())
+    assert manifest['recipe']['generations'][0]['qp'] == 33
+    assert len(manifest['clips']['001']['sha256']) == 64
+    assert manifest['clips']['000']['generations'][0]['types'][0] == 'I'
+    assert len(list(Path('out/001').iterdir())) == 6
+    assert sorted(p.name for p in Path('out').iterdir()) == ['000', '001', 'manifest.json']
+    assert main(command) == 2
+    assert 'the output exists' in capsys.readouterr().err
+
+
+def test_sizes_that_do_not_divide():
+    with pytest.raises(UserError, match='multiples of 8'):
+        degrade([f[:90] for f in CLIP], recipe(scale=4))
