@@ -158,15 +158,38 @@ def _degrade(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('-opt', required=True, metavar='RECIPE.yml', help='such as options/degrade/reds_x2_qp28.yml')
     parser.add_argument('source', type=Path, help='folders of pictures, videos, raw YUV, an LMDB or a packed store')
     parser.add_argument('output', type=Path, help='folder to make')
+    parser.add_argument('--gt', type=Path, metavar='OUT', help='writes the originals of the frames that are shown here')
+    parser.add_argument('--metadata', type=Path, metavar='OUT', help='writes motion vectors and quantisers here')
 
     def run(args: argparse.Namespace) -> int:
         from votes.data.degrading import degrade_source
         from votes.video.recipe import read_recipe
 
-        degrade_source(args.source, args.output, read_recipe(args.opt))
+        recipe = read_recipe(args.opt)
+        degrade_source(args.source, args.output, recipe, originals=args.gt, metadata=args.metadata)
         return 0
 
     parser.set_defaults(function=run)
+
+
+def _metadata(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument('videos', type=Path, help='folder of video files')
+    parser.add_argument('output', type=Path, help="folder for what their codec says: a dataset's codec_metadata")
+
+    def run(args: argparse.Namespace) -> int:
+        from votes.data.codec_metadata import extract_metadata
+
+        print('\n'.join(extract_metadata(args.videos, args.output)))
+        return 0
+
+    parser.set_defaults(function=run)
+
+
+def _prepare(parser: argparse.ArgumentParser) -> None:
+    from votes.data import prepare
+
+    prepare.add_arguments(parser)
+    parser.set_defaults(function=prepare.run)
 
 
 def _check_data(parser: argparse.ArgumentParser) -> None:
@@ -263,6 +286,8 @@ VERBS = {
     'restore': (_restore, 'restore a video file'),
     'demo-data': (_demo_data, 'make small compressed clips from photographs'),
     'degrade': (_degrade, 'clips through a recipe of shrinking and real codecs'),
+    'prepare': (_prepare, 'a downloaded dataset into clips, lists and splits'),
+    'metadata': (_metadata, 'motion vectors, quantisers and picture types of videos'),
     'pack': (_pack, 'frames into a store that reads crops fast, or into an LMDB'),
     'check-data': (_check_data, 'what is wrong with training pairs; exit code 1 if training makes no sense'),
     'bench-data': (_bench_data, 'how fast training samples are read, and what the time goes into'),

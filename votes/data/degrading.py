@@ -1,11 +1,11 @@
-"""`votes degrade`: the clips of any frame source through a recipe, into folders of PNGs with a manifest."""
+"""Clips through a recipe: all of a frame source at once (`votes degrade`), or samples when they are drawn."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
@@ -15,16 +15,32 @@ import numpy as np
 from av import library_versions
 
 from votes import checkpoint
+from votes.data.codec_metadata import write_metadata
 from votes.data.open_source import open_source
+from votes.data.sources import Crop, Frame, FrameSource, cropped
 from votes.errors import UserError
-from votes.video.recipe import Recipe, degrade
+from votes.video.metadata import DecodedVideo
+from votes.video.recipe import Recipe, degrade, read_recipe
 
 
-def degrade_source(source: str | Path, target: str | Path, recipe: Recipe, say: Callable[[str], None] = print) -> None:
+def degrade_source(
+    source: str | Path,
+    target: str | Path,
+    recipe: Recipe,
+    *,
+    originals: Path | None = None,
+    metadata: Path | None = None,
+    say: Callable[[str], None] = print,
+) -> None:
     """Writes target/CLIP/00000000.png ... and target/manifest.json.
 
-    The manifest has the recipe, versions, and for each clip the SHA-256 of its decoded frames and what each generation
-    did: bytes, bitrate, picture types, mean QP. It is written last; a run that was stopped goes on with the next clip.
+    The manifest has the recipe, versions, and for each clip the SHA-256 of its decoded frames, what each generation
+    did (bytes, bitrate, picture types, mean QP), and which frames are shown where the frame rate changes. It is written
+    last; a run that was stopped goes on with the next clip.
+
+    Args:
+        originals: folder for the frames that the degraded ones show, as PNG too: a pair for training.
+        metadata: folder for what the codec says about the last generation, see CodecMetadata.
 
     Raises:
         UserError: `target` is complete already or was begun with another recipe, or frames do not fit the recipe.
@@ -41,14 +57,21 @@ def degrade_source(source: str | Path, target: str | Path, recipe: Recipe, say: 
     for number, clip in enumerate(frames.clips()):
         done = target / f'.{clip}.json'
         if not done.exists():
-            originals = [frames.read(clip, i) for i in range(frames.length(clip))]
-            degraded, generations = degrade(originals, recipe, seed=number)
-            if len(degraded) != len(originals):
+            whole = [frames.read(clip, i) for i in range(frames.length(clip))]
+            shown = recipe.shown(len(whole))
+            said: list[DecodedVideo] = []
+            degraded, generations = degrade(whole, recipe, seed=number, last=said.append)
+            if len(degraded) != len(shown):
                 raise UserError(
-                    'the codec gave another number of frames', where=clip, value=f'{len(degraded)} of {len(originals)}'
+                    'the codec gave another number of frames', where=clip, value=f'{len(degraded)} of {len(shown)}'
                 )
-            digest = _write_clip(target / clip, degraded)
-            _write_json(done, {'sha256': digest, 'generations': [asdict(g) for g in generations]})
+            digest = write_clip(target / clip, degraded)
+            if originals:
+                write_clip(originals / clip, [whole[i] for i in shown])
+            if metadata:
+                write_metadata(metadata / clip, said[0])
+            about = {'sha256': digest, 'generations': [asdict(g) for g in generations]}
+            _write_json(done, about | ({'shows': shown} if recipe.frame_rate else {}))
             last = generations[-1]
             say(f'{clip}: {len(degraded)} frames, {last.kbps} kbit/s' + (f', QP {last.qp}' if last.qp else ''))
         clips[clip] = json.loads(done.read_text())
@@ -63,12 +86,73 @@ def _write_json(path: Path, content: object) -> None:
         temporary.write_text(json.dumps(content, indent=1))
 
 
-def _write_clip(folder: Path, frames: list[np.ndarray]) -> str:
-    shutil.rmtree(folder, ignore_errors=True)  # of a run that was stopped in it
-    folder.mkdir(parents=True)
+def write_clip(folder: Path, frames: Iterable[Frame]) -> str:
+    """Writes 00000000.png ...; `folder` appears, or is replaced, when it is complete. Returns the frames' SHA-256."""
+    partial = folder.with_name(f'.{folder.name}.partial')
+    for old in (partial, folder):  # of a run that was stopped in it
+        shutil.rmtree(old, ignore_errors=True)
+    partial.mkdir(parents=True)
     total = hashlib.sha256()
     for i, frame in enumerate(frames):
         total.update(frame.tobytes())
-        if not cv2.imwrite(str(folder / f'{i:08d}.png'), cv2.cvtColor(frame, cv2.COLOR_RGB2BGR)):
-            raise UserError('a frame cannot be written', where=folder, value=i)
+        if not cv2.imwrite(str(partial / f'{i:08d}.png'), cv2.cvtColor(frame, cv2.COLOR_RGB2BGR)):
+            raise UserError('a frame cannot be written', where=folder, value=i, fix='is the disk full?')
+    partial.rename(folder)
     return total.hexdigest()
+
+
+class OnTheFly:
+    """LQ frames that are made when a sample is drawn, from the originals around it, by one of several recipes.
+
+    Not the whole frame is coded but the crop and 16 LQ pixels around it, from up to 7 frames before the window on, so
+    that a sample starts anywhere in a group of pictures. Rate control (kbps) thus sees a small picture: recipes of a
+    QP or CRF come out as with `votes degrade`, those of a bitrate do not.
+
+    Raises:
+        UserError: a recipe of another scale, or one that changes the frame rate.
+    """
+
+    MARGIN, LEAD = 16, 8
+
+    def __init__(self, gt: FrameSource, recipes: list[str], scale: int):
+        self.gt, self.scale = gt, scale
+        self.root = ' '.join(recipes)
+        self.recipes = [read_recipe(path) for path in recipes]
+        for path, recipe in zip(recipes, self.recipes, strict=True):
+            if recipe.scale != scale or recipe.frame_rate:
+                raise UserError(
+                    'this recipe does not fit the dataset',
+                    where=path,
+                    value=f'scale {recipe.scale}, frame_rate {recipe.frame_rate}',
+                    fix=f'scale: {scale} and no frame_rate, or votes degrade',
+                )
+
+    def clips(self) -> list[str]:
+        return self.gt.clips()
+
+    def length(self, clip: str) -> int:
+        return self.gt.length(clip)
+
+    def size(self, clip: str) -> tuple[int, int]:
+        height, width = self.gt.size(clip)
+        return height // self.scale // 2 * 2, width // self.scale // 2 * 2
+
+    def window(self, clip: str, indices: list[int], crop: Crop, rng: np.random.Generator) -> list[Frame]:
+        """The frames of a window, cropped (in LQ pixels)."""
+        recipe, scale = self.recipes[int(rng.integers(len(self.recipes)))], self.scale
+        first = max(0, min(indices) - int(rng.integers(self.LEAD)))
+        starts, sides = [], []
+        for start, side, whole in zip(crop[:2], crop[2:], self.size(clip), strict=True):
+            begin = max(0, start - self.MARGIN) // 2 * 2
+            end = min(whole, start + side + self.MARGIN)
+            starts.append(begin)
+            sides.append(end - begin + (end - begin) % 2)  # even; the frame itself is
+        place = starts[0] * scale, starts[1] * scale, sides[0] * scale, sides[1] * scale
+        originals = [self.gt.read(clip, i, place) for i in range(first, max(indices) + 1)]
+        frames, _ = degrade(originals, recipe, int(rng.integers(1 << 31)), describe=False)
+        top, left = crop[0] - starts[0], crop[1] - starts[1]
+        return [cropped(frames[i - first], (top, left, *crop[2:])) for i in indices]
+
+    def read(self, clip: str, index: int, crop: Crop | None = None) -> Frame:
+        """One frame for itself, always alike: a look at what samples are like."""
+        return self.window(clip, [index], crop or (0, 0, *self.size(clip)), np.random.default_rng(index))[0]

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from votes.data.clip_lists import Split, read_meta_info, split_clips
+from votes.data.degrading import OnTheFly
 from votes.data.open_source import open_source
-from votes.data.sources import Crop, Frame
+from votes.data.sources import Crop, Frame, FrameSource
 from votes.errors import UserError
 
 
@@ -21,6 +22,7 @@ class ClipPairs:
         split: takes only one part of a seeded split.
         exclude: clips to leave out.
         least: a clip must have so many frames.
+        degradation: recipes (see `votes degrade`) that make LQ when a sample is drawn, instead of `dataroot_lq`.
 
     Raises:
         UserError: with every clip that does not fit (the first ten, and how many there are).
@@ -29,7 +31,7 @@ class ClipPairs:
     def __init__(
         self,
         dataroot_gt: str,
-        dataroot_lq: str,
+        dataroot_lq: str | None,
         scale: int,
         *,
         meta_info_file: str | None = None,
@@ -37,8 +39,16 @@ class ClipPairs:
         exclude: list[str] | None = None,
         io_backend: dict | None = None,
         least: int = 1,
+        degradation: list[str] | None = None,
     ):
-        self.gt, self.lq = open_source(dataroot_gt, io_backend), open_source(dataroot_lq, io_backend)
+        self.gt = open_source(dataroot_gt, io_backend)
+        self.lq: FrameSource
+        if degradation and dataroot_lq is None:
+            self.lq = OnTheFly(self.gt, degradation, scale)
+        elif dataroot_lq and not degradation:
+            self.lq = open_source(dataroot_lq, io_backend)
+        else:
+            raise UserError('either dataroot_lq or degradation is needed', where=f'gt {dataroot_gt}')
         self.scale = scale
         self.lengths: dict[str, int] = {}
         everything = sorted({*self.gt.clips(), *self.lq.clips()})
@@ -56,7 +66,7 @@ class ClipPairs:
             title = f'{len(problems)} of {len(names)} clips cannot be used:'
             raise UserError(
                 '\n'.join([title, *problems[:10], *more]),
-                where=f'lq {dataroot_lq}, gt {dataroot_gt}',
+                where=f'lq {dataroot_lq or degradation}, gt {dataroot_gt}',
                 fix='mend them, or name the clips to use in a meta_info_file',
             )
 
@@ -86,6 +96,12 @@ class ClipPairs:
 
     def names(self) -> list[str]:
         return list(self.lengths)
+
+    def read_lq(self, clip: str, indices: list[int], crop: Crop, rng: np.random.Generator) -> list[Frame]:
+        """The frames of a window, cropped; `rng` decides how they are degraded where that happens now."""
+        if isinstance(self.lq, OnTheFly):
+            return self.lq.window(clip, indices, crop, rng)
+        return [self.lq.read(clip, i, crop) for i in indices]
 
     def read_gt(self, clip: str, index: int, lq_crop: Crop | None = None) -> Frame:
         """The original of LQ frame `index`, or of a crop of it (in LQ pixels): exactly scale times as large."""

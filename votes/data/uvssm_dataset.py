@@ -8,8 +8,9 @@ import numpy as np
 from torch.utils.data import Dataset
 
 from votes.data.clip_lists import Split, excluded_by, read_meta_info
+from votes.data.codec_metadata import CodecMetadata
 from votes.data.pairs import ClipPairs
-from votes.data.transforms import Orientation, random_crop, to_tensor
+from votes.data.transforms import orient, random_crop, random_turn, to_tensor
 from votes.errors import UserError
 
 
@@ -20,16 +21,20 @@ class UVSSMDataset(Dataset):
     `val_partition` ('REDS4', 'official' or names); or one part of a seeded `split`.
 
     Args:
-        num_frame: frames T of the window.
+        num_frame: frames T of the window; of a segment for a recurrent network, with `center_gt: false`.
         center_gt: GT is the centre frame alone, or all T frames (stage 1 needs them).
         gt_size: side of the square GT crop.
         scale: GT size / LQ size.
         interval_list: steps between frames, one is drawn.
         random_reverse: half of the windows run backwards.
         use_flip, use_rot: random flips; random rotations by 90 degrees.
+        degradation: recipes, one is drawn for each sample, that make LQ from GT; instead of `dataroot_lq`.
+        codec_metadata: folder of motion vectors and quantisers (`votes metadata`), added to the sample as
+            CodecMetadata.read gives them.
+        augment_on_device: flips and rotations are left to `transforms.orient`, on the device of the training.
 
     ``dataset[epoch, index]`` is a pure function of (seed, epoch, index): {'lq': uint8 (T, 3, h, w), 'gt': uint8
-    (3, H, W) or (T, 3, H, W), 'key': where it comes from}. `seed` is an attribute.
+    (3, H, W) or (T, 3, H, W), 'key': where it comes from}, and 'turn' with `augment_on_device`. `seed` is an attribute.
 
     Raises:
         UserError: clips that do not fit (all of them), or a gt_size that does not.
@@ -38,7 +43,7 @@ class UVSSMDataset(Dataset):
     def __init__(
         self,
         dataroot_gt: str,
-        dataroot_lq: str,
+        dataroot_lq: str | None = None,
         meta_info_file: str | None = None,
         meta_val_file: str | None = None,
         meta_test_file: str | None = None,
@@ -53,6 +58,9 @@ class UVSSMDataset(Dataset):
         random_reverse: bool = False,
         use_flip: bool = True,
         use_rot: bool = True,
+        degradation: str | list[str] | None = None,
+        codec_metadata: str | None = None,
+        augment_on_device: bool = False,
     ):
         if gt_size % scale:
             raise UserError(f'gt_size {gt_size} is no multiple of scale {scale}')
@@ -62,7 +70,7 @@ class UVSSMDataset(Dataset):
         self.intervals = interval_list or [1]
         self.num_frame, self.center_gt, self.gt_size, self.scale = num_frame, center_gt, gt_size, scale
         self.random_reverse, self.use_flip, self.use_rot = random_reverse, use_flip, use_rot
-        self.seed = 0
+        self.seed, self.augment_on_device = 0, augment_on_device
         self.pairs = ClipPairs(
             dataroot_gt,
             dataroot_lq,
@@ -72,9 +80,13 @@ class UVSSMDataset(Dataset):
             exclude=exclude,
             io_backend=io_backend,
             least=(num_frame - 1) * max(self.intervals) + 1,
+            degradation=[degradation] if isinstance(degradation, str) else degradation,
         )
         self.clips = self.pairs.names()
+        self.metadata = CodecMetadata(codec_metadata) if codec_metadata else None
         for clip in self.clips:
+            if self.metadata:
+                self.metadata.check(clip, self.pairs.lengths[clip], self.pairs.lq.size(clip))
             largest = min(self.pairs.lq.size(clip))
             if gt_size // scale > largest:
                 raise UserError(
@@ -97,9 +109,13 @@ class UVSSMDataset(Dataset):
         if self.random_reverse and rng.random() < 0.5:
             frames.reverse()
         crop = random_crop(rng, self.pairs.lq.size(clip), self.gt_size // self.scale)
-        turn = Orientation(rng, self.use_flip, self.use_rot)
-        lq = [turn(self.pairs.lq.read(clip, i, crop)) for i in frames]
+        turn = random_turn(rng, self.use_flip, self.use_rot)
         centre = frames[self.num_frame // 2]
-        wanted = [centre] if self.center_gt else frames
-        gt = to_tensor([turn(self.pairs.read_gt(clip, i, crop)) for i in wanted])
-        return {'lq': to_tensor(lq), 'gt': gt[0] if self.center_gt else gt, 'key': f'{clip}/{centre:08d}'}
+        gt = to_tensor([self.pairs.read_gt(clip, i, crop) for i in ([centre] if self.center_gt else frames)])
+        sample = {
+            'lq': to_tensor(self.pairs.read_lq(clip, frames, crop, rng)),
+            'gt': gt[0] if self.center_gt else gt,
+            'key': f'{clip}/{centre:08d}',
+            **(self.metadata.read(clip, frames, crop) if self.metadata else {}),
+        }
+        return {**sample, 'turn': turn} if self.augment_on_device else orient(sample, turn)

@@ -85,6 +85,10 @@ class VideoSource:
     def clips(self) -> list[str]:
         return list(self._paths)
 
+    def path(self, clip: str) -> Path:
+        """The video file of a clip."""
+        return self._paths[clip]
+
     def _video(self, clip: str) -> _OpenVideo:
         if clip not in self._paths:
             raise UserError(f'no clip {clip!r}', where=self.root, value=f'{len(self._paths)} videos')

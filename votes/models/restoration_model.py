@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from votes import checkpoint
 from votes.archs import build_network
 from votes.archs.padding import forward_padded
+from votes.data.transforms import orient
 from votes.models.optimisation import Optimisation, Outcome
 from votes.options import Options
 from votes.registry import LOSSES
@@ -101,6 +102,9 @@ class RestorationModel:
             stop: whether this process was asked to stop; the outcome says whether any was.
             want_gain: the outcome has the PSNR in dB over the last baseline.
         """
+        if 'turn' in batch:
+            moved = {k: v.to(self.device, non_blocking=True) for k, v in batch.items() if isinstance(v, Tensor)}
+            batch = orient(moved, moved['turn'])
         size = max(1, len(batch['lq']) // self.optimisation.train.accumulate)
         parts = zip(batch['lq'].split(size), batch['gt'].split(size), strict=True)
         gains = []

@@ -152,6 +152,9 @@ def _dataset_problems(opt: Options, key: Key, data: DatasetOptions) -> Iterator[
         yield (*key, 'num_frame'), f'must be odd (value {frames})'
     elif None not in (frames, wanted) and frames != wanted:
         yield (*key, 'num_frame'), f'is {frames}, the network takes {wanted} frames'
+    both = [key for key in ('dataroot_lq', 'degradation') if data.args.get(key)]
+    if data.type == 'UVSSMDataset' and len(both) != 1:
+        yield key, f'either dataroot_lq or degradation is needed (there is {" and ".join(both) or "neither"})'
     backend = _argument(data, registry.DATASETS, 'io_backend')
     if backend is not None and (backend.keys() != {'type'} or backend['type'] not in IO_BACKENDS):
         yield (*key, 'io_backend'), f'{{type: {"|".join(IO_BACKENDS)}}} is needed (value {backend!r})'
@@ -228,14 +231,15 @@ def path_problems(opt: Options, mode: str) -> Iterator[Problem]:
     for key, data in opt.datasets.items():
         if key == 'train' and mode == 'test':
             continue
-        for name in ('dataroot_gt', 'dataroot_lq'):
+        for name in ('dataroot_gt', 'dataroot_lq', 'codec_metadata'):
             value = data.args.get(name)
             if isinstance(value, str) and not Path(value).is_dir():
                 yield ('datasets', key, name), f'no such folder: {value}{_beside(Path(value))}'
-        for name in LISTS:
+        for name in (*LISTS, 'degradation'):
             value = data.args.get(name)
-            if isinstance(value, str) and not Path(value).is_file():
-                yield ('datasets', key, name), f'no such file: {value}{_beside(Path(value))}'
+            for file in [value] if isinstance(value, str) else value or []:
+                if not Path(file).is_file():
+                    yield ('datasets', key, name), f'no such file: {file}{_beside(Path(file))}'
     for name in ('pretrain_network_g', 'resume_state', 'bin_model'):
         value = getattr(opt.path, name)
         if value and not Path(value).is_file():

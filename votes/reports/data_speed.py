@@ -44,8 +44,8 @@ class _Clock:
 
 def measure(dataset: Any, seconds: float) -> DataSpeed:
     """Reads samples of a UVSSMDataset for about so long, after one round that does not count, on one thread."""
-    lq, gt = _Clock(dataset.pairs.lq.read), _Clock(dataset.pairs.read_gt)
-    dataset.pairs.lq.read, dataset.pairs.read_gt = lq, gt
+    lq, gt = _Clock(dataset.pairs.read_lq), _Clock(dataset.pairs.read_gt)
+    dataset.pairs.read_lq, dataset.pairs.read_gt = lq, gt
     threads = cv2.getNumThreads()
     cv2.setNumThreads(0)
     try:
@@ -59,7 +59,7 @@ def measure(dataset: Any, seconds: float) -> DataSpeed:
         elapsed = time.perf_counter() - started
     finally:
         cv2.setNumThreads(threads)
-        dataset.pairs.lq.read, dataset.pairs.read_gt = lq.function, gt.function
+        dataset.pairs.read_lq, dataset.pairs.read_gt = lq.function, gt.function
     return DataSpeed(count / elapsed, lq.seconds / elapsed, gt.seconds / elapsed)
 
 
@@ -69,11 +69,12 @@ def measure_option_file(path: str | Path, seconds: float) -> str:
     data = opt.datasets['train']
     dataset = build_train_set(data, opt.scale, opt.manual_seed)
     speed = measure(dataset, seconds)
-    kinds = {name: kind_of(data.args[name]) for name in ('dataroot_lq', 'dataroot_gt')}
+    kinds = {name: kind_of(data.args[name]) for name in ('dataroot_lq', 'dataroot_gt') if data.args.get(name)}
+    lq_kind = kinds.get('dataroot_lq', 'made by a codec on the fly')
     workers = max(1, data.num_worker_per_gpu)
     steps = speed.samples_per_second * workers / data.batch_size_per_gpu
     lines = [
-        f'LQ {kinds["dataroot_lq"]}, GT {kinds["dataroot_gt"]}: {speed.samples_per_second:.1f} samples/s on one core',
+        f'LQ {lq_kind}, GT {kinds["dataroot_gt"]}: {speed.samples_per_second:.1f} samples/s on one core',
         f'  reading and decoding LQ {100 * speed.reading_lq:.0f} %, GT {100 * speed.reading_gt:.0f} %, '
         f'augmentation and the rest {100 * speed.rest:.0f} %',
         f'  {workers} workers feed at most {steps:.1f} steps/s of {data.batch_size_per_gpu} samples: '

@@ -43,8 +43,11 @@ class DecodedVideo:
     qp: NDArray[np.int16] | None
 
 
-def decode_with_metadata(path: str | Path) -> DecodedVideo:
+def decode_with_metadata(path: str | Path, keep_frames: bool = True) -> DecodedVideo:
     """Decodes a whole video file. Motion vectors come from H.264 and MPEG-2/4, quantisers from H.264 alone.
+
+    Args:
+        keep_frames: without it `frames` has the shape (0, H, W, 3), and little memory is needed.
 
     Raises:
         UserError: see VideoReader; or the video breaks off.
@@ -66,7 +69,7 @@ def decode_with_metadata(path: str | Path) -> DecodedVideo:
                     quantisers: Any = frame.side_data.get('VIDEO_ENC_PARAMS') if codec in TRUSTED_QP else None
                     rows.append(
                         (
-                            frame_to_rgb(frame, reader.colour),
+                            frame_to_rgb(frame, reader.colour) if keep_frames else None,
                             TYPES.get(int(frame.pict_type), '?'),
                             frame.pts,
                             *_dense(vectors, -1, shape),
@@ -79,7 +82,7 @@ def decode_with_metadata(path: str | Path) -> DecodedVideo:
     frames, types, times, past, past_valid, future, future_valid, qp = zip(*rows, strict=True)
     moving = bool(np.any(past_valid) or np.any(future_valid))
     return DecodedVideo(
-        np.stack(frames),
+        np.stack(frames) if keep_frames else np.zeros((0, *shape, 3), np.uint8),
         list(types),
         np.array([sizes.get(pts, 0) for pts in times], np.int64),
         np.stack(past) if moving else None,

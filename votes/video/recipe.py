@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -19,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from votes.errors import UserError
 from votes.options.yaml_file import dotted, read_option_file
 from votes.video.degrade import Frames, decode
-from votes.video.metadata import decode_with_metadata
+from votes.video.metadata import DecodedVideo, decode_with_metadata
 
 Kernel = Literal['ffmpeg_bicubic', 'matlab_bicubic', 'area', 'lanczos']
 QP_OPTION = {'libx264': 'qp', 'libx265': None, 'libvpx-vp9': None, 'libsvtav1': 'qp', 'mpeg4': 'qscale'}
@@ -92,7 +93,21 @@ class Recipe(BaseModel):
     kernel: Kernel = 'ffmpeg_bicubic'
     blur: float = Field(default=0, ge=0, description='sigma in pixels of the original')
     noise: float = Field(default=0, ge=0, description='sigma in 8-bit levels, after shrinking')
+    frame_rate: tuple[int, int] | None = Field(default=None, description='[from, to] frames a second: drops or repeats')
     generations: list[Encoding] = Field(min_length=1)
+
+    @model_validator(mode='after')
+    def _positive(self) -> Recipe:
+        if self.frame_rate and min(self.frame_rate) < 1:
+            raise ValueError('frame_rate is [from, to], both 1 or more')
+        return self
+
+    def shown(self, count: int) -> list[int]:
+        """Which of `count` original frames each frame of the outcome shows: the latest at its time."""
+        if self.frame_rate is None:
+            return list(range(count))
+        old, new = self.frame_rate
+        return [i * old // new for i in range(-(-count * new // old))]
 
 
 def read_recipe(path: str | Path) -> Recipe:
@@ -125,8 +140,22 @@ class Generation:
     qp: float | None
 
 
-def degrade(frames: Frames, recipe: Recipe, seed: int = 0) -> tuple[Frames, list[Generation]]:
-    """Frames (RGB uint8, H and W multiples of 2 * scale) -> degraded frames, and what each generation did."""
+def degrade(
+    frames: Frames,
+    recipe: Recipe,
+    seed: int = 0,
+    *,
+    describe: bool = True,
+    last: Callable[[DecodedVideo], None] | None = None,
+) -> tuple[Frames, list[Generation]]:
+    """Frames (RGB uint8, H and W multiples of 2 * scale) -> degraded frames, and what each generation did.
+
+    Args:
+        seed: of the noise.
+        describe: without it the list of generations is empty, and each is decoded once instead of twice.
+        last: takes what the codec says about the last generation.
+    """
+    frames = [frames[i] for i in recipe.shown(len(frames))]
     height, width = frames[0].shape[:2]
     even = 1 if all(g.pix_fmt == 'yuv444p' for g in recipe.generations) else 2
     if height % (even * recipe.scale) or width % (even * recipe.scale):
@@ -150,12 +179,16 @@ def degrade(frames: Frames, recipe: Recipe, seed: int = 0) -> tuple[Frames, list
         for number, encoding in enumerate(recipe.generations):
             path = Path(folder) / f'{number}.mkv'
             encode(frames, path, encoding, size)
-            metadata = decode_with_metadata(path)
             frames = decode(path)
+            if not describe:
+                continue
+            metadata = decode_with_metadata(path, keep_frames=False)
             count = path.stat().st_size
             qp = None if metadata.qp is None else round(float(metadata.qp.mean()), 2)
             kbps = round(8 * int(metadata.bytes.sum()) * encoding.rate / len(frames) / 1000, 1)
             done.append(Generation(count, kbps, ''.join(metadata.types), qp))
+            if last and number + 1 == len(recipe.generations):
+                last(metadata)
     return frames, done
 
 

@@ -1,0 +1,185 @@
+"""How the data sets of the field lie on disk when they were downloaded."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from votes.data.clip_lists import PARTITIONS, read_meta_info
+from votes.data.open_source import kind_of, open_source
+from votes.data.sources import FolderSource, FrameSource
+from votes.errors import UserError
+
+Clips = dict[str, tuple[FrameSource, str]]  # name here -> where it is, and its name there
+DEPTH = 4  # folders below the one that was named
+LISTS = Path(__file__).parent / 'meta_info'
+
+
+@dataclass
+class Layout:
+    """A part of a data set: where its frames are, and how it is split.
+
+    Attributes:
+        folder: below the output.
+        lq: folder of LQ frames -> clips.
+        parts: the published split; empty for one that is drawn.
+        sizes: test and validation clips of a drawn split.
+        folds: how many splits are drawn for cross-validation.
+    """
+
+    gt: Clips
+    lq: dict[str, Clips] = field(default_factory=dict)
+    folder: str = ''
+    parts: dict[str, list[str]] = field(default_factory=dict)
+    sizes: tuple[int, int] = (10, 0)
+    folds: int = 0
+
+
+class Places:
+    """Folders in which something is looked for."""
+
+    def __init__(self, roots: list[Path]):
+        self.roots = [root for root in roots if root.is_dir()]
+
+    def folders(self) -> Iterator[Path]:
+        """Every folder, those that are less deep first; no folder of a clip's frames is entered."""
+        level = list(self.roots)
+        for _ in range(DEPTH + 1):
+            yield from level
+            level = [
+                Path(entry.path)
+                for folder in level
+                for entry in sorted(os.scandir(folder), key=lambda e: e.name)
+                if entry.is_dir() and not entry.name.startswith('.')
+            ]
+
+    def find(self, *names: str) -> Path | None:
+        """The first folder of one of these names, whatever their case."""
+        wanted = {name.lower() for name in names}
+        return next((folder for folder in self.folders() if folder.name.lower() in wanted), None)
+
+    def need(self, *names: str) -> Path:
+        found = self.find(*names)
+        if found is None:
+            seen = ', '.join(sorted({f.name for root in self.roots for f in root.iterdir()})[:10])
+            raise UserError(
+                f'no folder {" or ".join(names)}',
+                where=self.roots[0],
+                value=f'it holds {seen or "nothing"}',
+                fix='name the folder that holds the downloaded files',
+            )
+        return found
+
+
+def all_of(root: Path, rename: Callable[[str], str] = str) -> Clips:
+    """Every clip of a frame source."""
+    source = open_source(root)
+    return {rename(clip): (source, clip) for clip in source.clips()}
+
+
+def reds(places: Places, _: Path | None) -> list[Layout]:
+    """train_sharp/000 ... and val_sharp/000 ..., which becomes 240 ...; test 240..269, validation REDS4."""
+    gt = all_of(places.need('train_sharp'))
+    val = places.find('val_sharp')
+    if val is not None:
+        gt |= all_of(val, lambda clip: f'{240 + int(clip):03d}')
+    parts: dict[str, list[str]] = {'train': [], 'val': [], 'test': []}
+    for clip in sorted(gt):
+        part = 'test' if clip in PARTITIONS['official'] else 'val' if clip in PARTITIONS['REDS4'] else 'train'
+        parts[part].append(clip)
+    return [Layout(gt, parts=parts)]
+
+
+def uvssm(places: Places, _: Path | None) -> list[Layout]:
+    """{WeChat,twitter,bilibili,Youtube}/{HQ*,LQ*}, frames or videos. WeChat: the published lists and five folds."""
+    found = []
+    for platform in ('WeChat', 'twitter', 'bilibili', 'Youtube'):
+        folder = places.find(platform)
+        if folder is None:
+            continue
+        sides = {}
+        for side in ('HQ', 'LQ'):
+            below = [p for p in sorted(folder.iterdir()) if p.is_dir() and p.name.upper().startswith(side)]
+            if not below:
+                raise UserError(f'no folder {side}_frames', where=folder)
+            sides[side] = all_of(below[0])
+        layout = Layout(sides['HQ'], {'LQ_frames': sides['LQ']}, folder=platform)
+        if platform == 'WeChat':
+            layout.sizes, layout.folds = (10, 4), 5
+            layout.parts = _wechat_split(layout.gt)
+        found.append(layout)
+    if not found:
+        places.need('WeChat', 'twitter', 'bilibili', 'Youtube')
+    return found
+
+
+def _wechat_split(clips: Clips) -> dict[str, list[str]]:
+    test = list(read_meta_info(LISTS / 'meta_info_UVSSMWeChat_test2.txt'))
+    val = list(read_meta_info(LISTS / 'meta_info_UVSSMWeChat_val.txt'))
+    return {'train': sorted(clips.keys() - {*test, *val}), 'val': val, 'test': test}
+
+
+def ldv(places: Places, _: Path | None) -> list[Layout]:
+    """Folders of videos, PART_KIND: training_raw, training_fixed-QP, validation_raw ...; raw is the original."""
+    layout = Layout({}, parts={'train': [], 'val': [], 'test': []})
+    for folder in places.folders():
+        part = next((p for p in ('train', 'val', 'test') if folder.name.lower().startswith(p)), None)
+        kind = folder.name.partition('_')[2].lower()
+        if part is None or not kind or kind_of(folder) not in ('video', 'yuv'):
+            continue
+        clips = all_of(folder, lambda clip, part=part: f'{part}_{clip}')  # type: ignore[misc]
+        if kind in ('raw', 'gt'):
+            layout.gt |= clips
+            layout.parts[part] += sorted(clips)
+        else:
+            layout.lq.setdefault(f'LQ_frames_{kind}', {}).update(clips)
+    if not layout.gt:
+        places.need('training_raw')
+    return [layout]
+
+
+def vid4(places: Places, _: Path | None) -> list[Layout]:
+    """GT/{calendar,city,foliage,walk}, and beside it BIx4 and BDx4; all for testing."""
+    gt_folder = places.need('GT', 'HR')
+    gt = all_of(gt_folder)
+    beside = {name: gt_folder.parent / name for name in ('BIx4', 'BDx4', 'LR')}
+    lq = {f'LQ_frames_{name}': all_of(path) for name, path in beside.items() if path.is_dir()}
+    return [Layout(gt, lq, parts={'test': sorted(gt)})]
+
+
+def vimeo90k(places: Places, _: Path | None) -> list[Layout]:
+    """sequences/00001/0001/im1.png ... im7.png with sep_trainlist.txt and sep_testlist.txt; a clip is 00001_0001."""
+    sequences = places.need('sequences')
+    parts: dict[str, list[str]] = {}
+    for part in ('train', 'test'):
+        path = sequences.parent / f'sep_{part}list.txt'
+        if not path.is_file():
+            raise UserError('a published list is missing', where=path, fix='it comes with vimeo_septuplet.zip')
+        parts[part] = [line.strip().replace('/', '_') for line in path.read_text().split()]
+    sources = {folder.name: FolderSource(folder) for folder in sorted(sequences.iterdir()) if folder.is_dir()}
+    gt: Clips = {}
+    for clip in (clip for part in parts.values() for clip in part):
+        scene, _unused, shot = clip.partition('_')
+        if scene not in sources:
+            raise UserError('a listed clip is missing', where=sequences / scene)
+        gt[clip] = sources[scene], shot
+    return [Layout(gt, parts=parts)]
+
+
+def videos(places: Places, lq: Path | None) -> list[Layout]:
+    """A folder of videos, raw YUV or folders of pictures, and one of compressed videos of the same names or none."""
+    gt = all_of(places.roots[0])
+    tenth = max(1, len(gt) // 10)
+    return [Layout(gt, {'LQ_frames': all_of(lq)} if lq else {}, sizes=(tenth, tenth if len(gt) > 3 else 0))]
+
+
+LAYOUTS: dict[str, Callable[[Places, Path | None], list[Layout]]] = {
+    'reds': reds,
+    'uvssm': uvssm,
+    'ldv': ldv,
+    'vid4': vid4,
+    'vimeo90k': vimeo90k,
+    'videos': videos,
+}
