@@ -196,13 +196,14 @@ def _check_data(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('-opt', required=True, metavar='FILE.yml', help='option file whose datasets are looked through')
     parser.add_argument('--all', action='store_true', help='read every frame, not the first 24 of each clip')
     parser.add_argument('--json', action='store_true', help='findings as JSON')
+    parser.add_argument('--write-list', type=Path, metavar='GOOD.txt', help='meta_info list of training clips that fit')
 
     def run(args: argparse.Namespace) -> int:
         import json
 
         from votes.reports.check_data import as_json, check_option_file, may_train
 
-        found = check_option_file(args.opt, args.all)
+        found = check_option_file(args.opt, args.all, args.write_list)
         if args.json:
             print(json.dumps(as_json(found), indent=1))
         else:

@@ -113,3 +113,43 @@ def test_exit_code_and_json(place, capsys):
     assert content['may_train'] is False
     assert {f['dataset'] for f in content['findings']} == {'train', 'val'}
     assert main(['check-data', '-opt', 'missing.yml']) == 2
+
+
+def test_what_to_change_in_the_option_file(place, capsys):
+    """A wrong scale, a crop that is too large, a list of the clips that fit."""
+    place()
+    for file in Path('gt/000').iterdir():
+        write(file, cv2.resize(cv2.imread(str(file)), (60, 48)))
+    Path('lq/001/00000007.png').unlink()
+    assert main(['check-data', '-opt', 'opt.yml', '--write-list', 'good.txt']) == 1
+    said = capsys.readouterr().out
+    assert 'in the option file: scale: 3' in said
+    assert 'LQ has 7 frames, GT has 8' in said
+    assert 'datasets.train.meta_info_file: good.txt' in said
+    assert Path('good.txt').read_text() == '002 7\n'
+    lists = {'datasets__train__meta_info_file': 'good.txt', 'datasets__val__meta_info_file': 'good.txt'}
+    assert main(['check-data', '-opt', place(**lists)]) == 0
+    capsys.readouterr()
+    assert main(['check-data', '-opt', place(**lists, datasets__train__gt_size=64)]) == 1
+    assert 'gt_size: 32 or less' in capsys.readouterr().out
+
+
+def test_bits_and_colours(place, capsys):
+    options = place()
+    deep = cv2.imread('lq/000/00000000.png').astype(np.uint16) * 257
+    write(Path('lq/000/00000000.png'), deep)
+    grey = cv2.imread('gt/001/00000000.png', cv2.IMREAD_GRAYSCALE)
+    write(Path('gt/001/00000000.png'), grey)
+    assert main(['check-data', '-opt', options]) == 1
+    said = capsys.readouterr().out
+    assert 'warning: train, 000: LQ has 16 bits a channel' in said
+    assert 'error: train, 001: GT is grey and the other is not' in said
+
+
+def test_pairs_made_while_training(place, capsys):
+    recipe = str(Path(__file__).resolve().parents[2] / 'options' / 'degrade' / 'crf25.yml')
+    Path('r.yml').write_text(Path(recipe).read_text().replace('scale: 4', 'scale: 2'))
+    assert (
+        main(['check-data', '-opt', place(datasets__train__dataroot_lq=None, datasets__train__degradation='r.yml')])
+        == 0
+    )

@@ -23,6 +23,7 @@ class ClipPairs:
         exclude: clips to leave out.
         least: a clip must have so many frames.
         degradation: recipes (see `votes degrade`) that make LQ when a sample is drawn, instead of `dataroot_lq`.
+        tolerant: clips that do not fit are left out and told in `problems`.
 
     Raises:
         UserError: with every clip that does not fit (the first ten, and how many there are).
@@ -40,6 +41,7 @@ class ClipPairs:
         io_backend: dict | None = None,
         least: int = 1,
         degradation: list[str] | None = None,
+        tolerant: bool = False,
     ):
         self.gt = open_source(dataroot_gt, io_backend)
         self.lq: FrameSource
@@ -60,8 +62,9 @@ class ClipPairs:
                 'no clips are left', where=meta_info_file or dataroot_gt, fix='check the lists and the split'
             )
         found = ((name, self._problem(name, counts[name], least)) for name in names)
-        problems = [f'  {name}: {problem}' for name, problem in found if problem]
-        if problems:
+        self.problems = {name: problem for name, problem in found if problem}
+        problems = [f'  {name}: {problem}' for name, problem in self.problems.items()]
+        if problems and not tolerant:
             more = [f'  ... and {len(problems) - 10} more'] if len(problems) > 10 else []
             title = f'{len(problems)} of {len(names)} clips cannot be used:'
             raise UserError(
@@ -89,9 +92,10 @@ class ClipPairs:
         (height, width), (gt_height, gt_width) = self.lq.size(name), self.gt.size(name)
         if abs(gt_height - self.scale * height) >= self.scale or abs(gt_width - self.scale * width) >= self.scale:
             return f'LQ {width}x{height} times scale {self.scale} is not GT {gt_width}x{gt_height}'
-        self.lengths[name] = min(frames['LQ'], frames['LQ'] if listed is None else listed)
-        if self.lengths[name] < least:
-            return f'{self.lengths[name]} frames are shorter than the window of {least}'
+        length = min(frames['LQ'], frames['LQ'] if listed is None else listed)
+        if length < least:
+            return f'{length} frames are shorter than the window of {least}'
+        self.lengths[name] = length
         return None
 
     def names(self) -> list[str]:

@@ -159,6 +159,20 @@ def picture_size(path: Path) -> tuple[int, int]:
     return size
 
 
+def picture_kind(path: Path) -> tuple[int, bool]:
+    """Bits of a channel and whether there are colours, from the header of a PNG; (8, True) for a JPEG.
+
+    Raises:
+        UserError: see picture_size.
+    """
+    picture_size(path)
+    with open(path, 'rb') as file:
+        head = file.read(26)
+    if head[:8] != PNG:
+        return 8, True
+    return max(8, head[24]), head[25] not in (0, 4)  # colour types: grey, grey with alpha
+
+
 def _jpeg_size(file: BinaryIO) -> tuple[int, int] | None:
     """Height and width from the frame header (SOF); None if there is none."""
     file.seek(2)

@@ -11,8 +11,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from votes import checkpoint
 from votes.data.clip_lists import excluded_by, read_meta_info
+from votes.data.degrading import OnTheFly
 from votes.data.pairs import ClipPairs
+from votes.data.sources import FolderSource, picture_kind
 from votes.errors import UserError
 from votes.options import DatasetOptions, load_options
 from votes.options.yaml_file import read_option_file
@@ -38,11 +41,12 @@ class Finding:
         return f'{self.level}: {self.dataset}, {self.clip}: {self.text}\n    {self.fix}'
 
 
-def check_option_file(path: str | Path, everything: bool = False) -> list[Finding]:
+def check_option_file(path: str | Path, everything: bool = False, good: Path | None = None) -> list[Finding]:
     """Looks through every dataset of an option file.
 
     Args:
         everything: reads all frames; otherwise the first 24 of each clip.
+        good: takes a meta_info list of the training clips in which no error was found.
 
     Raises:
         UserError: the option file itself is wrong.
@@ -51,38 +55,92 @@ def check_option_file(path: str | Path, everything: bool = False) -> list[Findin
     opt = load_options(path, mode='train' if isinstance(datasets, dict) and datasets.get('train') else 'test')
     found = []
     for name, data in opt.datasets.items():
-        found += list(_check_dataset(name, data, opt.scale, everything))
+        found += list(_check_dataset(name, data, opt.scale, everything, good if name == 'train' else None))
     return found
 
 
-def _check_dataset(name: str, data: DatasetOptions, scale: int, everything: bool) -> Iterator[Finding]:
+def _check_dataset(
+    name: str, data: DatasetOptions, scale: int, everything: bool, good: Path | None
+) -> Iterator[Finding]:
     args = data.args
     exclude = excluded_by(args.get('val_partition'))
     for key in ('meta_val_file', 'meta_test_file'):
         exclude = exclude + list(read_meta_info(args[key]) if args.get(key) else [])
+    degradation = args.get('degradation')
     try:
         pairs = ClipPairs(
             args['dataroot_gt'],
-            args['dataroot_lq'],
+            args.get('dataroot_lq'),
             scale,
             meta_info_file=args.get('meta_info_file'),
             split=args.get('split'),
             exclude=exclude,
             io_backend=args.get('io_backend'),
             least=int(args.get('num_frame', 5)),
+            degradation=[degradation] if isinstance(degradation, str) else degradation,
+            tolerant=True,
         )
     except UserError as error:
         yield Finding('error', name, 'all clips', error.what, str(error.details['fix'] or 'see above'))
         return
+    spoilt = set(pairs.problems)
+    for clip, problem in pairs.problems.items():
+        yield Finding('error', name, clip, problem, _remedy(pairs, clip, scale))
     for clip in pairs.names():
-        count = pairs.lengths[clip] if everything else min(pairs.lengths[clip], SAMPLED)
-        try:
-            lq, gt = read_thumbs(pairs, clip, count)
-        except UserError as error:
-            yield Finding('error', name, clip, str(error).replace('\n', ' '), str(error.details['fix'] or 'replace it'))
-            continue
-        for level, text, fix in [*timing(lq, gt), *content(lq, gt)]:
+        for level, text, fix in _check_clip(pairs, clip, everything, int(args.get('gt_size', 0)) // scale):
+            spoilt |= {clip} if level == 'error' else set()
             yield Finding(level, name, clip, text, fix)
+    clean = [f'{clip} {pairs.lengths[clip]}' for clip in pairs.names() if clip not in spoilt]
+    if good and spoilt and clean:
+        with checkpoint.atomic_write(good) as temporary:
+            temporary.write_text('\n'.join(clean) + '\n')
+        fix = f'in the option file: datasets.{name}.meta_info_file: {good}'
+        yield Finding('note', name, f'{len(clean)} clips', 'have no error', fix)
+
+
+def _remedy(pairs: ClipPairs, clip: str, scale: int) -> str:
+    """What to change for a clip that is no pair."""
+    try:
+        lq, gt = (source.size(clip) for source in (pairs.lq, pairs.gt))
+    except UserError:
+        return 'mend or remove it, or leave it out: --write-list GOOD.txt'
+    pairs_of_sides = list(zip(gt, lq, strict=True))
+    ratio = round(gt[0] / lq[0])
+    if ratio not in (0, scale) and all(abs(g - n * ratio) < ratio for g, n in pairs_of_sides):
+        return f'in the option file: scale: {ratio}'
+    return 'leave it out: --write-list GOOD.txt writes a meta_info_file of the others'
+
+
+def _check_clip(pairs: ClipPairs, clip: str, everything: bool, crop: int) -> Iterator[tuple[str, str, str]]:
+    """(level, what, what to do)."""
+    smallest = min(pairs.lq.size(clip))
+    if crop > smallest:
+        yield 'error', 'gt_size is larger than its frames', f'gt_size: {smallest // 4 * 4 * pairs.scale} or less'
+    yield from depths(pairs, clip)
+    if isinstance(pairs.lq, OnTheFly):
+        return  # what is made from GT belongs to it
+    count = pairs.lengths[clip] if everything else min(pairs.lengths[clip], SAMPLED)
+    try:
+        lq, gt = read_thumbs(pairs, clip, count)
+    except UserError as error:
+        yield 'error', str(error).replace('\n', ' '), str(error.details['fix'] or 'replace it')
+        return
+    yield from timing(lq, gt)
+    yield from content(lq, gt)
+
+
+def depths(pairs: ClipPairs, clip: str) -> Iterator[tuple[str, str, str]]:
+    """Pictures of more than 8 bits, and grey ones beside coloured ones: (level, what, what to do)."""
+    kinds = {}
+    for side, source in (('LQ', pairs.lq), ('GT', pairs.gt)):
+        if isinstance(source, FolderSource):
+            kinds[side] = picture_kind(source.root / clip / source.files(clip)[0])
+    for side, (bits, _) in kinds.items():
+        if bits > 8:
+            yield 'warning', f'{side} has {bits} bits a channel, 8 are used', 'nothing, or write it with 8 bits'
+    if len({coloured for _, coloured in kinds.values()}) == 2:
+        grey = next(side for side, (_, coloured) in kinds.items() if not coloured)
+        yield 'error', f'{grey} is grey and the other is not', 'extract both with their colours'
 
 
 def read_thumbs(pairs: ClipPairs, clip: str, count: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -112,19 +170,21 @@ def timing(lq: NDArray[np.float32], gt: NDArray[np.float32]) -> Iterator[tuple[s
     if not known:
         return
     values = [offset for _, offset in known]
+    sure = f'{len(known)} of {len(lq)} frames could be placed'
     if len(set(values)) == 1 and values[0]:
         late = values[0] < 0
         yield (
             'error',
             f'LQ shows frame i {"after" if late else "before"} GT does: it is {abs(values[0])} frames '
-            f'{"late" if late else "early"}',
+            f'{"late" if late else "early"} ({sure}, and all agree)',
             f'remove the first {abs(values[0])} frames of {"LQ" if late else "GT"} and renumber',
         )
     elif len(set(values)) > 1:
         place = next(i for (i, a), (_, b) in zip(known[1:], known, strict=False) if a != b)
         yield (
             'error',
-            f'LQ and GT part at frame {place}: offsets {sorted(set(values))}; frames were dropped or inserted there',
+            f'LQ and GT part at frame {place}: offsets {sorted(set(values))}; frames were dropped or inserted there '
+            f'({sure})',
             'match the frames again, cut the clip before that frame, or drop it',
         )
 
