@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from collections import namedtuple
 from pathlib import Path
 
@@ -267,3 +268,44 @@ def test_training_from_stores(place, capsys):
     text = capsys.readouterr().out
     assert 'LQ packed, GT packed' in text
     assert 'samples/s on one core' in text
+
+
+@pytest.fixture(scope='module')
+def every_kind(tmp_path_factory):
+    """One clip in every kind of source: {kind: (root, file that will be damaged)}."""
+    root = tmp_path_factory.mktemp('kinds')
+    frames = list(write_clip(root / 'png' / '000', 8, (32, 48)))
+    pack(root / 'png', root / 'packed', 'packed', say=str)
+    pack(root / 'png', root / 'lmdb', 'lmdb', say=str)
+    for suffix in ('mp4', 'mkv'):
+        (root / suffix).mkdir()
+        write_video(root / suffix / f'000.{suffix}', frames)
+    (root / 'yuv').mkdir()
+    (root / 'yuv' / '000_48x32.yuv').write_bytes(bytes(32 * 48 * 3 // 2 * 4))
+    files = ('packed/000.npy', 'packed/packed.json', 'lmdb/data.mdb', 'lmdb/meta_info.txt', 'mp4/000.mp4')
+    return root, [*files, 'mkv/000.mkv', 'yuv/000_48x32.yuv', 'png/000/00000003.png']
+
+
+@pytest.mark.parametrize('seed', range(8))
+def test_damaged_files_are_named_or_read(every_kind, tmp_path, seed):
+    """Cut or flipped anywhere: never another error than one that names the file or its folder."""
+    root, files = every_kind
+    for name in files:
+        rng = np.random.default_rng((seed, len(name)))
+        place = tmp_path / name.split('/')[0]
+        shutil.copytree(root / place.name, place)
+        data = bytearray((tmp_path / name).read_bytes())
+        if seed % 2:
+            data = data[: int(rng.integers(len(data)))]
+        else:
+            for i in rng.integers(len(data), size=1 + 10 * (seed % 4)):
+                data[i] ^= 1 << int(rng.integers(8))
+        (tmp_path / name).write_bytes(data)
+        try:
+            source = open_source(place)
+            for clip in source.clips():
+                for i in range(source.length(clip)):
+                    source.read(clip, i)
+        except UserError as error:
+            assert str(place) in str(error), (name, str(error))
+        shutil.rmtree(place)

@@ -45,7 +45,7 @@ class LmdbSource:
             )
         self._keys: dict[str, list[str]] = {}
         self._sizes: dict[str, tuple[int, int]] = {}
-        for number, line in enumerate(meta.read_text().splitlines(), 1):
+        for number, line in enumerate(meta.read_text(errors='replace').splitlines(), 1):
             found = LINE.match(line)
             if not found:
                 raise UserError(
@@ -78,7 +78,18 @@ class LmdbSource:
         key = str(self.root.resolve())
         if key not in ENVIRONMENTS:
             try:
-                ENVIRONMENTS[key] = lmdb.open(key, readonly=True, lock=False, readahead=False, meminit=False)
+                opened = lmdb.open(key, readonly=True, lock=False, readahead=False, meminit=False)
+                # beyond the end of a file that was cut there is nothing to map: reading there would end the process
+                needed = (opened.info()['last_pgno'] + 1) * opened.stat()['psize']
+                if os.path.getsize(f'{key}/data.mdb') < needed:
+                    opened.close()
+                    raise UserError(
+                        'LMDB is cut off',
+                        where=self.root / 'data.mdb',
+                        value=f'{needed} bytes are expected',
+                        fix='copy it again',
+                    )
+                ENVIRONMENTS[key] = opened
             except lmdb.Error as error:
                 raise UserError('LMDB cannot be opened', where=self.root, value=error) from error
         return ENVIRONMENTS[key]
@@ -86,8 +97,15 @@ class LmdbSource:
     def encoded(self, clip: str, index: int) -> bytes:
         """The picture file as it is stored."""
         key = self._of(clip)[index]
+        import lmdb
+
         with self._environment().begin(buffers=False) as transaction:
-            data = transaction.get(key.encode())
+            try:
+                data = transaction.get(key.encode())
+            except lmdb.Error as error:
+                raise UserError(
+                    'LMDB is damaged', where=f'{self.root}: {key}', value=error, fix='copy it again'
+                ) from error
         if data is None:
             raise UserError('a frame is missing in the LMDB', where=f'{self.root}: {key}', fix='pack the frames again')
         return bytes(data)

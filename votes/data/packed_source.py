@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from tokenize import TokenError
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,9 +30,12 @@ class PackedSource:
         self.root = Path(root)
         try:
             self.manifest: dict[str, dict] = json.loads((self.root / MANIFEST).read_text())['clips']
-        except (OSError, ValueError, KeyError) as error:
+            self._shapes = {clip: [int(n) for n in about['shape']] for clip, about in self.manifest.items()}
+            if any(len(shape) != 4 for shape in self._shapes.values()):
+                raise ValueError('a shape is not (T, H, W, 3)')
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise UserError(
-                'no packed frames', where=self.root.absolute(), value=error, fix='votes pack FRAMES OUT'
+                'no packed frames', where=self.root.absolute() / MANIFEST, value=error, fix='votes pack FRAMES OUT'
             ) from error
         self._maps: dict[str, NDArray[np.uint8]] = {}
 
@@ -41,7 +45,7 @@ class PackedSource:
     def _about(self, clip: str) -> list[int]:
         if clip not in self.manifest:
             raise UserError(f'no clip {clip!r}', where=self.root, value=f'{len(self.manifest)} clips')
-        return list(self.manifest[clip]['shape'])
+        return self._shapes[clip]
 
     def length(self, clip: str) -> int:
         return self._about(clip)[0]
@@ -56,7 +60,7 @@ class PackedSource:
             path, shape = self.root / f'{clip}.npy', tuple(self._about(clip))
             try:
                 frames = np.load(path, mmap_mode='r')
-            except (OSError, ValueError) as error:
+            except (OSError, ValueError, SyntaxError, TokenError) as error:  # NumPy parses a header of Python text
                 raise UserError('packed clip cannot be read', where=path, value=error, fix='pack it again') from error
             if frames.shape != shape or frames.dtype != np.uint8:
                 raise UserError(

@@ -43,6 +43,7 @@ def encode_h264(
                 stream.width, stream.height, stream.pix_fmt = width, height, 'yuv420p'
                 # x264 with one thread encodes differently from x264 with several: the same on every machine
                 stream.options = {'qp': str(qp), 'threads': '2'}
+                stream.thread_type = 'AUTO'  # else it cuts pictures into slices, which the ffmpeg program does not
             frame = av.VideoFrame.from_ndarray(array, 'rgb24').reformat(
                 width, height, 'yuv420p', interpolation='BICUBIC'
             )

@@ -74,7 +74,10 @@ class VideoReader:
             raise UserError('no video in this file', where=self.path, value=f'it holds {kinds}')
         self.stream = self.container.streams.video[0]
         self.stream.thread_type = 'AUTO'
-        context = self.stream.codec_context
+        context: Any = self.stream.codec_context
+        if context is None:
+            self.container.close()
+            raise self._unreadable(ValueError('its codec is unknown'))
         transfer = HDR_TRANSFERS.get(int(context.color_trc or 0))
         if transfer:
             self.container.close()
@@ -175,7 +178,10 @@ class VideoReader:
         if pts is None:
             self._rewind()
         else:
-            self.container.seek(pts, stream=self.stream, backward=True)
+            try:
+                self.container.seek(pts, stream=self.stream, backward=True)
+            except FFmpegError:  # an index that is damaged
+                self._rewind()
         return iter(self)
 
     def __enter__(self) -> VideoReader:

@@ -217,6 +217,7 @@ def encode(frames: Frames, path: Path, encoding: Encoding, size: tuple[int, int]
             stream: Any = container.add_stream(encoding.codec, rate=encoding.rate)
             stream.height, stream.width, stream.pix_fmt = *size, encoding.pix_fmt
             stream.options = encoding.options(stats, number)
+            stream.thread_type = 'AUTO'  # else x264 cuts pictures into slices, which the ffmpeg program does not
             if encoding.codec == 'mpeg4' and encoding.qp is not None:
                 stream.codec_context.qmin = stream.codec_context.qmax = max(1, min(31, encoding.qp))
             for i, array in enumerate(frames):
