@@ -172,6 +172,13 @@ def _degrade(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(function=run)
 
 
+def _reproduce(parser: argparse.ArgumentParser) -> None:
+    from votes.studies import reproduce
+
+    reproduce.add_arguments(parser)
+    parser.set_defaults(function=reproduce.run)
+
+
 def _metadata(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('videos', type=Path, help='folder of video files')
     parser.add_argument('output', type=Path, help="folder for what their codec says: a dataset's codec_metadata")
@@ -284,6 +291,7 @@ VERBS = {
     'train': (_train, 'train a network from an option file'),
     'test': (_test, 'evaluate a network from an option file'),
     'launch': (_launch, 'train or test on several processes and machines'),
+    'reproduce': (_reproduce, 'a table or figure of the paper: run what is missing, compare, draw'),
     'restore': (_restore, 'restore a video file'),
     'demo-data': (_demo_data, 'make small compressed clips from photographs'),
     'degrade': (_degrade, 'clips through a recipe of shrinking and real codecs'),

@@ -1,0 +1,201 @@
+"""A study as Markdown, LaTeX, CSV, JSON and a figure."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from votes import checkpoint
+from votes.run import environment
+from votes.studies.outcome import NOT_RUN, PASS, Result
+from votes.studies.runner import Outcome
+from votes.studies.study import Study
+
+HEADS = {'psnr': 'PSNR dB', 'ssim': 'SSIM', 'correlation': 'corr(DFM, error)', 'correlation_lq': 'corr(DFM, LQ error)'}
+
+
+def write_all(study: Study, results: list[Result], outcomes: dict[str, Outcome], folder: Path, command: str) -> str:
+    """Writes NAME.{md,tex,csv,json,svg,png} into `folder`; returns the Markdown."""
+    table = _table(results)
+    about = environment()
+    text = markdown(study, table, results, about, command)
+    contents = {
+        'md': text,
+        'tex': latex(study, table),
+        'csv': _csv(table),
+        'json': json.dumps(as_json(study, results, outcomes, about, command), indent=1),
+    }
+    for suffix, content in contents.items():
+        with checkpoint.atomic_write(folder / f'{study.name}.{suffix}') as temporary:
+            temporary.write_text(content)
+    draw(study, results, folder)
+    return text
+
+
+def _digits(metric: str) -> int:
+    return 2 if metric.startswith(('psnr', 'below')) else 4 if metric == 'ssim' else 3
+
+
+def _number(value: float | None, metric: str, sign: str = '') -> str:
+    return '-' if value is None else f'{value:{sign}.{_digits(metric)}f}'
+
+
+def _table(results: list[Result]) -> list[list[str]]:
+    """Header and rows: for every metric published, ours and the difference; then the verdict."""
+    metrics = list(dict.fromkeys(m for r in results for m in [*r.row.published, *r.ours]))
+    baselines = list(dict.fromkeys(name for r in results for name in r.baseline))
+    head = ['']
+    for metric in metrics:
+        title = HEADS.get(metric, metric.replace('_', ' '))
+        published = any(metric in r.row.published for r in results)
+        head += [f'{title}, paper', 'ours', 'difference'] if published else [title]
+    head += [f'{name} PSNR dB' for name in baselines] + ['verdict']
+    lines = [head]
+    for result in results:
+        line = [result.row.label]
+        for metric in metrics:
+            ours = _number(result.ours.get(metric), metric)
+            if metric in result.spread:
+                ours += f' ± {_number(result.spread[metric], metric)}'
+            if any(metric in r.row.published for r in results):
+                line.append(_number(result.row.published.get(metric), metric))
+                line += [ours, _number(result.difference.get(metric), metric, '+')]
+            else:
+                line.append(ours)
+        line += [_number(result.baseline.get(name), 'psnr') for name in baselines]
+        lines.append([*line, result.verdict])
+    return lines
+
+
+def markdown(study: Study, table: list[list[str]], results: list[Result], about: dict[str, Any], command: str) -> str:
+    lines = [f'# {study.title}', '']
+    lines += ['| ' + ' | '.join(line) + ' |' for line in table[:1]]
+    lines += ['|' + '---|' * len(table[0])]
+    lines += ['| ' + ' | '.join(line) + ' |' for line in table[1:]]
+    reasons = [f'- {r.row.label}: {r.verdict}: {r.reason}' for r in results if r.reason]
+    passed = sum(r.verdict == PASS for r in results)
+    left = sum(r.verdict == NOT_RUN for r in results)
+    lines += [
+        '',
+        f'{passed} of {len(results)} rows pass, {len(results) - passed - left} fail, {left} were not run.',
+        '',
+    ]
+    lines += [*reasons, ''] if reasons else []
+    lines += [*(f'- {note}' for note in study.notes), ''] if study.notes else []
+    tolerance = ', '.join(f'{m} {v}' for m, v in study.tolerance.items())
+    lines += (
+        [f'A row passes if it is no more than the tolerance below the paper ({tolerance}).', ''] if tolerance else []
+    )
+    lines += ['PSNR and SSIM on Y, 2 pixels cropped, output rounded to 8 bit, mean over frames, then over clips.']
+    lines += [f'Command: `{command}`; commit {about["commit"]}.', '']
+    return '\n'.join(lines)
+
+
+def latex(study: Study, table: list[list[str]]) -> str:
+    def cell(text: str) -> str:
+        for old, new in (('\\', ''), ('&', r'\&'), ('%', r'\%'), ('_', r'\_'), ('±', r'$\pm$'), ('→', r'$\to$')):
+            text = text.replace(old, new)
+        return text
+
+    rows = [' & '.join(map(cell, line)) + r' \\' for line in table]
+    columns = 'l' + 'r' * (len(table[0]) - 2) + 'l'
+    body = '\n'.join([rows[0], r'\midrule', *rows[1:]])
+    return f'% {study.title}\n\\begin{{tabular}}{{{columns}}}\n\\toprule\n{body}\n\\bottomrule\n\\end{{tabular}}\n'
+
+
+def _csv(table: list[list[str]]) -> str:
+    text = io.StringIO()
+    csv.writer(text).writerows(table)
+    return text.getvalue()
+
+
+def as_json(
+    study: Study, results: list[Result], outcomes: dict[str, Outcome], about: dict[str, Any], command: str
+) -> dict[str, Any]:
+    rows = []
+    for result in results:
+        content = asdict(result)
+        content['row'] = result.row.model_dump(exclude_defaults=True)
+        rows.append({**content, 'difference': result.difference})
+    return {
+        'study': study.name,
+        'title': study.title,
+        'command': command,
+        'rows': rows,
+        'jobs': {name: asdict(outcome) for name, outcome in outcomes.items()},
+        'notes': study.notes,
+        'tolerance': study.tolerance,
+        'environment': about,
+    }
+
+
+def draw(study: Study, results: list[Result], folder: Path) -> None:
+    """The figure, NAME.svg and NAME.png; none where nothing was measured."""
+    from matplotlib.figure import Figure
+
+    measured = [r for r in results if r.verdict != NOT_RUN]
+    if not measured:
+        return
+    figure = Figure(figsize=(6.5, 4), layout='constrained')
+    axis = figure.subplots()
+    y = study.figure.y
+    {'bars': _bars, 'line': _line, 'curves': _curves, 'matrix': _matrix}[study.figure.kind](axis, measured, y)
+    axis.set_title(study.title, fontsize=9, wrap=True)
+    if study.figure.kind != 'matrix':
+        axis.set_ylabel(HEADS.get(y, y))
+        axis.set_xlabel(study.figure.x)
+    for suffix in ('svg', 'png'):
+        with checkpoint.atomic_write(folder / f'{study.name}.{suffix}') as temporary:
+            figure.savefig(temporary, format=suffix, dpi=150, metadata={'Date': None} if suffix == 'svg' else None)
+
+
+def _bars(axis: Any, results: list[Result], y: str) -> None:
+    names = [r.row.label for r in results]
+    shown = [v for r in results for v in (r.ours.get(y), r.row.published.get(y)) if v is not None]
+    for offset, title, values in (
+        (-0.2, 'ours', [r.ours.get(y) for r in results]),
+        (0.2, 'paper', [r.row.published.get(y) for r in results]),
+    ):
+        places = [i + offset for i, v in enumerate(values) if v is not None]
+        axis.bar(places, [v for v in values if v is not None], 0.4, label=title if places else None)
+    if min(shown) > 1:
+        axis.set_ylim(min(shown) - 1, max(shown) + 0.5)
+    axis.set_xticks(range(len(names)), names, rotation=20, ha='right', fontsize=7)
+    axis.legend()
+
+
+def _line(axis: Any, results: list[Result], y: str) -> None:
+    for title, values in (
+        ('ours', [(r.row.x, r.ours.get(y)) for r in results]),
+        ('paper', [(r.row.x, r.row.published.get(y)) for r in results]),
+        ('LQ bicubic', [(r.row.x, r.baseline.get('bicubic')) for r in results]),
+    ):
+        points = [(a, b) for a, b in values if None not in (a, b)]
+        if points:
+            axis.plot(*zip(*points, strict=True), 'o-', label=title)
+    axis.legend()
+
+
+def _curves(axis: Any, results: list[Result], y: str) -> None:
+    for result in results:
+        axis.plot(*zip(*result.curve, strict=True), 'o-', ms=3, label=result.row.label)
+    axis.legend(fontsize=7)
+
+
+def _matrix(axis: Any, results: list[Result], y: str) -> None:
+    """Gain over bicubic LQ: rows are what was trained on, columns what was tested."""
+    cells = {r.row.place: r.ours[y] - r.baseline.get('bicubic', 0) for r in results if r.row.place}
+    rows = list(dict.fromkeys(place[0] for place in cells))
+    columns = list(dict.fromkeys(place[1] for place in cells))
+    values = [[cells.get((row, column), float('nan')) for column in columns] for row in rows]
+    axis.imshow(values, cmap='viridis')
+    for i, line in enumerate(values):
+        for j, value in enumerate(line):
+            axis.text(j, i, f'{value:+.2f}', ha='center', va='center', color='white', fontsize=8)
+    axis.set_xticks(range(len(columns)), columns)
+    axis.set_yticks(range(len(rows)), rows)
+    axis.set(xlabel='tested on', ylabel='trained on')

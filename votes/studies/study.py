@@ -1,0 +1,180 @@
+"""A study: the jobs, the rows and the figure of a paper's table, from options/studies/NETWORK/NAME.yml."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+import votes
+from votes.errors import UserError
+from votes.options.yaml_file import dotted, read_option_file
+
+SOURCE = Path(votes.__file__).resolve().parents[1]
+PROGRAMS = ('train', 'test', 'dfm_error')
+
+
+class Part(BaseModel):
+    """A mapping of known keys, once for each combination of the values in `foreach`, which fill {NAME} in its texts."""
+
+    model_config = ConfigDict(extra='forbid')
+    foreach: dict[str, list[Any]] = Field(default_factory=dict)
+
+
+class Job(Part):
+    """One command. Exactly one of `train`, `test`, `dfm_error` (option files) and `verb` (arguments of `votes`)."""
+
+    train: str | None = None
+    test: str | None = None
+    dfm_error: str | None = Field(default=None, description='test option file: correlation of DFM and error')
+    verb: list[str | int | float] | None = None
+    makes: str | None = Field(default=None, description='of a verb: what is there when it is done')
+    set: dict[str, Any] = Field(default_factory=dict, description='dotted key of the option file -> value')
+    weights: str | None = Field(default=None, description='a training job: path.pretrain_network_g')
+    dsm: str | None = Field(default=None, description='a training job: path.bin_model')
+    after: list[str] = Field(default_factory=list)
+
+    @model_validator(mode='after')
+    def _one_command(self) -> Job:
+        if sum(getattr(self, name) is not None for name in (*PROGRAMS, 'verb')) != 1:
+            raise ValueError(f'exactly one of {", ".join(PROGRAMS)} and verb is needed')
+        return self
+
+    @property
+    def needs(self) -> list[str]:
+        """Jobs that come first."""
+        return [name for name in (self.weights, self.dsm) if name] + self.after
+
+
+class Row(Part):
+    """A line of the table: measured by jobs, beside what was published."""
+
+    label: str
+    results: list[str] = Field(default_factory=list, description='test jobs; several are averaged')
+    curve: str | None = Field(default=None, description='a fine-tuning job: its validations are the row')
+    start: str | None = Field(default=None, description='test job of the weights that a curve starts from')
+    measure: str | None = Field(default=None, description='a dfm_error job')
+    published: dict[str, float] = Field(default_factory=dict)
+    at_least: dict[str, float] = Field(
+        default_factory=dict, description='what makes a row pass where none is published'
+    )
+    at_most: dict[str, float] = Field(default_factory=dict)
+    beats: Literal['bicubic', 'bilinear', 'start'] | None = Field(
+        default=None, description='the row passes if its PSNR is higher than that of this'
+    )
+    x: float | None = None
+    place: tuple[str, str] | None = Field(default=None, description='row and column in a matrix')
+
+    @property
+    def jobs(self) -> list[str]:
+        """What it is measured by."""
+        return [*self.results, *(name for name in (self.curve, self.start, self.measure) if name)]
+
+
+class Figure(BaseModel):
+    """How the rows are drawn."""
+
+    model_config = ConfigDict(extra='forbid')
+    kind: Literal['bars', 'line', 'curves', 'matrix'] = 'bars'
+    x: str = ''
+    y: str = 'psnr'
+
+
+class Study(BaseModel):
+    """A whole study. `quick` replaces jobs, rows and notes by those of small networks on demo data."""
+
+    model_config = ConfigDict(extra='forbid')
+    name: str
+    title: str
+    jobs: dict[str, Job]
+    rows: list[Row] = Field(min_length=1)
+    tolerance: dict[str, float] = Field(default_factory=dict)
+    figure: Figure = Field(default_factory=Figure)
+    notes: list[str] = Field(default_factory=list)
+
+    @model_validator(mode='after')
+    def _known_jobs(self) -> Study:
+        for who, needed in [(f'job {n}', j.needs) for n, j in self.jobs.items()] + [
+            (f'row {r.label}', r.jobs) for r in self.rows
+        ]:
+            unknown = [name for name in needed if name not in self.jobs]
+            if unknown:
+                raise ValueError(f'{who} names unknown jobs: {", ".join(unknown)}')
+        return self
+
+
+def find_study(name: str) -> Path:
+    """The file of a study: a path, or a name under options/studies here or beside the package.
+
+    Raises:
+        UserError: there is none; those that are are named.
+    """
+    if Path(name).is_file():
+        return Path(name)
+    for root in (Path.cwd(), SOURCE):
+        for path in sorted((root / 'options' / 'studies').rglob(f'{name}.yml')):
+            return path
+    known = sorted(p.stem for p in (SOURCE / 'options' / 'studies').rglob('*.yml'))
+    raise UserError(f'no study {name!r}', fix=f'a YAML file, or {", ".join(known)}')
+
+
+def read_study(path: str | Path, quick: bool = False) -> Study:
+    """A study from its file, `foreach` spelt out.
+
+    Raises:
+        UserError: every problem of the file, with its line; or there is no quick version.
+    """
+    file = read_option_file(path)
+    data = dict(file.data)
+    small = data.pop('quick', None)
+    if quick:
+        if not small:
+            raise UserError('this study has no quick version', where=path)
+        data = {**data, 'tolerance': {}, 'notes': [], **small, 'name': f'{data.get("name")}_quick'}
+    try:
+        data['jobs'] = dict(_spelt_out(data.get('jobs') or {}))
+        data['rows'] = [row for _, row in _spelt_out(dict(enumerate(data.get('rows') or [])))]
+        study = Study(**data)
+    except (ValidationError, KeyError, AttributeError) as error:
+        if not isinstance(error, ValidationError):
+            raise UserError('bad foreach in a study', where=path, value=error) from error
+        problems = [f'  {dotted(tuple(e["loc"]))}: {e["msg"]}' for e in error.errors()]
+        raise UserError('\n'.join([f'problems in {path}', *file.problems, *problems])) from error
+    if file.problems:
+        raise UserError('\n'.join([f'problems in {path}', *file.problems]))
+    return study
+
+
+def _spelt_out(parts: dict[Any, Any]) -> list[tuple[Any, Any]]:
+    """Every part of a mapping, filled in with each combination of its `foreach`."""
+    found = []
+    for key, part in parts.items():
+        wanted = part.get('foreach') or {}
+        rest = {name: value for name, value in part.items() if name != 'foreach'}
+        for values in itertools.product(*wanted.values()):
+            names = dict(zip(wanted, values, strict=True))
+            found.append((_filled(key, names), _filled(rest, names)))
+    return found
+
+
+def _filled(value: Any, names: dict[str, Any]) -> Any:
+    """A text with {NAME} replaced, also inside lists and mappings; one that is nothing but {NAME} becomes its value."""
+    if isinstance(value, str):
+        if value.startswith('{') and value[1:-1] in names and value.endswith('}'):
+            return names[value[1:-1]]
+        for name, replacement in names.items():
+            value = value.replace('{' + name + '}', str(replacement))
+        return value
+    if isinstance(value, list):
+        return [_filled(v, names) for v in value]
+    if isinstance(value, dict):
+        return {_filled(k, names): _filled(v, names) for k, v in value.items()}
+    return value
+
+
+def as_override(key: str, value: Any) -> str:
+    """KEY=VALUE for the command line of an option file."""
+    return f'{key}={"~" if value is None else value if isinstance(value, str) else json.dumps(value)}'
