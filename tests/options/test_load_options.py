@@ -331,3 +331,12 @@ def test_test_mode_needs_weights_and_a_dataset(load):
     text = '\n'.join(problems(load, STAGE2, mode='test'))
     assert 'no dataset to test' in text
     assert 'pretrain_network_g: is missing' in text
+
+
+def test_merge_keys(tmp_path):
+    """YAML's `<<`: the keys of an anchor, less those that are written beside it."""
+    (tmp_path / 'm.yml').write_text('a: &a {x: 1, y: {z: 2}}\nb: {<<: *a, x: 3}\nc:\n  <<: [*a]\n  w: 4\n')
+    file = read_option_file(tmp_path / 'm.yml')
+    assert file.data['b'] == {'x': 3, 'y': {'z': 2}}
+    assert file.data['c'] == {'x': 1, 'y': {'z': 2}, 'w': 4}
+    assert not file.problems

@@ -88,14 +88,21 @@ def _value(node: yaml.Node, key: Key, file: OptionFile, name: str) -> Any:
         return [_value(child, (*key, i), file, name) for i, child in enumerate(node.value)]
     assert isinstance(node, yaml.MappingNode)
     found: dict[Any, Any] = {}
+    merged = [child for name_node, child in node.value if getattr(name_node, 'value', None) == '<<']
     for name_node, child in node.value:
         part = str(getattr(name_node, 'value', name_node))
+        if part == '<<':
+            continue
         place = f'{name}:{name_node.start_mark.line + 1}'
         if part in found:
             file.problems.append(f'{place}: {dotted((*key, part))}: written twice, first at {file.places[*key, part]}')
             continue
         file.places[*key, part] = place
         found[part] = _value(child, (*key, part), file, name)
+    for child in merged:  # YAML's merge key: what is written here wins
+        for other in child.value if isinstance(child, yaml.SequenceNode) else [child]:
+            below = _value(other, key, OptionFile(), name)
+            found = {**below, **found} if isinstance(below, dict) else found
     return found
 
 
