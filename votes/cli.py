@@ -172,6 +172,13 @@ def _degrade(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(function=run)
 
 
+def _finetune(parser: argparse.ArgumentParser) -> None:
+    from votes import finetune
+
+    finetune.add_arguments(parser)
+    parser.set_defaults(function=finetune.run)
+
+
 def _reproduce(parser: argparse.ArgumentParser) -> None:
     from votes.studies import reproduce
 
@@ -291,6 +298,7 @@ VERBS = {
     'train': (_train, 'train a network from an option file'),
     'test': (_test, 'evaluate a network from an option file'),
     'launch': (_launch, 'train or test on several processes and machines'),
+    'finetune': (_finetune, 'adapt a trained network to the videos of another platform'),
     'reproduce': (_reproduce, 'a table or figure of the paper: run what is missing, compare, draw'),
     'restore': (_restore, 'restore a video file'),
     'demo-data': (_demo_data, 'make small compressed clips from photographs'),

@@ -41,6 +41,7 @@ HARMLESS = (
     'datasets.train.persistent_workers',
     'datasets.train.prefetch_mode',
     'datasets.train.num_prefetch_queue',
+    'datasets.train.augment_on_device',
     'datasets.train.batch_size_per_gpu',  # compared as samples a step
     'train.accumulate',
     'train.total_iter',
@@ -64,6 +65,7 @@ class Position:
         rollbacks: how often training went back.
         validated: the last iteration after which validation was completed.
         best: validation set -> metric -> highest value.
+        stale: validations since the first metric of the first set last rose.
         origin: the training state of another run that this one started from.
     """
 
@@ -74,6 +76,7 @@ class Position:
     rollbacks: int = 0
     validated: int = 0
     best: dict[str, dict[str, float]] = field(default_factory=dict)
+    stale: int = 0
     origin: str | None = None
 
     def advance(self, samples: int) -> None:

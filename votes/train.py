@@ -71,7 +71,7 @@ def train(opt: Options, args: argparse.Namespace) -> None:
         if not validation.run_if_due(model, at):  # of a run that was stopped before it had validated
             leave(folder, at, saves, stop)
         with contextlib.closing(loader), crash_summary(lambda: situation(at, batch, saves)):
-            while at.iteration < opt.train.total_iter:
+            while at.iteration < opt.train.total_iter and not validation.exhausted(at):
                 batch = next(batches)
                 meter.data_ready()
                 at.advance(setup.samples_a_step)
@@ -85,7 +85,7 @@ def train(opt: Options, args: argparse.Namespace) -> None:
                     progress(log, model, guard, meter, at, float(distributed.mean(outcome.gain)))
                 stopping = outcome.stop or not validation.run_if_due(model, at, saves)
                 meter.mark = time.monotonic()
-                last = at.iteration == opt.train.total_iter
+                last = at.iteration == opt.train.total_iter or validation.exhausted(at)
                 if at.iteration % opt.logger.save_checkpoint_freq == 0 or last or stopping:
                     save(model, saves, at, setup)
                 if stopping:
@@ -93,6 +93,8 @@ def train(opt: Options, args: argparse.Namespace) -> None:
                 if meter.done == meter.first + 1:  # built, compiled, workers started: now every rank answers soon
                     distributed.set_timeout(opt.dist_params.timeout)
 
+        if validation.exhausted(at):
+            logger.info('nothing was gained in %d validations: training ends at iteration %d', at.stale, at.iteration)
         if distributed.rank() == 0:
             saves.write_weights('latest', model.weights())
             saves.finish()

@@ -28,6 +28,11 @@ class Validation:
             name: build_test_set(data, opt.scale) for name, data in opt.datasets.items() if name.startswith('val')
         }
 
+    def exhausted(self, at: Position) -> bool:
+        """Whether ``val.patience`` validations in a row gained nothing."""
+        assert self.opt.val is not None
+        return 0 < self.opt.val.patience <= at.stale
+
     def run_if_due(self, model: RestorationModel, at: Position, saves: Saves | None = None) -> bool:
         """Validates every val_freq iterations and at the end, once.
 
@@ -51,6 +56,8 @@ class Validation:
             at.best[key] = {metric: max(value, before.get(metric, value)) for metric, value in now.items()}
             first = next(iter(now))
             better = number == 0 and now[first] > before.get(first, -torch.inf)
+            if number == 0:
+                at.stale = 0 if better else at.stale + 1
             if better and saves and self.opt.logger.keep_best and distributed.rank() == 0:
                 saves.write_weights('best', model.weights())
             rows = {f'{row}_{m}': result.mean(row, m) for row in result.rows() for m in result.metrics()}

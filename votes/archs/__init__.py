@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import torch
@@ -27,20 +28,28 @@ def build_network(options: dict[str, Any]) -> nn.Module:
         raise UserError(f'network {options["type"]} cannot be built', value=error, where=arguments) from error
 
 
+def stored_options(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Options of the network in a checkpoint, as stored beside the weights or told by their shapes.
+
+    Raises:
+        UserError: the file cannot be read, or is of a network that is not known here.
+    """
+    options = load(path).get('network_g')
+    if not isinstance(options, dict) or options.get('type') not in NETWORKS.table:
+        # a name from outside the registry would import what a file says: such networks are built from option files
+        options = infer_options(read_weights(path), where=path)
+    return options
+
+
 def load_pretrained(path: str, device: str | torch.device = 'cpu') -> nn.Module:
     """A network with its weights from one checkpoint, in evaluation mode.
 
     The architecture is what this project stored beside the weights, or for a file of the VOTES release or of BasicSR's
     EDVR what the shapes of its tensors tell.
     """
-    content = load(path)
-    options = content.get('network_g')
-    if not isinstance(options, dict) or options.get('type') not in NETWORKS.table:
-        # a name from outside the registry would import what a file says: such networks are built from option files
-        options = infer_options(read_weights(path), where=path)
-    net = build_network(options)
+    net = build_network(stored_options(path))
     load_network(net, path)
     return net.to(device).eval()
 
 
-__all__ = ['build_network', 'infer_options', 'load_pretrained']
+__all__ = ['build_network', 'infer_options', 'load_pretrained', 'stored_options']

@@ -153,7 +153,7 @@ def _dataset_problems(opt: Options, key: Key, data: DatasetOptions) -> Iterator[
     elif None not in (frames, wanted) and frames != wanted:
         yield (*key, 'num_frame'), f'is {frames}, the network takes {wanted} frames'
     both = [key for key in ('dataroot_lq', 'degradation') if data.args.get(key)]
-    if data.type == 'UVSSMDataset' and len(both) != 1:
+    if data.type in ('UVSSMDataset', 'REDSDataset') and len(both) != 1:
         yield key, f'either dataroot_lq or degradation is needed (there is {" and ".join(both) or "neither"})'
     backend = _argument(data, registry.DATASETS, 'io_backend')
     if backend is not None and (backend.keys() != {'type'} or backend['type'] not in IO_BACKENDS):

@@ -88,6 +88,7 @@ class TrainOptions(Section):
 
 class ValOptions(Section):
     val_freq: int = Field(default=5000, ge=1, description='iterations between validations')
+    patience: int = Field(default=0, ge=0, description='training ends after so many validations without gain; 0: never')
     save_img: bool = False
     suffix: str | None = Field(default=None, description='added to the names of saved pictures')
     pbar: bool | None = Field(default=None, description='no effect')
