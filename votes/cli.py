@@ -172,6 +172,13 @@ def _degrade(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(function=run)
 
 
+def _metrics(parser: argparse.ArgumentParser) -> None:
+    from votes.reports import measure
+
+    measure.add_arguments(parser)
+    parser.set_defaults(function=measure.run)
+
+
 def _finetune(parser: argparse.ArgumentParser) -> None:
     from votes import finetune
 
@@ -308,6 +315,7 @@ VERBS = {
     'pack': (_pack, 'frames into a store that reads crops fast, or into an LMDB'),
     'check-data': (_check_data, 'what is wrong with training pairs; exit code 1 if training makes no sense'),
     'bench-data': (_bench_data, 'how fast training samples are read, and what the time goes into'),
+    'metrics': (_metrics, 'two videos or folders of frames compared; or results files'),
     'sheet': (_sheet, 'a picture of LQ, DFM, restored, GT and error'),
     'compare': (_compare, 'results of several evaluations in one table'),
     'compare-runs': (_compare_runs, 'the first step at which two training runs differ'),

@@ -43,10 +43,10 @@ def test_luma_by_hand():
     np.testing.assert_allclose(to_y_channel(picture), [[235, 16, 81.481]])
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(st.integers(0, 999))
 def test_symmetric_and_bounded(seed):
-    first, second = pictures(seed, (20, 24))
+    first, second = pictures(seed, (180, 182))
     for name in METRICS.names():
         measure = METRICS.get(name)
         assert measure(first, second, 2, True) == pytest.approx(measure(second, first, 2, True))

@@ -21,6 +21,12 @@ from votes.registry import LOSSES
 Batch = dict[str, Any]
 
 
+def enlarged(frames: Tensor, size: tuple[int, int]) -> Tensor:
+    """Frames (B, 3, h, w) in [0, 1] brought to `size` by bicubic interpolation."""
+    # antialias selects the kernel of MATLAB and Pillow (a = -0.5); it changes nothing else when enlarging
+    return F.interpolate(frames, size, mode='bicubic', align_corners=False, antialias=True).clamp(0, 1)
+
+
 class RestorationModel:
     """A network that restores the centre frame of a window. Subclasses say what the loss compares.
 
@@ -71,13 +77,10 @@ class RestorationModel:
 
     def baselines(self, lq: Tensor) -> dict[str, Tensor]:
         """Restorations that need no network: the compressed centre frame (B, 3, h, w) brought to the output's size."""
-        scale = self.opt.scale
-        # antialias selects the bicubic kernel of MATLAB and Pillow (a = -0.5); it changes nothing else when enlarging
+        size = lq.shape[-2] * self.opt.scale, lq.shape[-1] * self.opt.scale
         return {
-            'bilinear': F.interpolate(lq, scale_factor=scale, mode='bilinear', align_corners=False),
-            'bicubic': F.interpolate(lq, scale_factor=scale, mode='bicubic', align_corners=False, antialias=True).clamp(
-                0, 1
-            ),
+            'bilinear': F.interpolate(lq, size, mode='bilinear', align_corners=False),
+            'bicubic': enlarged(lq, size),
         }
 
     # training

@@ -1,0 +1,117 @@
+"""LPIPS (v0.1) and DISTS with weights that the user brings: networks trained on ImageNet are not distributed here."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from votes.checkpoint import read_weights
+from votes.errors import UserError
+
+Backbone = Literal['alex', 'vgg']
+# of torchvision's models: index of a convolution, its stride and padding; 'pool' between stages; '*' ends a stage
+PLANS: dict[str, list[tuple[int, int, int] | str]] = {
+    'alex': [(0, 4, 2), '*', 'pool', (3, 1, 2), '*', 'pool', (6, 1, 1), '*', (8, 1, 1), '*', (10, 1, 1), '*'],
+    'vgg': [
+        *((i, 1, 1) for i in (0, 2)), '*', 'pool', *((i, 1, 1) for i in (5, 7)), '*', 'pool',
+        *((i, 1, 1) for i in (10, 12, 14)), '*', 'pool', *((i, 1, 1) for i in (17, 19, 21)), '*', 'pool',
+        *((i, 1, 1) for i in (24, 26, 28)), '*',
+    ],
+}  # fmt: skip
+
+
+def _weights(path: str | Path, needed: list[str], what: str) -> dict[str, Tensor]:
+    found = read_weights(path)
+    missing = [key for key in needed if key not in found]
+    if missing:
+        raise UserError(f'not the weights of {what}', where=path, value=f'no {missing[0]}, it has {next(iter(found))}')
+    return found
+
+
+def stages(x: Tensor, weights: dict[str, Tensor], backbone: Backbone, soft_pool: bool = False) -> list[Tensor]:
+    """Features after each stage of AlexNet or VGG16.
+
+    Args:
+        x: normalised frames (B, 3, H, W).
+        soft_pool: DISTS's pooling, the root of Hann-weighted squares, instead of the largest value.
+    """
+    found = []
+    for step in PLANS[backbone]:
+        if step == '*':
+            found.append(x)
+        elif step == 'pool':
+            x = _hann_pool(x) if soft_pool else F.max_pool2d(x, 3 if backbone == 'alex' else 2, 2)
+        elif not isinstance(step, str):
+            index, stride, padding = step
+            name = f'features.{index}'
+            x = F.relu(F.conv2d(x, weights[f'{name}.weight'].to(x), weights[f'{name}.bias'].to(x), stride, padding))
+    return found
+
+
+def _hann_pool(x: Tensor) -> Tensor:
+    taps = torch.from_numpy(np.hanning(5)[1:-1]).to(x)
+    kernel = torch.outer(taps, taps)
+    kernel = (kernel / kernel.sum()).expand(x.shape[1], 1, 3, 3)
+    return (F.conv2d(x**2, kernel, stride=2, padding=1, groups=x.shape[1]) + 1e-12).sqrt()
+
+
+class LPIPS:
+    """Learned perceptual distance (Zhang et al. 2018, v0.1) of RGB frames (B, 3, H, W) in [0, 1]: (B,).
+
+    Args:
+        features: torchvision's weights of AlexNet or VGG16, `alexnet-owt-*.pth` or `vgg16-*.pth`.
+        linear: the weights of LPIPS for it, `alex.pth` or `vgg.pth` of its v0.1.
+    """
+
+    def __init__(self, features: str | Path, linear: str | Path, backbone: Backbone = 'alex'):
+        convs = [step[0] for step in PLANS[backbone] if isinstance(step, tuple)]
+        self.features = _weights(features, [f'features.{i}.weight' for i in convs], backbone)
+        self.linear = _weights(linear, [f'lin{i}.model.1.weight' for i in range(5)], f'LPIPS {backbone}')
+        self.backbone: Backbone = backbone
+
+    @torch.no_grad()
+    def __call__(self, first: Tensor, second: Tensor) -> Tensor:
+        shift, scale = (first.new_tensor(v).view(3, 1, 1) for v in ((-0.030, -0.088, -0.188), (0.458, 0.448, 0.450)))
+        pair = [stages((2 * x - 1 - shift) / scale, self.features, self.backbone) for x in (first, second)]
+        total = first.new_zeros(len(first))
+        for number, (a, b) in enumerate(zip(*pair, strict=True)):
+            a, b = (x / (x.norm(dim=1, keepdim=True) + 1e-10) for x in (a, b))
+            weight = self.linear[f'lin{number}.model.1.weight'].to(a)
+            total = total + F.conv2d((a - b) ** 2, weight).mean((1, 2, 3))
+        return total
+
+
+class DISTS:
+    """Deep image structure and texture distance (Ding et al. 2020) of RGB frames (B, 3, H, W) in [0, 1]: (B,).
+
+    Args:
+        features: torchvision's weights of VGG16, `vgg16-*.pth`.
+        weights: alpha and beta of DISTS, its `weights.pt`.
+    """
+
+    def __init__(self, features: str | Path, weights: str | Path):
+        convs = [step[0] for step in PLANS['vgg'] if isinstance(step, tuple)]
+        self.features = _weights(features, [f'features.{i}.weight' for i in convs], 'VGG16')
+        self.weights = _weights(weights, ['alpha', 'beta'], 'DISTS')
+
+    @torch.no_grad()
+    def __call__(self, first: Tensor, second: Tensor) -> Tensor:
+        mean, std = (first.new_tensor(v).view(3, 1, 1) for v in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
+        pair = [[x, *stages((x - mean) / std, self.features, 'vgg', soft_pool=True)] for x in (first, second)]
+        sizes = [a.shape[1] for a in pair[0]]
+        total = self.weights['alpha'].sum() + self.weights['beta'].sum()
+        alphas, betas = ((self.weights[n] / total).to(first).split(sizes, 1) for n in ('alpha', 'beta'))
+        similarity = first.new_zeros(len(first))
+        for a, b, alpha, beta in zip(*pair, alphas, betas, strict=True):
+            mean_a, mean_b = a.mean((2, 3), keepdim=True), b.mean((2, 3), keepdim=True)
+            texture = (2 * mean_a * mean_b + 1e-6) / (mean_a**2 + mean_b**2 + 1e-6)
+            variance_a, variance_b = (((x - m) ** 2).mean((2, 3), keepdim=True) for x, m in ((a, mean_a), (b, mean_b)))
+            covariance = (a * b).mean((2, 3), keepdim=True) - mean_a * mean_b
+            structure = (2 * covariance + 1e-6) / (variance_a + variance_b + 1e-6)
+            similarity = similarity + (alpha * texture + beta * structure).sum((1, 2, 3))
+        return 1 - similarity
