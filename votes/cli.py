@@ -179,6 +179,20 @@ def _metrics(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(function=measure.run)
 
 
+def _report(parser: argparse.ArgumentParser) -> None:
+    from votes.reports import page
+
+    page.add_arguments(parser)
+    parser.set_defaults(function=page.run)
+
+
+def _plot(parser: argparse.ArgumentParser) -> None:
+    from votes.reports import plot
+
+    plot.add_arguments(parser)
+    parser.set_defaults(function=plot.run)
+
+
 def _finetune(parser: argparse.ArgumentParser) -> None:
     from votes import finetune
 
@@ -316,6 +330,8 @@ VERBS = {
     'check-data': (_check_data, 'what is wrong with training pairs; exit code 1 if training makes no sense'),
     'bench-data': (_bench_data, 'how fast training samples are read, and what the time goes into'),
     'metrics': (_metrics, 'two videos or folders of frames compared; or results files'),
+    'report': (_report, 'a run or a study as one HTML page'),
+    'plot': (_plot, 'curves of several runs in one figure, for papers'),
     'sheet': (_sheet, 'a picture of LQ, DFM, restored, GT and error'),
     'compare': (_compare, 'results of several evaluations in one table'),
     'compare-runs': (_compare_runs, 'the first step at which two training runs differ'),

@@ -110,6 +110,10 @@ def to_batch(frames: list[Frame], device: torch.device) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(np.stack(frames).transpose(0, 3, 1, 2))).to(device)
 
 
+def _sizes(first: Frame, second: Frame) -> str:
+    return ' and '.join(f'{frame.shape[1]}x{frame.shape[0]}' for frame in (first, second))
+
+
 class Measurer:
     """Measures clips by a protocol.
 
@@ -142,11 +146,7 @@ class Measurer:
                         fix='cut the longer one',
                     )
                 if a.shape != b.shape:
-                    raise UserError(
-                        'frames of different sizes',
-                        where=f'{name}, frame {number}',
-                        value=f'{a.shape[1]}x{a.shape[0]} and {b.shape[1]}x{b.shape[0]}',
-                    )
+                    raise UserError('frames of different sizes', where=f'{name}, frame {number}', value=_sizes(a, b))
             found = self._single([a for a, _ in chunk], [b for _, b in chunk])
             for row, (a, b) in zip(found, chunk, strict=True):
                 if before is not None:

@@ -15,7 +15,14 @@ from votes.studies.outcome import NOT_RUN, PASS, Result
 from votes.studies.runner import Outcome
 from votes.studies.study import Study
 
-HEADS = {'psnr': 'PSNR dB', 'ssim': 'SSIM', 'correlation': 'corr(DFM, error)', 'correlation_lq': 'corr(DFM, LQ error)'}
+HEADS = {
+    'psnr': 'PSNR dB',
+    'ssim': 'SSIM',
+    'correlation': 'corr(DFM, error)',
+    'correlation_lq': 'corr(DFM, LQ error)',
+    'psnr_first': 'after the first validation',
+    'below_best_after_first': 'best minus first',
+}
 
 
 def write_all(study: Study, results: list[Result], outcomes: dict[str, Outcome], folder: Path, command: str) -> str:
