@@ -38,8 +38,8 @@ def write_report(folder: Path, output: Path | None = None) -> Path:
             'neither a run nor a study', where=folder.absolute(), fix='experiments/NAME, results/NAME or studies/NAME'
         )
     loader = Environment(loader=PackageLoader('votes.reports', 'templates'), autoescape=select_autoescape())
-    sets: list[TestSet] = content.pop('sets', [])
-    viewers = {f'{run}: {shown.name}' if run else shown.name: shown for run, shown in sets}  # type: ignore[misc]
+    sets: list[tuple[str, TestSet]] = content.pop('sets')
+    viewers = {f'{run}: {shown.name}' if run else shown.name: shown for run, shown in sets}
     html = loader.get_template('page.html').render(
         **content,
         viewers=viewers,

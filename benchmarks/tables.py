@@ -1,0 +1,129 @@
+"""The README's tables, made from the results in benchmarks/results/.
+
+python benchmarks/tables.py                                        writes them into the README
+python benchmarks/tables.py --demo .                               first takes over the results of scripts/demo.sh
+python benchmarks/tables.py --study studies/table3_quick           first takes over a study
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import machine
+
+from votes.checkpoint import atomic_write
+
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS = ROOT / 'benchmarks' / 'results'
+DEMO = {'VOTES_demo': 'small VOTES, 450 steps', 'VOTES_demo_nodfm': 'the same with `dfm: false`'}
+
+
+def take_demo(folder: Path) -> None:
+    """Keeps the means of the demo's two evaluations."""
+    runs = {name: json.loads((folder / 'results' / name / 'results.json').read_text()) for name in DEMO}
+    content = {
+        'what': 'scripts/demo.sh: evaluation on clips that were not trained on',
+        'machine': {**machine.describe(), 'command': 'bash scripts/demo.sh'},
+        'protocol': next(iter(runs.values()))['protocol'],
+        'runs': {
+            name: {'mean': (result := next(iter(run['results'].values())))['mean'], 'frames': len(result['frames'])}
+            for name, run in runs.items()
+        },
+    }
+    machine.write(RESULTS / 'demo.json', content)
+
+
+def take_study(folder: Path) -> None:
+    """Keeps the rows of a study."""
+    path = next(p for p in folder.glob('*.json') if 'rows' in json.loads(p.read_text()))
+    study = json.loads(path.read_text())
+    kept = {key: study[key] for key in ('study', 'title', 'notes', 'command')}
+    rows = [{**row, 'label': row['row']['label']} for row in study['rows']]
+    seconds = sum(job['seconds'] for job in study['jobs'].values())
+    about = {**machine.describe(), 'command': study['command'], 'commit': study['environment']['commit']}
+    machine.write(RESULTS / f'study_{path.stem}.json', {**kept, 'machine': about, 'seconds': seconds, 'rows': rows})
+
+
+def _read(name: str) -> Any:
+    return json.loads((RESULTS / f'{name}.json').read_text())
+
+
+def _table(lines: list[list[str]]) -> str:
+    rows = ['| ' + ' | '.join(line) + ' |' for line in lines]
+    return '\n'.join([rows[0], '|' + '---|' * len(lines[0]), *rows[1:]])
+
+
+def demo() -> str:
+    """PSNR and SSIM of the demo."""
+    content = _read('demo')
+    runs = content['runs']
+    first = next(iter(runs.values()))
+    lines = [[f'demo, test clips ({first["frames"]} frames), x2, H.264 QP 28', 'PSNR dB', 'SSIM']]
+    for label, means in [
+        *((f'LQ, {name}', first['mean'][name]) for name in ('bilinear', 'bicubic')),
+        *((DEMO[name], run['mean']['restored']) for name, run in runs.items()),
+    ]:
+        lines.append([label, f'{means["psnr"]:.2f}', f'{means["ssim"]:.4f}'])
+    return _table(lines)
+
+
+def data() -> str:
+    """Samples a second by frame source."""
+    sources = _read('data_cpu')['sources']
+    lines = [['frames stored as', 'samples/s on one core', 'cold', 'bytes of a pair of frames']]
+    for name, about in sources.items():
+        rate, cold = (about.get(key) for key in ('samples_per_second', 'cold_samples_per_second'))
+        size = about.get('bytes_per_frame_pair')
+        lines.append(
+            [name, f'{rate:.0f}', '-' if cold is None else f'{cold:.0f}', '-' if size is None else f'{size:,}']
+        )
+    return _table(lines)
+
+
+def studies() -> str:
+    """The quick studies."""
+    lines = [['`votes reproduce ... --quick`', 'row', 'PSNR dB', 'LQ bicubic', 'before', 'verdict']]
+    for path in sorted(RESULTS.glob('study_*.json')):
+        study = json.loads(path.read_text())
+        for row in study['rows']:
+            values = [row['ours'].get('psnr'), *(row['baseline'].get(name) for name in ('bicubic', 'start'))]
+            cells = ['-' if value is None else f'{value:.2f}' for value in values]
+            lines.append([study['study'].removesuffix('_quick'), row['label'], *cells, row['verdict']])
+    return _table(lines)
+
+
+TABLES: dict[str, Callable[[], str]] = {'demo': demo, 'data': data, 'studies': studies}
+
+
+def filled(text: str) -> str:
+    """The README with every table between its marks made anew."""
+    for name, make in TABLES.items():
+        block = f'<!-- table {name}: benchmarks/tables.py -->\n{make()}\n<!-- end -->'
+        pattern = rf'<!-- table {name}: benchmarks/tables.py -->.*?<!-- end -->'
+        text, count = re.subn(pattern, lambda _, block=block: block, text, flags=re.DOTALL)  # type: ignore[misc]
+        if count != 1:
+            raise SystemExit(f'README.md: {count} places for the table {name}')
+    return text
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('--demo', type=Path, help='folder in which scripts/demo.sh ran')
+    parser.add_argument('--study', type=Path, action='append', default=[], help='studies/NAME')
+    args = parser.parse_args()
+    if args.demo:
+        take_demo(args.demo)
+    for folder in args.study:
+        take_study(folder)
+    readme = ROOT / 'README.md'
+    with atomic_write(readme) as temporary:
+        temporary.write_text(filled(readme.read_text()))
+
+
+if __name__ == '__main__':
+    main()
