@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from votes.archs.blocks import check_window, conv3x3
+from votes.archs.blocks import check_window, conv3x3, one_by_one
 
 
 class DenseLayer(nn.Module):
@@ -88,7 +88,7 @@ class BIN(nn.Module):
 
     def sense_pair(self, first: Tensor, second: Tensor) -> Tensor:
         """F_B1: the frame between two frames that are two apart, (B, 3, h, w)."""
-        return self.model['model1_1'](torch.cat((first, second), 1))
+        return one_by_one(self, lambda pair: [self.model['model1_1'](pair)], torch.cat((first, second), 1))[0]
 
     def sense_centre(self, previous: Tensor, following: Tensor) -> Tensor:
         """F_B2: the centre frame from the estimates on both sides of it, (B, 3, h, w)."""

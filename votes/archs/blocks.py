@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -47,6 +49,29 @@ def residual_blocks(count: int, num_feat: int) -> nn.Sequential:
     return nn.Sequential(*[ResidualBlock(num_feat) for _ in range(count)])
 
 
+def one_by_one(module: nn.Module, compute: Callable[[Tensor], list[Tensor]], x: Tensor) -> list[Tensor]:
+    """``compute(x)``; outside training for one item of the batch after the other.
+
+    Libraries choose other algorithms, and so other roundings, for other batch sizes. What a frame gives must not depend
+    on its batch mates where it is computed once and used in several windows.
+    """
+    if module.training or x.shape[0] == 1:
+        return compute(x)
+    return [torch.cat(parts) for parts in zip(*(compute(item) for item in x.split(1)), strict=True)]
+
+
+def first_share(conv: nn.Conv2d, first: Tensor) -> Tensor:
+    """The share of `first` (B*T, C1, H, W) in ``conv(cat([first, second], channels))``, with the bias."""
+    return F.conv2d(first, conv.weight[:, : first.shape[1]], conv.bias, padding=conv.padding)
+
+
+def with_second(conv: nn.Conv2d, share: Tensor, second: Tensor) -> Tensor:
+    """Adds the share of `second` (B, C2, H, W), one for each window of T frames, to first_share (B*T, C, H, W)."""
+    split = conv.weight.shape[1] - second.shape[1]
+    other = F.conv2d(second, conv.weight[:, split:], None, padding=conv.padding)
+    return (share.unflatten(0, (other.shape[0], -1)) + other.unsqueeze(1)).flatten(0, 1)
+
+
 def conv_of_pair(conv: nn.Conv2d, first: Tensor, second: Tensor) -> Tensor:
     """``conv(cat([first, second], channels))`` where `second` serves several of `first`: its share is computed once.
 
@@ -54,10 +79,7 @@ def conv_of_pair(conv: nn.Conv2d, first: Tensor, second: Tensor) -> Tensor:
         first: (B*T, C1, H, W), the T frames of a window next to each other.
         second: (B, C2, H, W), one for each window.
     """
-    split = first.shape[1]
-    own = F.conv2d(first, conv.weight[:, :split], conv.bias, padding=conv.padding)
-    shared = F.conv2d(second, conv.weight[:, split:], None, padding=conv.padding)
-    return (own.unflatten(0, (shared.shape[0], -1)) + shared.unsqueeze(1)).flatten(0, 1)
+    return with_second(conv, first_share(conv, first), second)
 
 
 def upsample(x: Tensor, scale: int) -> Tensor:

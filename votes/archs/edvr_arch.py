@@ -97,7 +97,8 @@ class EDVR(WindowNetwork):
         self.with_tsa = with_tsa
         self.initialise(init)
 
+    def fuse(self, aligned: Tensor, dfm: Tensor | None = None) -> Tensor:
+        return self.fusion(aligned if self.with_tsa else aligned.flatten(1, 2))
+
     def forward(self, x: Tensor) -> Tensor:
-        aligned = self.aligned_features(x)
-        fused = self.fusion(aligned if self.with_tsa else aligned.flatten(1, 2))
-        return self.reconstruct(fused, x[:, self.centre])
+        return self.reconstruct(self.fuse(self.aligned_features(x)), x[:, self.centre])

@@ -8,7 +8,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from votes.archs.blocks import conv3x3, conv_of_pair, lrelu, upsample, zero_
+from votes.archs.blocks import conv3x3, conv_of_pair, first_share, lrelu, one_by_one, upsample, with_second, zero_
 from votes.ops import deform_conv2d
 
 LEVELS = ('l1', 'l2', 'l3')
@@ -59,20 +59,30 @@ class PCDAlignment(nn.Module):
         self.cas_offset_conv2 = conv3x3(num_feat, num_feat)
         self.cas_dcnpack = DeformableConv(num_feat, deformable_groups)
 
-    def forward(self, frames: list[Tensor], centre: list[Tensor]) -> Tensor:
+    def shares(self, frames: list[Tensor]) -> list[Tensor]:
+        """What the first offset convolution of each level takes from a frame itself, whatever window it is in."""
+        shares = []
+        for level, x in zip(LEVELS, frames, strict=True):
+            conv = cast(nn.Conv2d, self.offset_conv1[level])
+            shares += one_by_one(self, lambda frame, conv=conv: [first_share(conv, frame)], x)
+        return shares
+
+    def forward(self, frames: list[Tensor], centre: list[Tensor], shares: list[Tensor] | None = None) -> Tensor:
         """Aligned level-1 features.
 
         Args:
             frames: levels 1, 2, 3 of all frames, (B*T, C, H, W), (B*T, C, H/2, W/2), (B*T, C, H/4, W/4).
             centre: the same levels of each window's centre frame, (B, C, ...).
+            shares: of `frames`, where they are known.
 
         Returns:
             (B*T, C, H, W).
         """
+        shares = shares or self.shares(frames)
         offset = feature = frames[2]
         for index in (2, 1, 0):
             level = LEVELS[index]
-            guide = lrelu(conv_of_pair(cast(nn.Conv2d, self.offset_conv1[level]), frames[index], centre[index]))
+            guide = lrelu(with_second(cast(nn.Conv2d, self.offset_conv1[level]), shares[index], centre[index]))
             if level == 'l3':
                 guide = lrelu(self.offset_conv2[level](guide))
                 feature = lrelu(self.dcn_pack[level](frames[index], guide))

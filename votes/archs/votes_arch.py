@@ -98,6 +98,9 @@ class VOTES(WindowNetwork):
         with torch.autocast(x.device.type, enabled=False):  # the map is computed in float32
             return degradation_feature_map(self.bin(x.float())[2], x[:, self.centre].float(), self.dfm_norm)
 
+    def fuse(self, aligned: Tensor, dfm: Tensor) -> Tensor:
+        return self.fusion(aligned, dfm)
+
     def forward(self, x: Tensor) -> Tensor:
         aligned = self.aligned_features(x)
-        return self.reconstruct(self.fusion(aligned, self.degradation_map(x)), x[:, self.centre])
+        return self.reconstruct(self.fuse(aligned, self.degradation_map(x)), x[:, self.centre])

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from votes.archs.blocks import check_window, conv3x3, lrelu, residual_blocks, upsample, zero_
+from votes.archs.blocks import check_window, conv3x3, lrelu, one_by_one, residual_blocks, upsample, zero_
 from votes.archs.pcd import DeformableConv, PCDAlignment
 
 Init = Literal['default', 'kaiming']
@@ -97,15 +97,26 @@ class WindowNetwork(nn.Module):
 
     def features(self, frames: Tensor) -> list[Tensor]:
         """(B, C_in, h, w) -> the three levels of the pyramid, (B, C, h, w), (B, C, h/2, w/2), (B, C, h/4, w/4)."""
+        return one_by_one(self, self._pyramid, frames)
+
+    def _pyramid(self, frames: Tensor) -> list[Tensor]:
         level1 = self.feature_extraction(lrelu(self.conv_first(frames)))
         level2 = lrelu(self.conv_l2_2(lrelu(self.conv_l2_1(level1))))
         level3 = lrelu(self.conv_l3_2(lrelu(self.conv_l3_1(level2))))
         return [level1, level2, level3]
 
-    def align(self, pyramid: list[Tensor], batch: int) -> Tensor:
-        """The pyramid of (B*T) frames -> level-1 features aligned to each window's centre, (B, T, C, h, w)."""
+    def align(self, pyramid: list[Tensor], batch: int, shares: list[Tensor] | None = None) -> Tensor:
+        """The pyramid of (B*T) frames -> level-1 features aligned to each window's centre, (B, T, C, h, w).
+
+        Args:
+            shares: ``pcd_align.shares(pyramid)``, where they are known.
+        """
         centre = [level.unflatten(0, (batch, -1))[:, self.centre] for level in pyramid]
-        return self.pcd_align(pyramid, centre).unflatten(0, (batch, -1))
+        return self.pcd_align(pyramid, centre, shares).unflatten(0, (batch, -1))
+
+    def fuse(self, aligned: Tensor, dfm: Tensor) -> Tensor:
+        """Aligned features (B, T, C, h, w) -> (B, C, h, w); `dfm` (B, 1, h, w) is for networks that look at it."""
+        raise NotImplementedError(f'{type(self).__name__} does not say how it fuses')
 
     def reconstruct(self, fused: Tensor, frame: Tensor) -> Tensor:
         """Fused features (B, C, h, w) and the centre frame (B, 3, h, w) -> (B, 3, S*h, S*w)."""
