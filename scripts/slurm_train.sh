@@ -24,7 +24,8 @@ export PYTHONPATH="$PWD${PYTHONPATH:+:$PYTHONPATH}"
 
 place=()
 if [ "${SLURM_NNODES:-1}" -gt 1 ]; then
-    first=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
+    nodes=$(scontrol show hostnames "$SLURM_JOB_NODELIST")  # no `| head`: what it cuts off would fail the pipe
+    first=${nodes%%$'\n'*}
     place=(--nnodes "$SLURM_NNODES" --rdzv "$first:$((20000 + SLURM_JOB_ID % 10000))" --rdzv-id "$SLURM_JOB_ID")
 fi
 srun "$python" -m votes.cli launch --nproc "${SLURM_GPUS_ON_NODE:-auto}" "${place[@]}" train -opt "$@" &
