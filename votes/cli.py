@@ -25,44 +25,24 @@ def _test(parser: argparse.ArgumentParser) -> None:
 
 
 def _restore(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument('input', type=Path, help='video file to restore')
-    parser.add_argument('output', type=Path, help='video file to write')
-    parser.add_argument(
-        '--weights',
-        type=Path,
-        required=True,
-        metavar='W.pth',
-        help='a checkpoint of this project, of the VOTES release or of EDVR in BasicSR',
-    )
-    parser.add_argument('--device', default='auto', help='auto, cpu, cuda, cuda:1 ...')
-    parser.add_argument('--crf', type=int, default=16, help='H.264 quality of the output, lower is better (default 16)')
-    parser.add_argument('--overwrite', action='store_true', help='replace an output that exists')
+    from votes.restore import command
 
-    def run(args: argparse.Namespace) -> int:
-        import torch
+    command.add_arguments(parser)
+    parser.set_defaults(function=command.run)
 
-        from votes.archs import load_pretrained
-        from votes.archs.window_network import WindowNetwork
-        from votes.restore import check_paths, restore_video
 
-        check_paths(args.input, args.output, overwrite=args.overwrite)
-        device = ('cuda' if torch.cuda.is_available() else 'cpu') if args.device == 'auto' else args.device
-        try:
-            torch.empty(0, device=device)
-        except (RuntimeError, AssertionError) as error:
-            first_line = str(error).splitlines()[0]
-            raise UserError(
-                'no such device', value=device, where=first_line, fix='auto, cpu, cuda, cuda:1 ...'
-            ) from error
-        net = load_pretrained(args.weights, device)
-        if not isinstance(net, WindowNetwork):
-            raise UserError(
-                f'{type(net).__name__} restores no video', where=args.weights, fix='weights of stage 2: VOTES or EDVR'
-            )
-        print(restore_video(net, args.input, args.output, device=device, crf=args.crf, overwrite=args.overwrite))
-        return 0
+def _dfm(parser: argparse.ArgumentParser) -> None:
+    from votes.restore import command
 
-    parser.set_defaults(function=run)
+    command.add_dfm_arguments(parser)
+    parser.set_defaults(function=command.run_dfm)
+
+
+def _probe(parser: argparse.ArgumentParser) -> None:
+    from votes.restore import command
+
+    command.add_probe_arguments(parser)
+    parser.set_defaults(function=command.run_probe)
 
 
 def _demo_data(parser: argparse.ArgumentParser) -> None:
@@ -321,7 +301,9 @@ VERBS = {
     'launch': (_launch, 'train or test on several processes and machines'),
     'finetune': (_finetune, 'adapt a trained network to the videos of another platform'),
     'reproduce': (_reproduce, 'a table or figure of the paper: run what is missing, compare, draw'),
-    'restore': (_restore, 'restore a video file'),
+    'restore': (_restore, 'restore a video file, or many'),
+    'dfm': (_dfm, 'the degradation map of a video as a heat-map video'),
+    'probe': (_probe, 'what a video file holds, and how strongly it is compressed'),
     'demo-data': (_demo_data, 'make small compressed clips from photographs'),
     'degrade': (_degrade, 'clips through a recipe of shrinking and real codecs'),
     'prepare': (_prepare, 'a downloaded dataset into clips, lists and splits'),

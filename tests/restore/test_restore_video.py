@@ -9,8 +9,8 @@ from test_video import audio_packets, read, textured, write
 
 from votes.data.windows import window_indices
 from votes.errors import UserError
-from votes.restore import check_paths, restore_video
-from votes.restore.video import windows
+from votes.restore import Settings, check_paths, restore_video
+from votes.restore.windows import sliding_windows
 from votes.video.degrade import encode_h264
 from votes.video.read import TimedFrame
 
@@ -26,14 +26,14 @@ class Enlarge(torch.nn.Module):
 @pytest.mark.parametrize('length', [1, 3, 5, 6, 12])
 def test_windows_are_those_of_evaluation(length):
     frames = [TimedFrame(np.zeros((1, 1, 3), np.uint8), i) for i in range(length)]
-    for centre, (frame, window) in enumerate(windows(iter(frames), 5)):
-        assert frame.pts == centre
+    for centre, window in enumerate(sliding_windows(iter(frames), 5)):
+        assert window.centres == [centre]
         wanted = (
             window_indices(centre, length, 5, 'reflection_circle')
             if length >= 5
             else [min(max(i, 0), length - 1) for i in range(centre - 2, centre + 3)]
         )
-        assert [f.pts for f in window] == wanted
+        assert [window.frames[i].pts for i in window.indices] == window.indices == wanted
     assert centre == length - 1
 
 
@@ -52,14 +52,16 @@ def test_few_frames_are_held():
             yield Counted(np.zeros((1, 1, 3), np.uint8), i)
 
     most = 0
-    for _ in windows(source(), 5):
+    for _ in sliding_windows(source(), 5):
         most = max(most, alive)
     assert most <= 9
 
 
 def test_a_video_end_to_end(tmp_path):
     encode_h264(textured(30), tmp_path / 'in.mp4', 20, tone_hz=330)
-    summary = restore_video(Enlarge(), tmp_path / 'in.mp4', tmp_path / 'out.mp4', progress=False, crf=1)
+    summary = restore_video(
+        Enlarge(), tmp_path / 'in.mp4', tmp_path / 'out.mp4', progress='none', settings=Settings(crf=1)
+    )
     before, source = read(tmp_path / 'in.mp4')
     after, found = read(tmp_path / 'out.mp4')
     assert summary.frames == len(found) == 30
@@ -73,7 +75,7 @@ def test_a_video_end_to_end(tmp_path):
 
 def test_sizes_that_the_network_does_not_take(tmp_path):
     write(tmp_path / 'in.mp4', textured(6, (46, 62)), times=[0, 500, 1700, 1800, 5000, 5100])
-    restore_video(Enlarge(), tmp_path / 'in.mp4', tmp_path / 'out.mp4', progress=False)
+    restore_video(Enlarge(), tmp_path / 'in.mp4', tmp_path / 'out.mp4', progress='none')
     after, found = read(tmp_path / 'out.mp4')
     assert after.size == (92, 124)
     assert [f.pts for f in found] == [0, 500, 1700, 1800, 5000, 5100]
@@ -88,7 +90,7 @@ def test_paths_that_must_not_be_written(tmp_path):
     with pytest.raises(UserError, match='same file'):
         check_paths(tmp_path / 'in.mp4', tmp_path / 'in.mp4', overwrite=True)
     with pytest.raises(UserError, match='exists'):
-        restore_video(Enlarge(), tmp_path / 'in.mp4', tmp_path / 'out.mp4', progress=False)
+        restore_video(Enlarge(), tmp_path / 'in.mp4', tmp_path / 'out.mp4', progress='none')
     assert (tmp_path / 'out.mp4').read_text() == 'mine'
 
 
@@ -105,8 +107,8 @@ def test_a_failure_leaves_nothing(tmp_path):
             return super().forward(x)
 
     with pytest.raises(RuntimeError, match='out of memory'):
-        restore_video(Fails(), tmp_path / 'in.mp4', tmp_path / 'out.mp4', progress=False)
-    assert [p.name for p in tmp_path.iterdir()] == ['in.mp4']
+        restore_video(Fails(), tmp_path / 'in.mp4', tmp_path / 'out.mp4', progress='none')
+    assert sorted(p.name for p in tmp_path.iterdir()) == ['in.mp4', 'out.mp4.votes-job']
 
 
 def anamorphic(path):
@@ -121,7 +123,7 @@ def anamorphic(path):
 
 def test_pixels_keep_their_shape(tmp_path):
     anamorphic(tmp_path / 'in.mp4')
-    restore_video(Enlarge(), tmp_path / 'in.mp4', tmp_path / 'out.mp4', progress=False)
+    restore_video(Enlarge(), tmp_path / 'in.mp4', tmp_path / 'out.mp4', progress='none')
     with av.open(str(tmp_path / 'out.mp4')) as container:
         assert container.streams.video[0].sample_aspect_ratio == Fraction(16, 15)
 
@@ -137,10 +139,10 @@ def test_sound_that_the_container_refuses_is_dropped_with_a_note(tmp_path):
         samples.sample_rate = 48000
         container.mux(sound.encode(samples))
         container.mux(sound.encode(None))
-    summary = restore_video(Enlarge(), tmp_path / 'in.mkv', tmp_path / 'out.mov', progress=False)
+    summary = restore_video(Enlarge(), tmp_path / 'in.mkv', tmp_path / 'out.mov', progress='none')
     assert summary.frames == 6
-    assert any('dropped: audio (opus), .mov does not take it' in note for note in summary.notes)
-    kept = restore_video(Enlarge(), tmp_path / 'in.mkv', tmp_path / 'out.mkv', progress=False)
+    assert any('dropped: audio (opus): .mov does not take it' in note for note in summary.notes)
+    kept = restore_video(Enlarge(), tmp_path / 'in.mkv', tmp_path / 'out.mkv', progress='none')
     assert any('kept: audio (opus)' in note for note in kept.notes)
 
 
@@ -152,4 +154,4 @@ def test_a_raw_stream(tmp_path):
             if packet.dts is not None:
                 packet.stream = copy
                 raw.mux(packet)
-    assert restore_video(Enlarge(), tmp_path / 'in.h264', tmp_path / 'out.mp4', progress=False).frames == 8
+    assert restore_video(Enlarge(), tmp_path / 'in.h264', tmp_path / 'out.mp4', progress='none').frames == 8

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import cast
 
 import torch
@@ -41,6 +42,10 @@ class DeformableConv(nn.Module):
         return deform_conv2d(x, offset, mask, self.weight, self.bias, padding=1)
 
 
+def _first_share(conv: nn.Conv2d, frame: Tensor) -> list[Tensor]:
+    return [first_share(conv, frame)]
+
+
 class PCDAlignment(nn.Module):
     """Aligns every frame of a window to its centre frame, coarse to fine."""
 
@@ -64,7 +69,7 @@ class PCDAlignment(nn.Module):
         shares = []
         for level, x in zip(LEVELS, frames, strict=True):
             conv = cast(nn.Conv2d, self.offset_conv1[level])
-            shares += one_by_one(self, lambda frame, conv=conv: [first_share(conv, frame)], x)
+            shares += one_by_one(self, partial(_first_share, conv), x)
         return shares
 
     def forward(self, frames: list[Tensor], centre: list[Tensor], shares: list[Tensor] | None = None) -> Tensor:

@@ -37,19 +37,30 @@ def write_report(folder: Path, output: Path | None = None) -> Path:
         raise UserError(
             'neither a run nor a study', where=folder.absolute(), fix='experiments/NAME, results/NAME or studies/NAME'
         )
-    loader = Environment(loader=PackageLoader('votes.reports', 'templates'), autoescape=select_autoescape())
     sets: list[tuple[str, TestSet]] = content.pop('sets')
     viewers = {f'{run}: {shown.name}' if run else shown.name: shown for run, shown in sets}
+    path = output or folder / 'report.html'
+    write_page(path, viewers, content)
+    return path
+
+
+def write_page(path: Path, viewers: dict[str, TestSet], content: dict[str, Any]) -> None:
+    """Writes one HTML file.
+
+    Args:
+        viewers: heading -> pictures with a slider.
+        content: 'title'; 'tables' of text; and where there are any 'figures' as SVG, 'protocol', 'weights',
+            'environment' and 'commands'.
+    """
+    loader = Environment(loader=PackageLoader('votes.reports', 'templates'), autoescape=select_autoescape())
     html = loader.get_template('page.html').render(
         **content,
         viewers=viewers,
         frames_json=json.dumps({name: shown.clips for name, shown in viewers.items()}).replace('</', '<\\/'),
         picture_note=f'Pictures are JPEG of quality {QUALITY}; of larger frames the middle {SIDE} x {SIDE} pixels.',
     )
-    path = output or folder / 'report.html'
     with checkpoint.atomic_write(path) as temporary:
         temporary.write_text(html, encoding='utf-8')
-    return path
 
 
 def _environment(folder: Path) -> dict[str, Any]:

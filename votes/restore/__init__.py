@@ -1,5 +1,90 @@
-"""A trained network over a whole video."""
+"""A trained network over a whole video.
 
-from votes.restore.video import Summary, check_paths, restore_video
+``votes.restore(source, target, weights=...)`` is this package called as a function, `stream` its form as an iterator.
+"""
 
-__all__ = ['Summary', 'check_paths', 'restore_video']
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from numpy.typing import NDArray
+from torch import nn
+
+from votes.restore.video import Restoration, Settings, Summary, check_paths, restore_video
+
+__all__ = ['Settings', 'Summary', 'check_paths', 'restore', 'restore_video', 'stream']
+
+
+def _network(weights: str | Path | nn.Module, device: str) -> nn.Module:
+    from votes.archs import load_pretrained
+
+    return weights if isinstance(weights, nn.Module) else load_pretrained(str(weights), device)
+
+
+def restore(
+    source: str | Path,
+    target: str | Path,
+    weights: str | Path | nn.Module,
+    device: str = 'auto',
+    overwrite: bool = False,
+    progress: str = 'none',
+    **settings: Any,
+) -> Summary:
+    """Restores a video file: sound, subtitles, chapters and times are kept; an interrupted call goes on.
+
+    Args:
+        source: a video, or a folder of pictures.
+        target: the video to write; without a suffix a folder of PNGs.
+        weights: a checkpoint, or a network.
+        progress: 'none', 'lines', 'bar', 'json' or 'auto'.
+        settings: attributes of Settings, such as crf=18, ensemble='x8', tile=512, frames=(100, 160).
+
+    Raises:
+        UserError: bad input, with what to do about it.
+    """
+    from votes.restore.arguments import pick_device
+
+    place = pick_device(device)
+    check_paths(source, target, overwrite)
+    return restore_video(
+        _network(weights, str(place)),
+        source,
+        target,
+        device=place,
+        settings=Settings(**settings),
+        overwrite=overwrite,
+        progress=progress,
+    )
+
+
+def stream(
+    source: str | Path, weights: str | Path | nn.Module, device: str = 'auto', **settings: Any
+) -> Iterator[tuple[float, NDArray[Any]]]:
+    """The restored frames of a video one after the other, decoded and computed ahead.
+
+    Returns:
+        Seconds and RGB (S*h, S*w, 3): uint8, or uint16 up to 65535 of a video with more than 8 bits.
+
+    Raises:
+        UserError: bad input.
+    """
+    from votes.restore.arguments import pick_device
+
+    place = pick_device(device)
+    work = Restoration(_network(weights, str(place)), source, Settings(**settings), place)
+    work.choose_tile()
+    with work.open() as reader:
+        for _, pts, rgb in work.results(reader, work.settings.asked_for):
+            yield float(pts * reader.time_base), rgb
+
+
+class _Callable(ModuleType):
+    def __call__(self, *args: Any, **kwargs: Any) -> Summary:
+        return restore(*args, **kwargs)
+
+
+sys.modules[__name__].__class__ = _Callable

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -12,94 +13,146 @@ from votes.archs.dfm import degradation_feature_map
 from votes.archs.padding import to_multiple
 from votes.archs.votes_arch import VOTES
 from votes.archs.window_network import WindowNetwork
+from votes.errors import UserError
+from votes.restore.tiles import SMALLEST, Limits, Tile, blend, bytes_per_pixel, fitting_tile, free_bytes, tiles
+from votes.restore.windows import Window
 
 AMP = {'none': None, 'bf16': torch.bfloat16, 'fp16': torch.float16}
+SAME = 50.0  # dB: closer than a step of 8 bits
+Frames = Mapping[int, Tensor]
 
 
 class WindowStream:
     """Restores frames of a video in rising order.
 
     Of EDVR and VOTES a frame's feature pyramid, its share in the alignment, and the DSM's estimate between two frames
-    are kept for the windows to come: the result is bit for bit that of ``net(window)``. Other networks are simply run.
+    are kept for the windows to come: in float32, a window at a time, the result is bit for bit that of ``net(window)``.
+    Other networks are simply run, recurrent ones (``recurrent = True``) on segments.
+
+    In tiles, the degradation map still comes from the whole frame: it is divided by its largest value there.
 
     Args:
         net: takes windows (B, T, 3, h, w); has `num_frame`, `scale` and `multiple`.
         amp: 'none', or 'bf16' or 'fp16' for autocast; the degradation map stays in float32.
+        limits: shrink when memory runs out.
     """
 
-    def __init__(self, net: nn.Module, device: torch.device, amp: str = 'none'):
+    def __init__(self, net: nn.Module, device: torch.device, amp: str = 'none', limits: Limits | None = None):
         self.net, self.device, self.amp = net.to(device).eval(), device, amp
+        self.limits = limits or Limits()
         self.shared = isinstance(net, WindowNetwork) and type(net).fuse is not WindowNetwork.fuse
+        self.scale, self.multiple = int(cast(int, net.scale)), int(cast(int, net.multiple))
         self.pyramids: dict[int, tuple[list[Tensor], list[Tensor]]] = {}
         self.pairs: dict[tuple[int, int], Tensor] = {}
         self.counts = {'features': 0, 'pairs': 0, 'windows': 0}
+
+    @torch.inference_mode()
+    def restore(self, windows: Sequence[Window], frames: Frames) -> Tensor:
+        """The frames that `windows` are about, float32 (N, 3, S*h, S*w), not clamped.
+
+        Args:
+            frames: number -> (1, 3, h, w) float32 in [0, 1] on the device, all of one size.
+
+        Raises:
+            UserError: not even small tiles fit into memory.
+        """
+        while True:
+            try:
+                parts = [
+                    self._restore(windows[i : i + self.limits.batch], frames)
+                    for i in range(0, len(windows), self.limits.batch)
+                ]
+                return torch.cat(parts)
+            except torch.OutOfMemoryError as error:
+                self.reset()
+                height, width = next(iter(frames.values())).shape[-2:]
+                self._take_less(height, width, error)
+
+    def _take_less(self, height: int, width: int, error: torch.OutOfMemoryError) -> None:
+        """Half of what was done at a time: of the windows, then of the frame."""
+        if self.limits.batch > 1:
+            self.limits.batch //= 2
+            return
+        side = min(self.limits.tile or max(height, width), max(height, width)) // 2
+        if side < SMALLEST:
+            raise UserError('not enough memory, not even for small tiles', value=str(error).splitlines()[0]) from error
+        self.limits.tile = side
+        if self.device.type == 'cuda':
+            torch.cuda.empty_cache()
 
     def _autocast(self) -> contextlib.AbstractContextManager[object]:
         dtype = AMP[self.amp]
         return torch.autocast(self.device.type, dtype) if dtype else contextlib.nullcontext()
 
-    @torch.inference_mode()
-    def restore(self, windows: Sequence[Sequence[int]], frames: Mapping[int, Tensor]) -> Tensor:
-        """Windows of frame numbers -> their restored centre frames, float32 (B, 3, S*h, S*w), not clamped.
-
-        Args:
-            frames: number -> (1, 3, h, w) float32 in [0, 1] on the device, all of one size.
-        """
+    def _restore(self, windows: Sequence[Window], frames: Frames) -> Tensor:
         height, width = next(iter(frames.values())).shape[-2:]
-        scale = int(self.net.scale)  # type: ignore[arg-type]
-        padded = {i: to_multiple(frames[i].unsqueeze(0), int(self.net.multiple))[0] for w in windows for i in w}  # type: ignore[arg-type]
+        needed = sorted({i for window in windows for i in window.indices})
+        padded = {i: to_multiple(frames[i].unsqueeze(0), self.multiple)[0] for i in needed}
+        full = padded[needed[0]].shape[-2:]
         self.counts['windows'] += len(windows)
+        dfm = self.degradation(windows, padded) if self.shared else None
+        side = self.limits.tile
         with self._autocast():
-            if self.shared:
-                output = self._shared(windows, padded)
+            if side is None or side >= max(full):
+                output = self._compute(windows, padded, dfm).float()
             else:
-                output = self.net(torch.stack([torch.cat([padded[i] for i in w]) for w in windows]))
-        return output.float()[..., : height * scale, : width * scale]
+                places = tiles(full[0], full[1], side, self.limits.overlap, self.multiple)
 
-    def _shared(self, windows: Sequence[Sequence[int]], frames: Mapping[int, Tensor]) -> Tensor:
+                def compute(tile: Tile) -> Tensor:
+                    self.pyramids.clear()
+                    return self._compute(
+                        windows, {i: tile.of(x) for i, x in padded.items()}, None if dfm is None else tile.of(dfm)
+                    )
+
+                output = blend(places, compute, full[0], full[1], self.limits.overlap, self.scale)
+                self.pyramids.clear()
+        self._forget(windows[-1])
+        return output[..., : height * self.scale, : width * self.scale]
+
+    def _compute(self, windows: Sequence[Window], frames: Frames, dfm: Tensor | None) -> Tensor:
+        """Whole frames or a tile of them."""
         net = self.net
-        assert isinstance(net, WindowNetwork)
-        for number in sorted(frames):
+        if not isinstance(net, WindowNetwork) or dfm is None:
+            output = net(torch.stack([torch.cat([frames[i] for i in w.indices]) for w in windows]))
+            if not getattr(net, 'recurrent', False):
+                return output
+            return torch.cat([o[[w.indices.index(c) for c in w.centres]] for o, w in zip(output, windows, strict=True)])
+        for number, frame in frames.items():
             if number not in self.pyramids:
-                pyramid = net.features(frames[number])
+                pyramid = net.features(frame)
                 self.pyramids[number] = pyramid, net.pcd_align.shares(pyramid)  # type: ignore[operator]
                 self.counts['features'] += 1
-        flat = [i for window in windows for i in window]
-        pyramid, shares = (
-            [torch.cat(level) for level in zip(*(self.pyramids[i][part] for i in flat), strict=True)]
-            for part in (0, 1)
+        flat = [i for window in windows for i in window.indices]
+        pyramids, shares = (
+            [torch.cat(level) for level in zip(*(self.pyramids[i][part] for i in flat), strict=True)] for part in (0, 1)
         )
-        aligned = net.align(pyramid, len(windows), shares)
-        centres = torch.cat([frames[window[net.centre]] for window in windows])
-        output = net.reconstruct(net.fuse(aligned, self.degradation(windows, frames)), centres)
-        self._forget(windows[-1])
-        return output
+        aligned = net.align(pyramids, len(windows), shares)
+        centres = torch.cat([frames[window.indices[net.centre]] for window in windows])
+        return net.reconstruct(net.fuse(aligned, dfm), centres)
 
     @torch.inference_mode()
-    def degradation(self, windows: Sequence[Sequence[int]], frames: Mapping[int, Tensor]) -> Tensor:
+    def degradation(self, windows: Sequence[Window], frames: Frames) -> Tensor:
         """The degradation maps of windows, (B, 1, h, w); zeros for a network that has none."""
-        net, first = self.net, frames[windows[0][0]]
+        net, first = self.net, frames[windows[0].indices[0]]
         if not isinstance(net, VOTES) or not net.dfm:
             return first.new_zeros(len(windows), 1, *first.shape[-2:])
         maps = []
-        with torch.autocast(self.device.type, enabled=False):
-            for window in windows:
-                ends = [self._between(a, b, frames) for a, b in ((window[0], window[2]), (window[2], window[4]))]
-                estimate = net.bin.sense_centre(*ends)
-                maps.append(degradation_feature_map(estimate, frames[window[net.centre]].float()))
+        for a, _, centre, _, b in (window.indices for window in windows):
+            estimate = net.bin.sense_centre(*(self._between(*pair, frames) for pair in ((a, centre), (centre, b))))
+            maps.append(degradation_feature_map(estimate, frames[centre].float()))
         return torch.cat(maps)
 
-    def _between(self, first: int, second: int, frames: Mapping[int, Tensor]) -> Tensor:
+    def _between(self, first: int, second: int, frames: Frames) -> Tensor:
         """The DSM's estimate between two frames."""
         if (first, second) not in self.pairs:
-            sense = self.net.bin.sense_pair  # type: ignore[union-attr]
-            self.pairs[first, second] = sense(frames[first].float(), frames[second].float())  # type: ignore[operator]
+            net = cast(VOTES, self.net)
+            self.pairs[first, second] = net.bin.sense_pair(frames[first].float(), frames[second].float())
             self.counts['pairs'] += 1
         return self.pairs[first, second]
 
-    def _forget(self, window: Sequence[int]) -> None:
+    def _forget(self, window: Window) -> None:
         """Drops what no later window asks for: at a clip's end a window reaches back over its whole length."""
-        oldest = window[len(window) // 2] - len(window) + 2
+        oldest = window.centres[-1] - len(window.indices) + 2
         for number in [n for n in self.pyramids if n < oldest]:
             del self.pyramids[number]
         for pair in [p for p in self.pairs if min(p) < oldest]:
@@ -111,23 +164,24 @@ class WindowStream:
         self.pairs.clear()
 
 
-def precision_gap(net: nn.Module, device: torch.device, amp: str, window: Sequence[Tensor]) -> float:
-    """PSNR in dB between a window restored in float32 and with `amp`; a NaN counts as 0 dB."""
-    frames = dict(enumerate(window))
-    exact, fast = (
-        WindowStream(net, device, kind).restore([list(frames)], frames).clamp(0, 1) for kind in ('none', amp)
-    )
-    mse = float(((exact - fast) ** 2).mean())
-    return 0.0 if mse != mse else float(-10 * torch.log10(torch.tensor(max(mse, 1e-20))))
+def precision_gap(net: nn.Module, device: torch.device, amp: str, window: Window, frames: Frames) -> float:
+    """PSNR in dB between a window restored in float32 and with `amp`; what is not finite counts as 0 dB."""
+    exact, fast = (WindowStream(net, device, kind).restore([window], frames) for kind in ('none', amp))
+    if not torch.isfinite(fast).all():
+        return 0.0
+    mse = (exact.clamp(0, 1) - fast.clamp(0, 1)).double().square().mean()
+    return float(-10 * torch.log10(mse.clamp_min(1e-20)))
 
 
-def batches(items: Iterator[tuple[int, list[int]]], size: int) -> Iterator[list[tuple[int, list[int]]]]:
-    """Groups of at most `size`."""
-    group: list[tuple[int, list[int]]] = []
-    for item in items:
-        group.append(item)
-        if len(group) == size:
-            yield group
-            group = []
-    if group:
-        yield group
+def fit(net: nn.Module, device: torch.device, amp: str, height: int, width: int) -> int | None:
+    """The side of tiles for frames of this size by the memory that is free now, None where they fit whole."""
+    count = int(cast(int, net.num_frame))
+    window = Window([count // 2], list(range(count)), {})
+
+    def run(side: int) -> None:
+        frames = {i: torch.zeros(1, 3, side, side, device=device) for i in window.indices}
+        WindowStream(net, device, amp).restore([window], frames)
+
+    if height * width <= 128**2:
+        return None
+    return fitting_tile(height, width, bytes_per_pixel(run), free_bytes(device))

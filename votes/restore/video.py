@@ -1,25 +1,97 @@
-"""Restoring a video file: decode, windows, network, encode. Memory does not depend on the video's length."""
+"""Restoring a video: decode, windows, network, encode, each at work while the others are.
+
+Memory does not depend on the video's length. Finished segments outlive an interruption.
+"""
 
 from __future__ import annotations
 
+import dataclasses
+import errno
 import os
-import sys
+import shutil
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Protocol, cast
 
+import av
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from rich.progress import track
-from torch import nn
+from torch import Tensor, nn
 
-from votes.archs.padding import forward_padded
-from votes.data.windows import Padding, window_indices
 from votes.errors import UserError
-from votes.video.read import TimedFrame, VideoReader
-from votes.video.write import VideoWriter
+from votes.restore.ensemble import Ensemble, parse_ensemble
+from votes.restore.inputs import Reader, Reading, open_input
+from votes.restore.job import Job, fingerprint, weights_hash
+from votes.restore.progress import Reporter, peak_memory
+from votes.restore.sinks import PictureSink, Sink, VideoSink
+from votes.restore.stream import AMP, SAME, Frames, WindowStream, fit, precision_gap
+from votes.restore.tiles import Limits
+from votes.restore.windows import Window, ahead, groups, overlapping_segments, sliding_windows
+from votes.signals import Preempted, StopRequests
+from votes.video.read import TimedFrame
+from votes.video.write import FORMATS, Encoding
+
+
+@dataclass(frozen=True)
+class Settings:
+    """All that an output depends on, beside the network and the source.
+
+    Attributes:
+        codec, crf, preset, encoder_options: see Encoding; the codec that the container is for by default.
+        amp: 'none', 'bf16', 'fp16', or 'auto': bf16 on a GPU where it makes no visible difference.
+        ensemble: see `parse_ensemble`.
+        tile: side of tiles in pixels, 0 for whole frames, None for what fits into memory.
+        overlap: pixels that tiles share.
+        batch: windows at a time.
+        segment: frames that are kept together when the work is interrupted.
+        chunk: frames at a time of a recurrent network, which also sees a quarter as many before and after them.
+        frames: first and last + 1 of the frames that are restored; None for the end.
+        reading: how the source is read.
+    """
+
+    codec: str | None = None
+    crf: int | None = None
+    preset: str | None = None
+    encoder_options: tuple[tuple[str, str], ...] = ()
+    amp: str = 'none'
+    ensemble: str = 'none'
+    tile: int | None = None
+    overlap: int = 32
+    batch: int = 1
+    segment: int = 64
+    chunk: int = 16
+    frames: tuple[int, int | None] = (0, None)
+    reading: Reading = dataclasses.field(default_factory=Reading)
+
+    def __post_init__(self) -> None:
+        parse_ensemble(self.ensemble)
+        if self.amp not in (*AMP, 'auto'):
+            raise UserError('unknown precision', value=self.amp, fix=', '.join((*AMP, 'auto')))
+        for name in ('batch', 'segment', 'chunk'):
+            if getattr(self, name) < 1:
+                raise UserError(f'{name} is at least 1', value=getattr(self, name))
+        if (self.tile is not None and self.tile and self.tile < 32) or self.overlap < 0:
+            raise UserError('tiles are at least 32 pixels wide, and overlap', value=f'{self.tile}, {self.overlap}')
+        first, stop = self.frames
+        if first < 0 or (stop is not None and stop <= first):
+            raise UserError('no frames in this range', value=f'{first} to {stop}')
+
+    def asked_for(self, index: int) -> bool:
+        first, stop = self.frames
+        return index >= first and (stop is None or index < stop)
+
+    @property
+    def whole(self) -> bool:
+        return self.frames == (0, None)
+
+    def encoding(self, target: Path, bits: int) -> Encoding:
+        codec = self.codec or Encoding.default_codec(target.suffix)
+        encoding = Encoding(codec, self.crf, self.preset, self.encoder_options, 10 if bits > 8 else 8)
+        encoding.check_container(target)
+        return encoding
 
 
 @dataclass
@@ -32,13 +104,23 @@ class Summary:
     new_size: tuple[int, int]
     notes: list[str]
     output: Path
+    peak_bytes: int = 0
+    resumed: int = 0
 
     def __str__(self) -> str:
         first = (
             f'{self.output}: {self.frames} frames, {self.size[1]}x{self.size[0]} to '
-            f'{self.new_size[1]}x{self.new_size[0]}, {self.frames / max(self.seconds, 1e-9):.2f} frames/s'
+            f'{self.new_size[1]}x{self.new_size[0]}, {self.frames / max(self.seconds, 1e-9):.2f} frames/s, '
+            f'peak memory {self.peak_bytes / 2**30:.1f} GiB'
         )
         return '\n'.join([first, *(f'  {note}' for note in self.notes)])
+
+
+class Maker(Protocol):
+    """A WindowStream, or an Ensemble of them."""
+
+    def restore(self, windows: list[Window], frames: Frames) -> Tensor:
+        """Windows -> restored frames."""
 
 
 def check_paths(source: str | Path, target: str | Path, overwrite: bool = False) -> None:
@@ -46,76 +128,180 @@ def check_paths(source: str | Path, target: str | Path, overwrite: bool = False)
     source, target = Path(source), Path(target)
     if target.exists() and source.exists() and os.path.samefile(source, target):
         raise UserError('output and input are the same file', where=target)
-    if not target.parent.is_dir():
-        raise UserError('the folder of the output does not exist', where=target.parent.absolute())
-    if target.is_dir():
-        raise UserError('the output is a folder', where=target, fix='name a video file, such as OUT.mp4')
+    if target.suffix and target.suffix.lower() not in FORMATS:
+        raise UserError(
+            'unknown kind of video file', where=target, fix=f'a name that ends in {", ".join(FORMATS)}, or in nothing'
+        )
+    if not target.absolute().parent.is_dir():
+        raise UserError('the folder of the output does not exist', where=target.absolute().parent)
+    if target.is_dir() and not (overwrite and all(p.suffix == '.png' for p in target.iterdir())):
+        fix = 'name a video file, such as OUT.mp4, or a folder that is not there yet'
+        raise UserError('the output is a folder that exists', where=target, fix=fix)
     if target.exists() and not overwrite:
         raise UserError('the output exists', where=target, fix='choose another name, or --overwrite')
-    if not os.access(target.parent, os.W_OK):
-        raise UserError('the folder of the output cannot be written to', where=target.parent.absolute())
+    if not os.access(target.absolute().parent, os.W_OK):
+        raise UserError('the folder of the output cannot be written to', where=target.absolute().parent)
 
 
-def windows(
-    frames: Iterable[TimedFrame], num_frame: int, padding: Padding = 'reflection_circle'
-) -> Iterator[tuple[TimedFrame, list[TimedFrame]]]:
-    """Each frame with the window around it, holding only as many frames as a window needs.
+def to_tensor(frame: TimedFrame, device: torch.device) -> Tensor:
+    """-> (1, 3, h, w) float32 in [0, 1]."""
+    rgb = frame.rgb
+    white = np.iinfo(rgb.dtype).max
+    values = torch.from_numpy(rgb if rgb.dtype == np.uint8 else rgb.astype(np.float32)).to(device)
+    return values.permute(2, 0, 1).unsqueeze(0).float().div_(white).contiguous()
 
-    Ends are padded as in evaluation. A video shorter than the window repeats its first and last frames instead.
+
+def to_rgb(frame: Tensor, deep: bool) -> NDArray[Any]:
+    """(3, h, w) -> RGB (h, w, 3), uint8, or uint16 up to 65535 if `deep`."""
+    values = frame.clamp(0, 1).mul(65535 if deep else 255).round().permute(1, 2, 0)
+    return values.byte().cpu().numpy() if not deep else values.cpu().numpy().astype(np.uint16)
+
+
+class Restoration:
+    """A network, a source, and how the one is to be applied to the other.
+
+    Attributes:
+        settings: with what was chosen in place of 'auto'.
+        notes: what a user should know.
     """
-    kept: dict[int, TimedFrame] = {}
-    read = centre = 0
-    source = iter(frames)
-    ended = False
-    while True:
-        while not ended and read < max(num_frame, centre + num_frame // 2 + 1):
-            frame = next(source, None)
-            if frame is None:
-                ended = True
-            else:
-                kept[read] = frame
-                read += 1
-        if centre == read:
-            return
-        # the end is not known yet: as long as the window is inside, any larger length gives the same indices
-        length = read if ended else max(read, centre + num_frame)
-        if length >= num_frame:
-            indices = window_indices(centre, length, num_frame, padding)
-        else:
-            indices = [min(max(i, 0), length - 1) for i in range(centre - num_frame // 2, centre + num_frame // 2 + 1)]
-        yield kept[centre], [kept[i] for i in indices]
-        centre += 1
-        kept.pop(centre - num_frame, None)
+
+    def __init__(self, net: nn.Module, source: str | Path, settings: Settings, device: str | torch.device):
+        self.device, self.source = torch.device(device), Path(source)
+        self.net = net.to(self.device).eval()
+        self.scale = int(cast(int, net.scale))
+        self.recurrent = bool(getattr(net, 'recurrent', False))
+        if self.recurrent:  # its pieces must not hang over the end of a segment
+            settings = dataclasses.replace(settings, segment=-(-settings.segment // settings.chunk) * settings.chunk)
+        self.settings = settings
+        self.notes: list[str] = []
+        self.decoded = 0
+        with self.open() as reader:
+            self.size = reader.size
+            self.new_size = reader.size[0] * self.scale, reader.size[1] * self.scale
+            self._choose_precision(reader)
+        self.limits = Limits(settings.tile or None, settings.overlap, settings.batch)
+
+    def open(self) -> Reader:
+        return open_input(self.source, self.settings.reading)
+
+    def _choose_precision(self, reader: Reader) -> None:
+        amp = self.settings.amp
+        wished = {'auto': 'bf16' if self.device.type == 'cuda' else 'none'}.get(amp, amp)
+        if wished != 'none':
+            window = next(self.windows(reader, lambda index: True))
+            frames = {i: to_tensor(f, self.device) for i, f in window.frames.items()}
+            gap = precision_gap(self.net, self.device, wished, window, frames)
+            if gap < SAME:
+                text = f'{wished} differs from float32 by {gap:.1f} dB on the first frame'
+                self.notes.append(text + (', float32 is used' if amp == 'auto' else ''))
+                wished = 'none' if amp == 'auto' else wished
+        self.settings = dataclasses.replace(self.settings, amp=wished)
+
+    def choose_tile(self) -> None:
+        """By the memory that is free, unless told."""
+        if self.settings.tile is None and not self.recurrent:
+            self.limits.tile = fit(self.net, self.device, self.settings.amp, *self.size)
+
+    def windows(self, reader: Reader, wanted: Callable[[int], bool]) -> Iterator[Window]:
+        """Windows around the wanted frames."""
+        if self.recurrent:
+            chunk = self.settings.chunk
+            return overlapping_segments(self._counted(reader), chunk, max(1, chunk // 4), wanted)
+        return sliding_windows(self._counted(reader), int(cast(int, self.net.num_frame)), wanted=wanted)
+
+    def _counted(self, reader: Reader) -> Iterator[TimedFrame]:
+        self.decoded = 0
+        for frame in reader:
+            self.decoded += 1
+            yield frame
+
+    def stream(self) -> Maker:
+        """What computes: the network on windows, alone or as an ensemble."""
+
+        def one() -> WindowStream:
+            return WindowStream(self.net, self.device, self.settings.amp, self.limits)
+
+        members = parse_ensemble(self.settings.ensemble)
+        return one() if len(members) == 1 else Ensemble(one, members)
+
+    def results(self, reader: Reader, wanted: Callable[[int], bool]) -> Iterator[tuple[int, int, NDArray[Any]]]:
+        """Number, time and picture of the wanted frames, in order; threads decode and compute ahead."""
+
+        def converted() -> Iterator[Window]:
+            for window in self.windows(reader, wanted):
+                for frame in window.frames.values():
+                    _ = frame.rgb
+                yield window
+
+        windows = ahead(converted(), 2 + self.settings.batch)
+        return ahead(self._computed(windows, reader.bits > 8), 4)
+
+    def _computed(self, windows: Iterator[Window], deep: bool) -> Iterator[tuple[int, int, NDArray[Any]]]:
+        maker = self.stream()
+        tensors: dict[int, Tensor] = {}
+        for group in groups(windows, self.settings.batch, self.settings.segment):
+            needed = {i: frame for window in group for i, frame in window.frames.items()}
+            tensors = {i: tensors[i] if i in tensors else to_tensor(f, self.device) for i, f in needed.items()}
+            pictures = iter(maker.restore(group, tensors))
+            for index in (c for window in group for c in window.centres):
+                picture = next(pictures)
+                if self.settings.asked_for(index):
+                    yield index, needed[index].pts, to_rgb(picture, deep)
+
+    def description(self, target: Path) -> dict[str, Any]:
+        """All that the output depends on."""
+        return {
+            'format': 1,
+            'source': fingerprint(self.source),
+            'network': weights_hash(self.net),
+            'settings': {k: str(v) for k, v in dataclasses.asdict(self.settings).items()},
+            'output': target.suffix.lower(),
+            'av': av.__version__,
+        }
 
 
-def to_tensor(frames: list[TimedFrame], device: torch.device) -> torch.Tensor:
-    """Frames -> (1, T, 3, h, w) float32 in [0, 1]."""
-    stacked = np.stack([f.rgb for f in frames]).transpose(0, 3, 1, 2)
-    return torch.from_numpy(np.ascontiguousarray(stacked)).to(device).float().div_(255).unsqueeze(0)
+def _write_segments(
+    work: Restoration, reader: Reader, job: Job, sink: Sink, reporter: Reporter, mine: Callable[[int], bool]
+) -> bool:
+    """Makes the segments that are missing; False if it was asked to stop before all were there."""
+    size, done = work.settings.segment, job.segments()
 
+    def wanted(index: int) -> bool:
+        return work.settings.asked_for(index) and index // size not in done and mine(index // size)
 
-@torch.inference_mode()
-def restore_window(net: nn.Module, frames: list[TimedFrame], device: torch.device) -> NDArray[np.uint8]:
-    """The restored centre frame, RGB uint8 (S*h, S*w, 3)."""
-    output = forward_padded(net, to_tensor(frames, device))[0]
-    return output.clamp(0, 1).mul(255).round().byte().permute(1, 2, 0).cpu().numpy()
+    current, count, first = -1, 0, 0
+    results = work.results(reader, wanted)
 
+    def finish() -> None:
+        job.remember(dataclasses.asdict(work.limits))
+        job.finish(current, sink.close(), count, first)
 
-def _shown(
-    items: Iterator[tuple[TimedFrame, list[TimedFrame]]], expected: int, progress: bool
-) -> Iterator[tuple[TimedFrame, list[TimedFrame]]]:
-    """Passes items on and shows how far it is: a bar on a terminal, else a line every ten seconds."""
-    if not progress:
-        yield from items
-    elif sys.stdout.isatty():
-        yield from track(items, 'restoring', total=expected or None)
-    else:
-        started = shown = time.monotonic()
-        for count, item in enumerate(items):
-            if time.monotonic() - shown > 10:
-                shown = time.monotonic()
-                print(f'frame {count}/{expected or "?"} {count / (shown - started):.2f} frames/s', flush=True)
-            yield item
+    with StopRequests() as stop:
+        try:
+            for index, pts, rgb in results:
+                if index // size != current:
+                    if current >= 0:
+                        finish()
+                        if stop.asked():
+                            current = -1
+                            return False
+                    sink.open(index // size)
+                    current, count, first = index // size, 0, pts
+                sink.write(rgb, index, pts)
+                count += 1
+                reporter.advance()
+            if current >= 0:
+                finish()
+        except OSError as error:
+            if error.errno == errno.ENOSPC:
+                free = shutil.disk_usage(job.folder).free
+                fix = 'make room and repeat the command: finished segments are kept'
+                raise UserError('the disk is full', where=job.folder, value=f'{free} bytes free', fix=fix) from error
+            raise
+        finally:
+            cast(Any, results).close()
+            sink.drop()
+    return True
 
 
 def restore_video(
@@ -124,35 +310,87 @@ def restore_video(
     target: str | Path,
     *,
     device: str | torch.device = 'cpu',
-    crf: int = 16,
+    settings: Settings | None = None,
     overwrite: bool = False,
-    progress: bool = True,
+    progress: str = 'auto',
+    restart: bool = False,
+    part: tuple[int, int] | None = None,
 ) -> Summary:
-    """Restores a video file: every frame at its own time, audio copied.
+    """Restores a video: every frame at its own time, everything else copied.
 
     Args:
-        net: takes windows (1, T, 3, h, w); has `num_frame`, `scale` and `multiple`.
-        target: appears when it is complete.
-        crf: H.264 quality of the output.
+        net: takes windows (B, T, 3, h, w); has `num_frame`, `scale` and `multiple`; with ``recurrent = True`` it takes
+            any T and gives (B, T, 3, S*h, S*w).
+        target: a video file, or without a suffix a folder of PNGs. Appears when it is complete; until then finished
+            segments are in ``target.votes-job``, and the same call goes on with them.
+        progress: one of progress.KINDS.
+        restart: begin anew where another job was interrupted.
+        part: (i, N): only every Nth segment from the ith on, for another process to join.
 
     Raises:
         UserError: the source cannot be read, or the target must not be written.
+        Preempted: a signal asked to stop; the segment at hand is finished.
     """
-    check_paths(source, target, overwrite)
-    device = torch.device(device)
-    net = net.to(device).eval()
     started = time.monotonic()
-    scale = int(net.scale)  # type: ignore[arg-type]
-    with VideoReader(source) as reader:
-        size = reader.size[0] * scale, reader.size[1] * scale
-        written = 0
-        with VideoWriter(
-            target, size, reader.rate, reader.time_base, reader.colour, crf=crf, aspect=reader.aspect, audio_from=source
-        ) as writer:
-            for frame, window in _shown(windows(reader, int(net.num_frame)), reader.frames_hint, progress):  # type: ignore[arg-type]
-                writer.write(restore_window(net, window, device), frame.pts)
-                written += 1
-        notes = reader.notes + writer.notes
+    source, target = Path(source), Path(target)
+    check_paths(source, target, overwrite)
+    work = Restoration(net, source, settings or Settings(), device)
+    encoding = work.settings.encoding(target, 8) if target.suffix else None
+    job = Job(target, work.description(target), restart, helper=part is not None)
+    if job.recall():
+        work.limits = Limits(**job.recall())
+    else:
+        work.choose_tile()
+        job.remember(dataclasses.asdict(work.limits))
+    with work.open() as reader:
+        sink: Sink
+        if encoding:
+            encoding = work.settings.encoding(target, reader.bits)
+            origin = source if source.is_file() and work.settings.whole and not work.settings.reading.raw else None
+            sink = VideoSink(target, job, work.new_size, reader, encoding, origin)
+        else:
+            sink = PictureSink(target, job)
+        done = sum(segment.frames for segment in job.segments().values())
+        reporter = Reporter(progress, _expected(reader, work.settings), done, work.device)
+        try:
+            complete = _write_segments(
+                work, reader, job, sink, reporter, lambda number: part is None or number % part[1] == part[0]
+            )
+        finally:
+            reporter.close()
+        segments = [segment for _, segment in sorted(job.segments().items())]
+        frames = sum(segment.frames for segment in segments)
+        if not complete:
+            raise Preempted(f'stopped after {frames} frames; the same command continues ({job.folder})')
+        notes = [*reader.notes, *work.notes]
+        if part is None:
+            wanted = sum(map(work.settings.asked_for, range(work.decoded)))
+            if frames != wanted or not frames:
+                raise UserError('no such frames in the video', where=source, value=f'{work.decoded} frames')
+            notes += sink.join(segments)
+            job.remove()
+        if not work.settings.whole:
+            notes.append('a part of the video, without its sound')
         if reader.corrupt:
-            notes.append(f'{reader.corrupt} frames were damaged in the source')
-    return Summary(written, time.monotonic() - started, reader.size, size, notes, Path(target))
+            times = ', '.join(f'{float(pts * reader.time_base):.2f} s' for pts in reader.corrupt[:5])
+            notes.append(f'{len(reader.corrupt)} frames are damaged in the source, at {times}')
+    if work.limits.tile:
+        notes.append(f'in tiles of {work.limits.tile} pixels: whole frames do not fit into the memory that is free')
+    summary = Summary(
+        frames,
+        time.monotonic() - started,
+        work.size,
+        work.new_size,
+        notes,
+        target,
+        peak_memory(work.device),
+        job.resumed,
+    )
+    reporter.event('done', frames=frames, output=str(target), notes=notes)
+    return summary
+
+
+def _expected(reader: Reader, settings: Settings) -> int:
+    first, stop = settings.frames
+    total = reader.frames_hint
+    return max(0, (min(stop, total) if stop and total else stop or total) - first)

@@ -43,10 +43,11 @@ class DecodedVideo:
     qp: NDArray[np.int16] | None
 
 
-def decode_with_metadata(path: str | Path, keep_frames: bool = True) -> DecodedVideo:
+def decode_with_metadata(path: str | Path, keep_frames: bool = True, limit: int | None = None) -> DecodedVideo:
     """Decodes a whole video file. Motion vectors come from H.264 and MPEG-2/4, quantisers from H.264 alone.
 
     Args:
+        limit: of frames; None for all.
         keep_frames: without it `frames` has the shape (0, H, W, 3), and little memory is needed.
 
     Raises:
@@ -77,9 +78,11 @@ def decode_with_metadata(path: str | Path, keep_frames: bool = True) -> DecodedV
                             quantisers.qp_map().astype(np.int16) if quantisers and quantisers.nb_blocks else None,
                         )
                     )
+                if limit is not None and len(rows) >= limit:
+                    break
         except (FFmpegError, OSError) as error:
             raise UserError('the video breaks off', where=path, value=error) from error
-    frames, types, times, past, past_valid, future, future_valid, qp = zip(*rows, strict=True)
+    frames, types, times, past, past_valid, future, future_valid, qp = zip(*rows[:limit], strict=True)
     moving = bool(np.any(past_valid) or np.any(future_valid))
     return DecodedVideo(
         np.stack(frames) if keep_frames else np.zeros((0, *shape, 3), np.uint8),

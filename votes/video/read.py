@@ -2,45 +2,115 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+import dataclasses
+import re
+from collections.abc import Callable, Iterator
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, cast
 
 import av
+import av.filter
 import numpy as np
 from av.error import FFmpegError
+from av.stream import Disposition
+from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from votes.errors import UserError
-from votes.video.colour import Colour
+from votes.video.colour import FULL_RANGE, MATRICES, Colour
 
 HDR_TRANSFERS = {16: 'PQ', 18: 'HLG'}
 
 
-@dataclass
 class TimedFrame:
-    """A decoded frame: RGB uint8 (H, W, 3), upright, and its time in units of the reader's time_base."""
+    """A frame of a video.
 
-    rgb: NDArray[np.uint8]
-    pts: int
+    Attributes:
+        rgb: (H, W, 3), upright, uint8 or uint16 (see VideoReader); converted when it is asked for.
+        pts: its time in units of the reader's time_base.
+    """
+
+    def __init__(self, rgb: NDArray[Any] | Callable[[], NDArray[Any]], pts: int):
+        self._rgb, self.pts = rgb, pts
+
+    @property
+    def rgb(self) -> NDArray[Any]:
+        if callable(self._rgb):
+            self._rgb = self._rgb()
+        return self._rgb
 
 
-def frame_to_rgb(frame: Any, colour: Colour) -> NDArray[np.uint8]:
-    """A decoded YUV frame -> RGB uint8 (H, W, 3)."""
+def frame_bits(frame: Any) -> int:
+    return int(frame.format.components[0].bits)
+
+
+def frame_to_rgb(frame: Any, colour: Colour, deep: bool = False) -> NDArray[Any]:
+    """A decoded frame -> RGB (H, W, 3), uint8; with `deep` uint16 up to 65535 where it has more than 8 bits."""
+    bits = frame_bits(frame) if deep else 8
+    if frame.format.is_rgb:
+        return np.asarray(frame.to_ndarray(format='rgb24' if bits == 8 else 'rgb48le'))
+    depth = 8 if bits <= 8 else next(n for n in (10, 12, 16) if n >= bits)
     # the range is named on both sides, so that only chroma is resampled
-    code = 2 if colour.full else 1
+    code = FULL_RANGE if colour.full else 1
     yuv = frame.reformat(
-        format='yuv444p',
+        format='yuv444p' if depth == 8 else f'yuv444p{depth}le',
         src_color_range=code,
         dst_color_range=code,
         src_colorspace=5,
         dst_colorspace=5,
         interpolation='BICUBIC',
-    ).to_ndarray()
-    return colour.to_rgb(np.asarray(yuv, np.uint8))
+    )
+    return colour.to_rgb(np.stack([_plane(p, depth) for p in yuv.planes]), depth)
+
+
+def _plane(plane: Any, bits: int) -> NDArray[Any]:
+    """The values of a plane, without what pads its lines."""
+    kind = np.dtype(np.uint8 if bits == 8 else '<u2')
+    return np.frombuffer(plane, kind).reshape(plane.height, plane.line_size // kind.itemsize)[:, : plane.width]
+
+
+def is_cover(stream: Any) -> bool:
+    """A picture that players show for music, which containers keep as a video of one frame."""
+    return bool(stream.disposition & Disposition.attached_pic)
+
+
+def _whole_frames(frames: Iterator[Any]) -> Iterator[Any]:
+    """Interlaced frames, each with its two fields joined, at its own time."""
+    graph = None
+    for frame in frames:
+        if graph is None:
+            graph = av.filter.Graph()
+            graph.link_nodes(
+                graph.add_buffer(
+                    width=frame.width, height=frame.height, format=frame.format, time_base=frame.time_base
+                ),
+                graph.add('bwdif', 'mode=send_frame:deint=all'),
+                graph.add('buffersink'),
+            ).configure()
+        graph.push(frame)
+        yield from _pulled(graph)
+    if graph is not None:
+        graph.push(None)
+        yield from _pulled(graph)
+
+
+def _pulled(graph: Any) -> Iterator[Any]:
+    while True:
+        try:
+            yield graph.pull()
+        except (BlockingIOError, EOFError):
+            return
+
+
+def _raw_options(text: str) -> dict[str, str]:
+    match = re.fullmatch(r'(\d+x\d+):(\w+)(?::([\d./]+))?', text)
+    if match is None:
+        raise UserError('raw video is described as WIDTHxHEIGHT:FORMAT:RATE', value=text, fix='832x480:yuv420p:30')
+    size, pixels, rate = match.groups()
+    return {'video_size': size, 'pixel_format': pixels, 'framerate': rate or '25'}
 
 
 class VideoReader:
@@ -53,27 +123,47 @@ class VideoReader:
         frames_hint: expected number of frames, 0 if unknown.
         notes: what a user should know, a line each.
         aspect: width of a pixel divided by its height, None if the file does not say.
-        corrupt: frames so far that the decoder marked as damaged.
+        bits: of a colour value, 8 or more.
+        corrupt: times (in ticks) of the frames so far that the decoder marked as damaged.
+
+    Args:
+        matrix, full: how YUV is read, whatever the file says: 'bt601', 'bt709' or 'bt2020'; True for full range.
+        deep: frames of a video with more than 8 bits are uint16 up to 65535, not uint8.
+        raw: ``WIDTHxHEIGHT:FORMAT:RATE`` of a file of raw YUV, such as 832x480:yuv420p:30.
+        deinterlace: makes one whole frame of the two fields of each (bwdif), for interlaced video.
 
     Raises:
         UserError: the file is missing, damaged, holds no video, or HDR video; while iterating: it breaks off.
     """
 
-    def __init__(self, path: str | Path):
-        self.path = Path(path)
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        deep: bool = False,
+        matrix: str | None = None,
+        full: bool | None = None,
+        deinterlace: bool = False,
+        raw: str | None = None,
+    ):
+        self.path, self.deep, self.matrix, self.full, self.deinterlace = Path(path), deep, matrix, full, deinterlace
+        self.raw = _raw_options(raw) if raw else {}
+        if matrix and matrix not in MATRICES:
+            raise UserError('unknown colour matrix', value=matrix, fix=', '.join(MATRICES))
         if not self.path.is_file():
             near = sorted(p.name for p in self.path.parent.iterdir()) if self.path.parent.is_dir() else []
             raise UserError('video not found', where=self.path, fix=f'beside it: {", ".join(near[:5]) or "nothing"}')
         try:
-            self.container = av.open(str(self.path))
+            self._open()
         except (FFmpegError, OSError) as error:
             raise self._unreadable(error) from error
-        if not self.container.streams.video:
-            kinds = ', '.join(s.type for s in self.container.streams) or 'nothing'
+        moving = [s for s in self.container.streams.video if not is_cover(s)]
+        if not moving:
+            kinds = ', '.join('cover picture' if is_cover(s) else s.type for s in self.container.streams) or 'nothing'
             self.container.close()
             raise UserError('no video in this file', where=self.path, value=f'it holds {kinds}')
-        self.stream = self.container.streams.video[0]
-        self.stream.thread_type = 'AUTO'
+        self.index = moving[0].index
+        self._take_stream()
         context: Any = self.stream.codec_context
         if context is None:
             self.container.close()
@@ -81,11 +171,15 @@ class VideoReader:
         transfer = HDR_TRANSFERS.get(int(context.color_trc or 0))
         if transfer:
             self.container.close()
-            raise UserError(f'HDR video ({transfer}) is not supported', where=self.path, fix='convert it to SDR first')
+            raise UserError(
+                f'HDR video ({transfer}) is not supported: networks are trained on SDR and would shift its colours',
+                where=self.path,
+                fix='tone-map it to SDR (BT.709) first',
+            )
         self.time_base = self.stream.time_base or Fraction(1, 90000)
         self.rate = self.stream.average_rate or self.stream.guessed_rate or Fraction(25)
         self.notes: list[str] = []
-        self.corrupt = 0
+        self.corrupt: list[int] = []
         try:
             first = next(self.container.decode(self.stream), None)
             self._rewind()
@@ -105,8 +199,14 @@ class VideoReader:
     def _rewind(self) -> None:
         """Back to the start, by opening the file again: raw streams cannot be sought in."""
         self.container.close()
-        self.container = av.open(str(self.path))
-        self.stream = self.container.streams.video[0]
+        self._open()
+        self._take_stream()
+
+    def _open(self) -> None:
+        self.container = av.open(str(self.path), format='rawvideo' if self.raw else None, options=self.raw)
+
+    def _take_stream(self) -> None:
+        self.stream = cast(VideoStream, self.container.streams[self.index])
         self.stream.thread_type = 'AUTO'
 
     def _unreadable(self, error: Exception) -> UserError:
@@ -124,7 +224,19 @@ class VideoReader:
         ratio = self.stream.sample_aspect_ratio
         self.aspect = 1 / ratio if ratio and self.rotation in (90, 270) else ratio
         full = int(first.color_range) if int(first.color_range) else (2 if first.format.name.startswith('yuvj') else 1)
-        self.colour = Colour.of(int(first.colorspace), full, first.height, first.width)
+        if self.full is not None:
+            full = FULL_RANGE if self.full else 1
+        context: Any = self.stream.codec_context
+        self.colour = dataclasses.replace(
+            Colour.of(int(first.colorspace), full, first.height, first.width),
+            primaries=int(context.color_primaries or 0),
+            transfer=int(context.color_trc or 0),
+        )
+        if self.matrix or first.format.is_rgb:
+            self.colour = dataclasses.replace(self.colour, matrix=self.matrix or self.colour.matrix, assumed=False)
+        self.bits = max(8, frame_bits(first))
+        if self.bits > 8 and not self.deep:
+            self.notes.append(f'{self.bits}-bit video is read with 8 bits')
         self.frames_hint = int(self.stream.frames)
         if not self.frames_hint and self.container.duration:
             self.frames_hint = round(self.container.duration / av.time_base * self.rate)
@@ -133,30 +245,39 @@ class VideoReader:
                 f'the video does not name its colour matrix; {self.colour.matrix} is assumed from its size'
             )
         if getattr(first, 'interlaced_frame', False):
-            self.notes.append('the video is interlaced; it is treated as progressive')
+            self.notes.append(
+                'the video is interlaced; its fields are joined to whole frames'
+                if self.deinterlace
+                else 'the video is interlaced, and treated as progressive: --deinterlace joins its fields'
+            )
         if self.rotation:
             self.notes.append(f'rotated by {self.rotation} degrees; frames are handled upright')
-        if first.format.components[0].bits > 8:
-            self.notes.append(f'{first.format.components[0].bits}-bit video is read with 8 bits')
 
     def __iter__(self) -> Iterator[TimedFrame]:
         previous: int | None = None
         step = max(1, round(1 / (self.rate * self.time_base)))
+        self.corrupt.clear()
+        decoded = self.container.decode(self.stream)
         try:
-            for frame in self.container.decode(self.stream):
-                self.corrupt += bool(getattr(frame, 'is_corrupt', False))
-                rgb = np.rot90(frame_to_rgb(frame, self.colour), self.rotation // 90)
-                if rgb.shape[:2] != self.size:
+            for frame in _whole_frames(decoded) if self.deinterlace else decoded:
+                turned = self.rotation in (90, 270)
+                size = (frame.width, frame.height) if turned else (frame.height, frame.width)
+                if size != self.size:
                     raise UserError(
                         'the picture changes its size',
                         where=f'{self.path}, after pts {previous}',
-                        value=f'{rgb.shape[1]}x{rgb.shape[0]} after {self.size[1]}x{self.size[0]}',
+                        value=f'{size[1]}x{size[0]} after {self.size[1]}x{self.size[0]}',
                     )
                 pts = frame.pts if frame.pts is not None else 0 if previous is None else previous + step
                 previous = pts
-                yield TimedFrame(np.ascontiguousarray(rgb), pts)
+                if getattr(frame, 'is_corrupt', False):
+                    self.corrupt.append(pts)
+                yield TimedFrame(partial(self._upright, frame), pts)
         except (FFmpegError, OSError) as error:
             raise UserError('the video breaks off', where=f'{self.path}, after pts {previous}', value=error) from error
+
+    def _upright(self, frame: Any) -> NDArray[Any]:
+        return np.ascontiguousarray(np.rot90(frame_to_rgb(frame, self.colour, self.deep), self.rotation // 90))
 
     def frame_times(self) -> tuple[list[int], list[int]]:
         """The times of all frames in the order of display, and which of them are key frames; nothing is decoded."""

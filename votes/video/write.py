@@ -1,9 +1,8 @@
-"""RGB frames into a video file, with the sound of another."""
+"""RGB frames into a video file."""
 
 from __future__ import annotations
 
-import io
-from collections.abc import Iterator
+from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
@@ -16,37 +15,133 @@ from numpy.typing import NDArray
 
 from votes.checkpoint import atomic_write
 from votes.errors import UserError
-from votes.video.colour import CODE_OF_MATRIX, Colour
+from votes.video.colour import FULL_RANGE, RGB_CODE, Colour
 
-CONTAINERS = ('.mp4', '.mkv', '.mov', '.m4v')
+FORMATS = {
+    '.mp4': 'mp4', '.m4v': 'mp4', '.mov': 'mov', '.mkv': 'matroska', '.webm': 'webm', '.avi': 'avi', '.nut': 'nut'
+}  # fmt: skip
 
 
-def _try_header(stream: Any, suffix: str) -> None:
-    """Raises FFmpegError where a container refuses a stream, which it only tells when its header is written."""
-    kind = {'.mkv': 'matroska', '.mov': 'mov'}.get(suffix.lower(), 'mp4')
-    with av.open(io.BytesIO(), 'w', format=kind) as trial:
-        trial.add_stream_from_template(stream)
-        trial.start_encoding()
+@dataclass(frozen=True)
+class Codec:
+    """An encoder of FFmpeg.
+
+    Attributes:
+        crf: default quality, visually lossless; None where there is nothing to choose.
+        worst: largest crf.
+        formats: pixel formats, the first that suits is taken: of 8 bits, then of 10.
+        suffixes: containers it goes into.
+        options: what else it is told. The same number of threads everywhere makes the same file everywhere.
+    """
+
+    encoder: str
+    crf: int | None
+    worst: int
+    formats: tuple[str, str]
+    suffixes: tuple[str, ...]
+    options: dict[str, str] = field(default_factory=dict)
+    odd_formats: tuple[str, str] = ('yuv444p', 'yuv444p10le')
+
+
+CODECS = {
+    'h264': Codec('libx264', 16, 51, ('yuv420p', 'yuv420p10le'), ('.mp4', '.m4v', '.mov', '.mkv'), {'threads': '4'}),
+    'h265': Codec(
+        'libx265', 18, 51, ('yuv420p', 'yuv420p10le'), ('.mp4', '.m4v', '.mov', '.mkv'),
+        {'x265-params': 'log-level=error'},
+    ),
+    'av1': Codec('libsvtav1', 20, 63, ('yuv420p', 'yuv420p10le'), ('.mp4', '.mkv', '.webm'), {'preset': '6'}),
+    'vp9': Codec(
+        'libvpx-vp9', 18, 63, ('yuv420p', 'yuv420p'), ('.webm', '.mkv', '.mp4'),
+        {'b': '0', 'row-mt': '1', 'deadline': 'good', 'cpu-used': '2', 'threads': '4'}, ('yuv444p', 'yuv444p'),
+    ),
+    'ffv1': Codec(
+        'ffv1', None, 0, ('bgr0', 'gbrp10le'), ('.mkv', '.avi'), {'level': '3', 'slicecrc': '1'}, ('bgr0', 'gbrp10le')
+    ),
+    'prores': Codec(
+        'prores_ks', None, 0, ('yuv422p10le', 'yuv422p10le'), ('.mov', '.mkv'), {'profile': 'hq'},
+        ('yuv444p10le', 'yuv444p10le'),
+    ),
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """How frames are compressed.
+
+    Args:
+        codec: one of CODECS.
+        crf: quality, lower is better; None takes the codec's.
+        preset: speed, as the encoder names it.
+        options: more options of the encoder.
+        bits: 8 or 10 of a colour value; codecs without 10 bits write 8, ProRes always 10.
+
+    Raises:
+        UserError: the codec is unknown or not in this build of PyAV, or a value is out of its range.
+    """
+
+    codec: str = 'h264'
+    crf: int | None = None
+    preset: str | None = None
+    options: tuple[tuple[str, str], ...] = ()
+    bits: int = 8
+
+    def __post_init__(self) -> None:
+        if self.codec not in CODECS:
+            raise UserError('unknown codec', value=self.codec, fix=', '.join(CODECS))
+        known = CODECS[self.codec]
+        if self.crf is not None and known.crf is None:
+            raise UserError(f'{self.codec} has no crf', value=self.crf, fix='leave --crf away')
+        if self.crf is not None and not 0 <= self.crf <= known.worst:
+            raise UserError(f'crf goes from 0 to {known.worst} with {self.codec}', value=self.crf)
+        try:
+            av.codec.Codec(known.encoder, 'w')
+        except (FFmpegError, ValueError) as error:
+            here = ', '.join(name for name, codec in CODECS.items() if codec.encoder in av.codec.codecs_available)
+            raise UserError(f'this build of PyAV has no encoder {known.encoder}', fix=here) from error
+
+    @classmethod
+    def default_codec(cls, suffix: str) -> str:
+        return {'.webm': 'vp9', '.avi': 'ffv1'}.get(suffix.lower(), 'h264')
+
+    def check_container(self, path: Path) -> None:
+        """Raises UserError where the codec does not go into such a file."""
+        if path.suffix.lower() not in FORMATS:
+            raise UserError('unknown kind of video file', where=path, fix=f'a name that ends in {", ".join(FORMATS)}')
+        if path.suffix.lower() not in CODECS[self.codec].suffixes:
+            raise UserError(
+                f'{self.codec} does not go into {path.suffix}', where=path, fix=', '.join(CODECS[self.codec].suffixes)
+            )
+
+    def pixels(self, size: tuple[int, int]) -> str:
+        """The pixel format. 4:2:0 halves both sides: an odd size keeps its chroma instead of losing a row."""
+        known = CODECS[self.codec]
+        formats = known.odd_formats if size[0] % 2 or size[1] % 2 else known.formats
+        return formats[self.bits > 8]
+
+    def encoder_options(self) -> dict[str, str]:
+        known = CODECS[self.codec]
+        crf = known.crf if self.crf is None else self.crf
+        options = dict(known.options)
+        if crf is not None:
+            options['crf'] = str(crf)
+        if self.preset:
+            options['preset'] = self.preset
+        return options | dict(self.options)
 
 
 class VideoWriter:
-    """H.264 at a constant rate factor, colours tagged as they were encoded. The file appears when all went well.
+    """Frames at times of their own, colours tagged as they were encoded. The file appears when all went well.
 
     Args:
-        path: .mp4, .mkv or .mov.
+        path: ends in one of FORMATS; '.nut' takes every codec but ProRes, and any time.
         size: height and width.
-        rate: frames a second, for players that ask; times are the frames' own.
+        rate: frames a second, for players that ask.
         time_base: unit of the times given to `write`.
         colour: how RGB becomes YUV.
-        crf: 0 to 51, lower is better; 16 can hardly be told from the original.
         aspect: width of a pixel divided by its height.
-        audio_from: a video file whose audio packets are copied as they are.
-
-    Attributes:
-        notes: which streams of `audio_from` were kept and dropped.
 
     Raises:
-        UserError: the container is unknown or does not take what it should.
+        UserError: the encoder refuses this.
     """
 
     def __init__(
@@ -56,109 +151,68 @@ class VideoWriter:
         rate: Fraction,
         time_base: Fraction,
         colour: Colour,
-        *,
-        crf: int = 16,
+        encoding: Encoding | None = None,
         aspect: Fraction | None = None,
-        audio_from: str | Path | None = None,
     ):
-        self.path, self.size, self.time_base, self.colour = Path(path), size, time_base, colour
-        self.notes: list[str] = []
-        if self.path.suffix.lower() not in CONTAINERS:
-            raise UserError(
-                'unknown kind of video file', where=self.path, fix=f'a name that ends in {", ".join(CONTAINERS)}'
-            )
-        if not 0 <= crf <= 51:
-            raise UserError('crf goes from 0 to 51', value=crf)
+        self.path, self.time_base, self.colour = Path(path), time_base, colour
+        self.encoding = encoding or Encoding()
+        if self.path.suffix != '.nut':
+            self.encoding.check_container(self.path)
         self._atomic = atomic_write(self.path)
-        self._temporary = self._atomic.__enter__()
+        temporary = self._atomic.__enter__()
+        suffix = self.path.suffix.lower()
+        # MP4 keeps the start in ticks of the whole movie, a thousandth of a second unless told otherwise
+        exact = {'movie_timescale': str(time_base.denominator)} if suffix in ('.mp4', '.mov', '.m4v') else {}
         try:
-            # MP4 keeps the start in ticks of the whole movie, a thousandth of a second unless told otherwise
-            exact = (
-                {'movie_timescale': str(time_base.denominator)}
-                if self.path.suffix.lower() in ('.mp4', '.mov', '.m4v')
-                else {}
-            )
-            self.container = av.open(str(self._temporary), 'w', options=exact)
-            self.stream: Any = self.container.add_stream('libx264', rate=rate)
-            self._configure(crf, aspect)
-            self.source = av.open(str(audio_from)) if audio_from else None
-            self._copies = self._copied_streams()
-            self._packets = self._audio_packets()
-            self._next_audio = next(self._packets, None)
+            self.container = av.open(str(temporary), 'w', format=FORMATS[suffix], options=exact)
+            self.stream: Any = self.container.add_stream(CODECS[self.encoding.codec].encoder, rate=rate)
+            self._configure(size, aspect)
+            self.stream.codec_context.open()
         except (FFmpegError, OSError, ValueError) as error:
             self._atomic.__exit__(type(error), error, None)
-            raise UserError(
-                'this video cannot be written', where=self.path, value=error, fix='use .mp4, .mkv or .mov'
-            ) from error
+            raise UserError('this video cannot be written', where=self.path, value=error) from error
 
-    def _configure(self, crf: int, aspect: Fraction | None) -> None:
-        height, width = self.size
+    def _configure(self, size: tuple[int, int], aspect: Fraction | None) -> None:
         context = self.stream.codec_context
-        context.width, context.height = width, height
-        # 4:2:0 halves both sides: an odd size keeps its chroma instead of losing a row
-        context.pix_fmt = 'yuv420p' if height % 2 == 0 and width % 2 == 0 else 'yuv444p'
+        context.height, context.width = size
+        context.pix_fmt = self.encoding.pixels(size)
         context.time_base = self.time_base
         if aspect:
             context.sample_aspect_ratio = aspect
-        context.colorspace = context.color_primaries = context.color_trc = CODE_OF_MATRIX[self.colour.matrix]
-        context.color_range = 2 if self.colour.full else 1
-        self.stream.options = {'crf': str(crf), 'preset': 'medium'}
+        self.tags = self.colour.tags()
+        if context.pix_fmt in ('bgr0', 'gbrp10le'):
+            self.tags |= {'colorspace': RGB_CODE, 'color_range': FULL_RANGE}
+        for name, value in self.tags.items():
+            setattr(context, name, value)
+        self.stream.options = self.encoding.encoder_options()
+        self.stream.thread_type = 'AUTO'
 
-    def _copied_streams(self) -> dict[int, Any]:
-        """Source stream index -> stream here, for audio."""
-        copies: dict[int, Any] = {}
-        if self.source is None:
-            return copies
-        for stream in self.source.streams:
-            if stream.type == 'audio':
-                try:
-                    _try_header(stream, self.path.suffix)
-                    copies[stream.index] = self.container.add_stream_from_template(stream)
-                    self.notes.append(f'kept: audio ({stream.codec_context.name})')
-                except (FFmpegError, ValueError) as error:
-                    self.notes.append(
-                        f'dropped: audio ({stream.codec_context.name}), {self.path.suffix} does not take it: {error}'
-                    )
-            elif stream.type != 'video':
-                self.notes.append(f'dropped: {stream.type}')
-        return copies
+    def write(self, rgb: NDArray[Any], pts: int) -> None:
+        """Adds a frame, RGB uint8 or uint16 (H, W, 3), at `pts` in units of time_base."""
+        frame = self._encodable(rgb)
+        frame.colorspace, frame.color_range = self.tags['colorspace'], self.tags['color_range']
+        frame.pts, frame.time_base = pts, self.time_base
+        self.container.mux(self.stream.encode(frame))
 
-    def _audio_packets(self) -> Iterator[Any]:
-        if self.source is None or not self._copies:
-            return
-        streams = [s for s in self.source.streams if s.index in self._copies]
-        for packet in self.source.demux(streams):
-            if packet.dts is not None:
-                yield packet
-
-    def _mux_audio_until(self, seconds: float) -> None:
-        """Sound goes in beside its pictures, so that neither has to be kept in memory."""
-        while self._next_audio is not None and float(self._next_audio.dts * self._next_audio.time_base) <= seconds:
-            packet = self._next_audio
-            packet.stream = self._copies[packet.stream.index]
-            self.container.mux(packet)
-            self._next_audio = next(self._packets, None)
-
-    def write(self, rgb: NDArray[np.uint8], pts: int) -> None:
-        """Adds a frame, RGB uint8 (H, W, 3), at `pts` in units of time_base."""
-        frame = av.VideoFrame.from_ndarray(self.colour.to_yuv(rgb), format='yuv444p')
-        code, range_code = CODE_OF_MATRIX[self.colour.matrix], 2 if self.colour.full else 1
-        frame = frame.reformat(
-            format=self.stream.codec_context.pix_fmt,
-            src_color_range=range_code,
-            dst_color_range=range_code,
+    def _encodable(self, rgb: NDArray[Any]) -> Any:
+        wanted = self.stream.codec_context.pix_fmt
+        if wanted == 'bgr0':
+            return av.VideoFrame.from_ndarray(_eight_bits(rgb), 'rgb24').reformat(format='bgr0')
+        if wanted == 'gbrp10le':
+            levels = np.rint(rgb.astype(np.float32) * (1023 / np.iinfo(rgb.dtype).max)).astype(np.uint16)
+            return av.VideoFrame.from_ndarray(levels, 'gbrp10le')
+        bits = 10 if wanted.endswith('10le') else 8
+        frame = yuv_frame(self.colour.to_yuv(rgb, bits), bits)
+        # a frame without tags, the range named on both sides: chroma is resampled, and nothing else
+        code = self.tags['color_range']
+        return frame.reformat(
+            format=wanted,
+            src_color_range=code,
+            dst_color_range=code,
             src_colorspace=5,
             dst_colorspace=5,
             interpolation='BICUBIC',
         )
-        frame.colorspace, frame.color_range = code, range_code
-        frame.pts, frame.time_base = pts, self.time_base
-        self._mux(self.stream.encode(frame))
-
-    def _mux(self, packets: list[Any]) -> None:
-        for packet in packets:
-            self._mux_audio_until(float(packet.dts * packet.time_base))
-            self.container.mux(packet)
 
     def __enter__(self) -> VideoWriter:
         return self
@@ -168,12 +222,25 @@ class VideoWriter:
     ) -> None:
         try:
             if kind is None:
-                self._mux(self.stream.encode(None))
-                self._mux_audio_until(float('inf'))
+                self.container.mux(self.stream.encode(None))
             self.container.close()
-            if self.source is not None:
-                self.source.close()
         except BaseException as problem:
             self._atomic.__exit__(type(problem), problem, problem.__traceback__)
             raise
         self._atomic.__exit__(kind, error, trace)
+
+
+def _eight_bits(rgb: NDArray[Any]) -> NDArray[np.uint8]:
+    return rgb if rgb.dtype == np.uint8 else np.rint(rgb / np.float32(257)).astype(np.uint8)
+
+
+def yuv_frame(yuv: NDArray[Any], bits: int) -> Any:
+    """YUV 4:4:4 planes (3, H, W) of 8 or 10 bits as a frame of FFmpeg's."""
+    if bits == 8:
+        return av.VideoFrame.from_ndarray(yuv, 'yuv444p')
+    frame: Any = av.VideoFrame(yuv.shape[2], yuv.shape[1], 'yuv444p10le')
+    for plane, values in zip(frame.planes, yuv, strict=True):
+        line = np.zeros((plane.height, plane.line_size // 2), '<u2')
+        line[:, : plane.width] = values
+        plane.update(line)
+    return frame

@@ -1,0 +1,175 @@
+"""Input and output of a restoration next to each other: as a video, or as a page with a slider."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, cast
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from votes.archs.bin_arch import BIN
+from votes.archs.dfm import degradation_feature_map
+from votes.archs.votes_arch import VOTES
+from votes.errors import UserError
+from votes.reports.frames import TestSet, data_uri, middle
+from votes.reports.page import write_page
+from votes.reports.sheet import heat
+from votes.restore.inputs import Reader, Reading, open_input
+from votes.restore.video import Settings, restore_video
+from votes.video.read import VideoReader
+from votes.video.write import Encoding, VideoWriter
+
+Image = NDArray[np.uint8]
+KINDS = ('side', 'split', 'diff', 'dfm', 'slider')
+GAIN = 4  # of differences
+PICTURES = 24  # of a page
+
+
+class HeatMap(nn.Module):
+    """The degradation map of a DSM, or of the one in a VOTES, as a picture: dark where nothing was lost.
+
+    (B, 5, 3, h, w) -> (B, 3, h, w)
+
+    Raises:
+        UserError: the network has no DSM.
+    """
+
+    num_frame, scale, multiple = 5, 1, 4
+
+    def __init__(self, net: nn.Module):
+        super().__init__()
+        if not isinstance(net, (BIN, VOTES)):
+            raise UserError(f'{type(net).__name__} has no degradation map', fix='weights of a DSM (stage 1) or a VOTES')
+        self.dsm = net if isinstance(net, BIN) else net.bin
+        colours = heat(np.arange(256).reshape(1, 256) / 255)[0]
+        self.register_buffer('colours', torch.from_numpy(colours.astype(np.float32) / 255), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        dfm = degradation_feature_map(self.dsm(x)[2], x[:, 2])[:, 0]
+        return cast(Tensor, self.colours)[(dfm * 255).round().long()].movedim(-1, 1)
+
+
+def restore_heat_map(net: nn.Module, source: Path, target: Path, **how: Any) -> Any:
+    """`votes dfm`: the degradation map of each frame as a video of the same length; see restore_video."""
+    return restore_video(HeatMap(net), source, target, **how)
+
+
+def compare(
+    kind: str, source: Path, output: Path, settings: Settings, net: nn.Module, device: torch.device, overwrite: bool
+) -> Path:
+    """Writes ``OUTPUT_KIND.mp4`` (or .html) beside a finished output, and returns where.
+
+    Args:
+        kind: 'side' input and output; 'split' the left half of the input, the right half of the output; 'diff' input,
+            output and four times their difference; 'dfm' input, degradation map, output; 'slider' a page.
+
+    Raises:
+        UserError: it exists, or the network has no degradation map.
+    """
+    target = output.with_name(f'{output.stem}_{kind}.' + ('html' if kind == 'slider' else 'mp4'))
+    if target.exists() and not overwrite:
+        raise UserError('the comparison exists', where=target, fix='--overwrite')
+    with contextlib.ExitStack() as stack:
+        maps: Path | None = None
+        if kind == 'dfm' or (kind == 'slider' and isinstance(net, VOTES)):
+            maps = output.with_name(f'.{output.stem}_map.mkv')
+            stack.callback(maps.unlink, missing_ok=True)
+            how = Settings(codec='ffv1', frames=settings.frames, reading=settings.reading)
+            restore_heat_map(net, source, maps, settings=how, device=device, overwrite=True, progress='none')
+
+        def opened(path: Path, reading: Reading) -> Reader:
+            return stack.enter_context(cast(VideoReader, open_input(path, reading)))
+
+        before, after = opened(source, settings.reading), opened(output, Reading(rate=settings.reading.rate))
+        sensed = opened(maps, Reading()) if maps else None
+        rows = _rows(before, after, sensed, settings)
+        if kind == 'slider':
+            _page(target, rows, source, output, after.frames_hint)
+        else:
+            _video(target, rows, LAYOUTS[kind], before, after)
+    return target
+
+
+def _rows(
+    before: Reader, after: Reader, sensed: Reader | None, settings: Settings
+) -> Iterator[tuple[int, dict[str, Image]]]:
+    """Time and pictures of each restored frame, all of the output's size."""
+    shown = (frame for i, frame in enumerate(before) if settings.asked_for(i))
+    height, width = after.size
+    maps = iter(sensed) if sensed else None
+    for old, new in zip(shown, after, strict=False):
+        pictures = {'input': _eight_bits(old.rgb), 'output': _eight_bits(new.rgb)}
+        if maps is not None:
+            pictures['DFM'] = _eight_bits(next(maps).rgb)
+        for name, image in pictures.items():
+            if image.shape[:2] != (height, width):
+                method = cv2.INTER_CUBIC if name == 'input' else cv2.INTER_NEAREST
+                pictures[name] = np.asarray(cv2.resize(image, (width, height), interpolation=method), np.uint8)
+        yield old.pts, pictures
+
+
+def _eight_bits(rgb: NDArray[Any]) -> Image:
+    return rgb if rgb.dtype == np.uint8 else np.rint(rgb / 257).astype(np.uint8)
+
+
+def difference(before: Image, after: Image) -> Image:
+    """Grey where they are equal, `GAIN` times as far from it as they differ."""
+    return np.clip(128 + GAIN * (after.astype(np.int16) - before), 0, 255).astype(np.uint8)
+
+
+def _split(pictures: dict[str, Image]) -> Image:
+    left, right = pictures['input'], pictures['output'].copy()
+    middle_column = right.shape[1] // 2
+    right[:, :middle_column] = left[:, :middle_column]
+    right[:, max(0, middle_column - 1) : middle_column + 1] = 255
+    return right
+
+
+LAYOUTS: dict[str, Callable[[dict[str, Image]], Image]] = {
+    'side': lambda p: np.concatenate((p['input'], p['output']), 1),
+    'split': _split,
+    'diff': lambda p: np.concatenate((p['input'], p['output'], difference(p['input'], p['output'])), 1),
+    'dfm': lambda p: np.concatenate((p['input'], p['DFM'], p['output']), 1),
+}
+
+
+def _video(
+    target: Path,
+    rows: Iterator[tuple[int, dict[str, Image]]],
+    layout: Callable[[dict[str, Image]], Image],
+    before: Reader,
+    after: Reader,
+) -> None:
+    writer: VideoWriter | None = None
+    with contextlib.ExitStack() as stack:
+        for pts, pictures in rows:
+            image = layout(pictures)
+            if writer is None:
+                colour = dataclasses.replace(after.colour, full=False)
+                writer = stack.enter_context(
+                    VideoWriter(
+                        target, image.shape[:2], before.rate, before.time_base, colour, Encoding(), before.aspect
+                    )
+                )
+            writer.write(image, pts)
+
+
+def _page(target: Path, rows: Iterator[tuple[int, dict[str, Image]]], source: Path, output: Path, total: int) -> None:
+    """The page of `votes report` with pictures spread over the video."""
+    every = max(1, -(-total // PICTURES))
+    frames = []
+    for i, (_, pictures) in enumerate(rows):
+        if i % every == 0:
+            pictures['difference'] = difference(pictures['input'], pictures['output'])
+            uris = {name: data_uri(middle(image)) for name, image in pictures.items()}
+            frames.append({'index': i, 'psnr': None, 'pictures': uris})
+    text = f'{output.name}: every {every}th frame is shown; differences are {GAIN} times as large'
+    shown = TestSet(source.name, {source.name: frames})
+    write_page(target, {source.name: shown}, {'title': f'{source.name} restored', 'tables': [text]})

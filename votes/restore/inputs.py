@@ -1,0 +1,97 @@
+"""What can be restored: a video file, raw YUV, or a folder of pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import partial
+from pathlib import Path
+
+from votes.data.sources import SUFFIXES, FolderSource
+from votes.data.video_source import VIDEO_SUFFIXES
+from votes.errors import UserError
+from votes.video.colour import UNSPECIFIED, Colour
+from votes.video.read import TimedFrame, VideoReader
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How an input is read, where it does not say so itself or says it wrongly.
+
+    Attributes:
+        matrix, full: of a video's YUV: 'bt601', 'bt709' or 'bt2020'; True for full range.
+        deinterlace: joins the fields of interlaced video.
+        rate: frames a second of a folder of pictures.
+        raw: ``WIDTHxHEIGHT:FORMAT:RATE`` of a file without a header, such as 832x480:yuv420p:30.
+    """
+
+    matrix: str | None = None
+    full: bool | None = None
+    deinterlace: bool = False
+    rate: Fraction = Fraction(25)
+    raw: str | None = None
+
+
+class PictureReader:
+    """A folder of numbered pictures, with the attributes of a VideoReader."""
+
+    index = 0
+    rotation = 0
+    aspect = None
+    bits = 8
+
+    def __init__(self, folder: Path, rate: Fraction):
+        self.folder, self.rate, self.time_base = folder, rate, 1 / rate
+        self.source = FolderSource(folder.absolute().parent)
+        self.clip = folder.absolute().name
+        self.frames_hint = self.source.length(self.clip)
+        self.size = self.source.size(self.clip)
+        self.colour = Colour.of(UNSPECIFIED, 1, *self.size)
+        self.notes = [f'pictures are taken as {float(rate):g} frames a second: --rate changes it']
+        self.corrupt: list[int] = []
+
+    def __iter__(self) -> Iterator[TimedFrame]:
+        for i in range(self.frames_hint):
+            yield TimedFrame(partial(self.source.read, self.clip, i), i)
+
+    def __enter__(self) -> PictureReader:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        return None
+
+
+Reader = VideoReader | PictureReader
+
+
+def is_picture_folder(path: Path) -> bool:
+    return path.is_dir() and any(p.suffix.lower() in SUFFIXES for p in path.iterdir())
+
+
+def open_input(path: Path, reading: Reading) -> Reader:
+    """Raises UserError where `path` is nothing that can be restored."""
+    if path.is_dir():
+        if not is_picture_folder(path):
+            raise UserError('no pictures in this folder', where=path, fix='a folder of videos needs a folder as output')
+        return PictureReader(path, reading.rate)
+    return VideoReader(
+        path, deep=True, matrix=reading.matrix, full=reading.full, deinterlace=reading.deinterlace, raw=reading.raw
+    )
+
+
+def videos_of(pattern: str) -> list[Path]:
+    """The videos that a folder or a glob pattern names, sorted; [] where it is one file or a folder of pictures."""
+    path = Path(pattern)
+    if path.is_dir() and not is_picture_folder(path):
+        found = sorted(p for p in path.iterdir() if p.suffix.lower() in VIDEO_SUFFIXES and not p.name.startswith('.'))
+        if not found:
+            raise UserError('no videos in this folder', where=path.absolute(), fix=', '.join(VIDEO_SUFFIXES))
+        return found
+    if not path.exists() and any(c in pattern for c in '*?['):
+        root = Path(path.anchor or '.')
+        found = sorted(root.glob(str(path.relative_to(path.anchor) if path.anchor else path)))
+        if not found:
+            raise UserError('nothing matches', where=pattern)
+        return found
+    return []

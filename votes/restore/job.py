@@ -1,0 +1,144 @@
+"""A restoration that can be interrupted: finished segments lie in a folder beside the output until all are there."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from votes.checkpoint import atomic_write
+from votes.errors import UserError
+
+SUFFIX = '.votes-job'
+EDGE = 1 << 20  # bytes read at both ends of a source to recognise it
+
+
+def fingerprint(path: Path) -> dict[str, Any]:
+    """What a file, or a folder of pictures, is recognised by: its size and the hash of its ends, or names and sizes."""
+    digest = hashlib.sha256()
+    if path.is_dir():
+        files = sorted(p for p in path.iterdir() if p.is_file())
+        size = sum(p.stat().st_size for p in files)
+        digest.update('\n'.join(f'{p.name} {p.stat().st_size}' for p in files).encode())
+    else:
+        size = path.stat().st_size
+        with open(path, 'rb') as file:
+            digest.update(file.read(EDGE))
+            file.seek(max(EDGE, size - EDGE))
+            digest.update(file.read())
+    return {'name': path.name, 'bytes': size, 'sha256': digest.hexdigest()[:16]}
+
+
+def weights_hash(net: nn.Module) -> str:
+    """Of all tensors of a network."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(net.state_dict().items()):
+        digest.update(name.encode() + tensor.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A finished part: where it lies, how many frames, and the time of its first."""
+
+    path: Path
+    frames: int
+    first: int
+
+
+class Job:
+    """``OUTPUT.votes-job/``: ``job.json`` says what is made of what, ``000012.nut`` and ``000012.json`` are a segment.
+
+    Args:
+        target: the output.
+        description: all that the result depends on; a job that was begun with another one is not gone on with.
+        restart: begin anew where there is another.
+        helper: one of several processes that work on a job which another has begun.
+
+    Attributes:
+        resumed: segments that were there already.
+
+    Raises:
+        UserError: the job was begun with something else, or another process works on it.
+    """
+
+    def __init__(self, target: Path, description: dict[str, Any], restart: bool = False, helper: bool = False):
+        self.folder = target.with_name(target.name + SUFFIX)
+        self.description = json.loads(json.dumps(description))
+        if not helper:
+            self.folder.mkdir(exist_ok=True)
+            self._lock()
+            if restart:
+                self._empty()
+        self._compare()
+        self.resumed = len(self.segments())
+
+    def _lock(self) -> None:
+        self.lock = open(self.folder / 'lock', 'w')  # noqa: SIM115  held as long as the job
+        try:
+            fcntl.flock(self.lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise UserError('another process works on this output', where=self.folder) from error
+
+    def _compare(self) -> None:
+        path = self.folder / 'job.json'
+        if not path.is_file():
+            self._write(path, self.description)
+            return
+        begun = json.loads(path.read_text())
+        different = list(_differences(begun, self.description))
+        if different:
+            raise UserError(
+                'this output was begun with something else',
+                where=self.folder,
+                value='; '.join(different),
+                fix='the same command continues; --restart begins anew',
+            )
+
+    def _write(self, path: Path, content: Any) -> None:
+        with atomic_write(path) as temporary:
+            temporary.write_text(json.dumps(content, indent=1))
+
+    def _empty(self) -> None:
+        for path in self.folder.iterdir():
+            if path.name != 'lock':
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+    def segments(self) -> dict[int, Segment]:
+        """Those that are finished, by number."""
+        found = {}
+        for path in sorted(self.folder.glob('[0-9]*.json')):
+            about = json.loads(path.read_text())
+            found[int(path.stem)] = Segment(self.folder / about['file'], about['frames'], about['first'])
+        return found
+
+    def finish(self, number: int, file: Path, frames: int, first: int) -> None:
+        """Notes that a segment is written; from now on it is not made again."""
+        self._write(self.folder / f'{number:06d}.json', {'file': file.name, 'frames': frames, 'first': first})
+
+    def recall(self) -> dict[str, Any]:
+        """What `remember` kept."""
+        path = self.folder / 'limits.json'
+        return json.loads(path.read_text()) if path.is_file() else {}
+
+    def remember(self, limits: dict[str, Any]) -> None:
+        """What memory allowed, so that the rest is made in the same way."""
+        if limits != self.recall():
+            self._write(self.folder / 'limits.json', limits)
+
+    def remove(self) -> None:
+        """After the output is complete."""
+        shutil.rmtree(self.folder)
+
+
+def _differences(old: Any, new: Any, name: str = '') -> list[str]:
+    if isinstance(old, dict) and isinstance(new, dict):
+        keys = sorted(set(old) | set(new))
+        return [d for k in keys for d in _differences(old.get(k), new.get(k), f'{name}.{k}' if name else k)]
+    return [] if old == new else [f'{name} was {old}, is {new}']
