@@ -108,7 +108,7 @@ def test_a_failure_leaves_nothing(tmp_path):
 
     with pytest.raises(RuntimeError, match='out of memory'):
         restore_video(Fails(), tmp_path / 'in.mp4', tmp_path / 'out.mp4', progress='none')
-    assert sorted(p.name for p in tmp_path.iterdir()) == ['in.mp4', 'out.mp4.votes-job']
+    assert sorted(p.name for p in tmp_path.iterdir()) == ['in.mp4']
 
 
 def anamorphic(path):

@@ -5,6 +5,7 @@ Memory does not depend on the video's length. Finished segments outlive an inter
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import errno
 import os
@@ -342,7 +343,7 @@ def restore_video(
     else:
         work.choose_tile()
         job.remember(dataclasses.asdict(work.limits))
-    with work.open() as reader:
+    with _left_clean(job, part is not None), work.open() as reader:
         sink: Sink
         if encoding:
             encoding = work.settings.encoding(target, reader.bits)
@@ -388,6 +389,17 @@ def restore_video(
     )
     reporter.event('done', frames=frames, output=str(target), notes=notes)
     return summary
+
+
+@contextlib.contextmanager
+def _left_clean(job: Job, helper: bool) -> Iterator[None]:
+    """A job that failed before its first segment leaves no folder."""
+    try:
+        yield
+    except BaseException:
+        if not helper and not job.segments():
+            job.remove()
+        raise
 
 
 def _expected(reader: Reader, settings: Settings) -> int:

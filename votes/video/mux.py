@@ -66,8 +66,12 @@ def plan_copies(source: Any, suffix: str, video_index: int) -> Copies:
     A container tells what it refuses only when its header is written, so each stream is tried.
     """
     plan = Copies([], [], [])
+    chapters = source.chapters()
+    if chapters:
+        plan.kept.append(f'{len(chapters)} chapters')
     for stream in source.streams:
-        if stream.index == video_index:
+        titles = stream.type == 'data' and chapters and stream.metadata.get('handler_name') == 'SubtitleHandler'
+        if stream.index == video_index or titles:  # MP4 keeps the titles of chapters as a stream
             continue
         reason = _refusal(stream, suffix)
         if reason is None:

@@ -79,9 +79,11 @@ def is_cover(stream: Any) -> bool:
 
 def _whole_frames(frames: Iterator[Any]) -> Iterator[Any]:
     """Interlaced frames, each with its two fields joined, at its own time."""
+    unit = Fraction(1)
     graph = None
     for frame in frames:
         if graph is None:
+            unit = frame.time_base
             graph = av.filter.Graph()
             graph.link_nodes(
                 graph.add_buffer(
@@ -91,18 +93,20 @@ def _whole_frames(frames: Iterator[Any]) -> Iterator[Any]:
                 graph.add('buffersink'),
             ).configure()
         graph.push(frame)
-        yield from _pulled(graph)
+        yield from _pulled(graph, unit)
     if graph is not None:
         graph.push(None)
-        yield from _pulled(graph)
+        yield from _pulled(graph, unit)
 
 
-def _pulled(graph: Any) -> Iterator[Any]:
+def _pulled(graph: Any, unit: Fraction) -> Iterator[Any]:
     while True:
         try:
-            yield graph.pull()
+            frame = graph.pull()
         except (BlockingIOError, EOFError):
             return
+        frame.pts, frame.time_base = round(frame.pts * frame.time_base / unit), unit  # the filter halves its ticks
+        yield frame
 
 
 def _raw_options(text: str) -> dict[str, str]:

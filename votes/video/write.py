@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Any
 
 import av
+import cv2
 import numpy as np
 from av.error import FFmpegError
 from numpy.typing import NDArray
@@ -122,7 +123,7 @@ class Encoding:
         known = CODECS[self.codec]
         crf = known.crf if self.crf is None else self.crf
         options = dict(known.options)
-        if crf is not None:
+        if crf is not None and 'qp' not in dict(self.options):
             options['crf'] = str(crf)
         if self.preset:
             options['preset'] = self.preset
@@ -202,17 +203,7 @@ class VideoWriter:
             levels = np.rint(rgb.astype(np.float32) * (1023 / np.iinfo(rgb.dtype).max)).astype(np.uint16)
             return av.VideoFrame.from_ndarray(levels, 'gbrp10le')
         bits = 10 if wanted.endswith('10le') else 8
-        frame = yuv_frame(self.colour.to_yuv(rgb, bits), bits)
-        # a frame without tags, the range named on both sides: chroma is resampled, and nothing else
-        code = self.tags['color_range']
-        return frame.reformat(
-            format=wanted,
-            src_color_range=code,
-            dst_color_range=code,
-            src_colorspace=5,
-            dst_colorspace=5,
-            interpolation='BICUBIC',
-        )
+        return yuv_frame(self.colour.to_yuv(rgb, bits), wanted)
 
     def __enter__(self) -> VideoWriter:
         return self
@@ -234,13 +225,31 @@ def _eight_bits(rgb: NDArray[Any]) -> NDArray[np.uint8]:
     return rgb if rgb.dtype == np.uint8 else np.rint(rgb / np.float32(257)).astype(np.uint8)
 
 
-def yuv_frame(yuv: NDArray[Any], bits: int) -> Any:
-    """YUV 4:4:4 planes (3, H, W) of 8 or 10 bits as a frame of FFmpeg's."""
-    if bits == 8:
-        return av.VideoFrame.from_ndarray(yuv, 'yuv444p')
-    frame: Any = av.VideoFrame(yuv.shape[2], yuv.shape[1], 'yuv444p10le')
-    for plane, values in zip(frame.planes, yuv, strict=True):
-        line = np.zeros((plane.height, plane.line_size // 2), '<u2')
+def yuv_frame(yuv: NDArray[Any], pixels: str) -> Any:
+    """YUV 4:4:4 (3, H, W) as a frame of FFmpeg's in a planar format of 8 or 10 bits, such as yuv420p10le."""
+    frame: Any = av.VideoFrame(yuv.shape[2], yuv.shape[1], pixels)
+    kind = np.dtype('<u2' if pixels.endswith('10le') else np.uint8)
+    for i, plane in enumerate(frame.planes):
+        values = yuv[i]
+        if i and '444' not in pixels:
+            values = subsampled(values, rows='420' in pixels, most=1023 if kind.itemsize == 2 else 255)
+        line = np.zeros((plane.height, plane.line_size // kind.itemsize), kind)
         line[:, : plane.width] = values
         plane.update(line)
     return frame
+
+
+ACROSS = np.array([-1, 0, 9, 16, 9, 0, -1], np.float32) / 32
+DOWN = np.array([-1, 9, 9, -1], np.float32) / 16
+
+
+def subsampled(chroma: NDArray[Any], rows: bool, most: int) -> NDArray[np.float32]:
+    """Half the columns, and with `rows` half the rows, of a plane of even size.
+
+    Samples lie where H.264 and its kin have them: on every second column, and between two rows. (swscale would put them
+    between columns, which moves colours by half a pixel when the video is read again.)
+    """
+    x = cv2.filter2D(chroma.astype(np.float32), -1, ACROSS[None], borderType=cv2.BORDER_REPLICATE)[:, ::2]
+    if rows:
+        x = cv2.filter2D(x, -1, DOWN[:, None], anchor=(-1, 1), borderType=cv2.BORDER_REPLICATE)[::2]
+    return np.asarray(np.clip(np.rint(x), 0, most), np.float32)
