@@ -57,9 +57,7 @@ class Encoding(BaseModel):
     def options(self, stats: Path | None = None, number: int = 0) -> dict[str, str]:
         """For the encoder; `stats` and `number` of one of two passes."""
         own = [self.params] if self.params else []
-        # the same number of threads makes the same file everywhere: of x264 with two, as the REDS recipes were compared
-        # with the ffmpeg program. Its rate control is not quite repeatable with more than one.
-        found: dict[str, str] = {'threads': '1' if self.codec == 'libx264' and self.qp is None else '2'}
+        found: dict[str, str] = {'threads': '2'}  # x264 with one thread encodes differently: the same everywhere
         if self.qp is not None:
             name = QP_OPTION[self.codec]
             if name:
