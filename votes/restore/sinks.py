@@ -85,26 +85,33 @@ class PictureSink:
     """``OUTPUT/00000000.png``: a folder of pictures, numbered from 0, of 8 or 16 bits a value."""
 
     def __init__(self, target: Path, job: Job):
-        self.target, self.job, self.folder = target, job, Path()
+        self.target, self.job = target, job
+        self.folder: Path | None = None
 
     def open(self, number: int) -> None:
+        self.drop()
         self.folder = self.job.folder / f'{number:06d}'
-        shutil.rmtree(self.folder, ignore_errors=True)
+        shutil.rmtree(self.folder, ignore_errors=True)  # of a run that was killed
         self.folder.mkdir()
 
     def write(self, rgb: NDArray[Any], index: int, pts: int) -> None:
+        assert self.folder is not None
         path = self.folder / f'{index:08d}.png'
         if not cv2.imwrite(str(path), np.ascontiguousarray(rgb[..., ::-1])):
             raise UserError('a picture cannot be written', where=path, fix='is the disk full?')
 
     def close(self) -> Path:
-        for path in self.folder.iterdir():
+        assert self.folder is not None
+        folder, self.folder = self.folder, None
+        for path in folder.iterdir():
             with open(path, 'rb') as file:
                 os.fsync(file.fileno())
-        return self.folder
+        return folder
 
     def drop(self) -> None:
-        shutil.rmtree(self.folder, ignore_errors=True)
+        if self.folder is not None:
+            shutil.rmtree(self.folder)
+            self.folder = None
 
     def join(self, segments: list[Segment]) -> list[str]:
         whole = self.job.folder / 'all'
