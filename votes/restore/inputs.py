@@ -76,7 +76,13 @@ def open_input(path: Path, reading: Reading) -> Reader:
             raise UserError('no pictures in this folder', where=path, fix='a folder of videos needs a folder as output')
         return PictureReader(path, reading.rate)
     return VideoReader(
-        path, deep=True, matrix=reading.matrix, full=reading.full, deinterlace=reading.deinterlace, raw=reading.raw
+        path,
+        deep=True,
+        tolerant=True,
+        matrix=reading.matrix,
+        full=reading.full,
+        deinterlace=reading.deinterlace,
+        raw=reading.raw,
     )
 
 

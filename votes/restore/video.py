@@ -374,7 +374,10 @@ def restore_video(
             notes.append('a part of the video, without its sound')
         if reader.corrupt:
             times = ', '.join(f'{float(pts * reader.time_base):.2f} s' for pts in reader.corrupt[:5])
-            notes.append(f'{len(reader.corrupt)} frames are damaged in the source, at {times}')
+            more = ' ...' if len(reader.corrupt) > 5 else ''
+            notes.append(f'{len(reader.corrupt)} frames are damaged in the source, at {times}{more}')
+        if work.settings.whole and work.decoded < 0.95 * reader.frames_hint:
+            notes.append(f'the source breaks off: {work.decoded} of about {reader.frames_hint} frames are there')
     if work.limits.tile:
         notes.append(f'in tiles of {work.limits.tile} pixels: whole frames do not fit into the memory that is free')
     summary = Summary(

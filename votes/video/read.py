@@ -14,7 +14,7 @@ from typing import Any, cast
 import av
 import av.filter
 import numpy as np
-from av.error import FFmpegError
+from av.error import FFmpegError, InvalidDataError
 from av.stream import Disposition
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
@@ -128,12 +128,13 @@ class VideoReader:
         notes: what a user should know, a line each.
         aspect: width of a pixel divided by its height, None if the file does not say.
         bits: of a colour value, 8 or more.
-        corrupt: times (in ticks) of the frames so far that the decoder marked as damaged.
+        corrupt: times (in ticks) of the frames so far that are damaged, or that could not be decoded.
 
     Args:
         matrix, full: how YUV is read, whatever the file says: 'bt601', 'bt709' or 'bt2020'; True for full range.
         deep: frames of a video with more than 8 bits are uint16 up to 65535, not uint8.
         raw: ``WIDTHxHEIGHT:FORMAT:RATE`` of a file of raw YUV, such as 832x480:yuv420p:30.
+        tolerant: goes on after what cannot be decoded.
         deinterlace: makes one whole frame of the two fields of each (bwdif), for interlaced video.
 
     Raises:
@@ -149,7 +150,9 @@ class VideoReader:
         full: bool | None = None,
         deinterlace: bool = False,
         raw: str | None = None,
+        tolerant: bool = False,
     ):
+        self.tolerant = tolerant
         self.path, self.deep, self.matrix, self.full, self.deinterlace = Path(path), deep, matrix, full, deinterlace
         self.raw = _raw_options(raw) if raw else {}
         if matrix and matrix not in MATRICES:
@@ -261,7 +264,7 @@ class VideoReader:
         previous: int | None = None
         step = max(1, round(1 / (self.rate * self.time_base)))
         self.corrupt.clear()
-        decoded = self.container.decode(self.stream)
+        decoded = self._decoded()
         try:
             for frame in _whole_frames(decoded) if self.deinterlace else decoded:
                 turned = self.rotation in (90, 270)
@@ -273,12 +276,25 @@ class VideoReader:
                         value=f'{size[1]}x{size[0]} after {self.size[1]}x{self.size[0]}',
                     )
                 pts = frame.pts if frame.pts is not None else 0 if previous is None else previous + step
+                if self.tolerant and previous is not None and pts <= previous:  # damage; encoders want rising times
+                    pts = previous + 1
                 previous = pts
                 if getattr(frame, 'is_corrupt', False):
                     self.corrupt.append(pts)
                 yield TimedFrame(partial(self._upright, frame), pts)
         except (FFmpegError, OSError) as error:
             raise UserError('the video breaks off', where=f'{self.path}, after pts {previous}', value=error) from error
+
+    def _decoded(self) -> Iterator[Any]:
+        if not self.tolerant:
+            yield from self.container.decode(self.stream)
+            return
+        for packet in self.container.demux(self.stream):
+            try:
+                yield from packet.decode()
+            except InvalidDataError:
+                if packet.pts is not None:
+                    self.corrupt.append(packet.pts)
 
     def _upright(self, frame: Any) -> NDArray[Any]:
         return np.ascontiguousarray(np.rot90(frame_to_rgb(frame, self.colour, self.deep), self.rotation // 90))
