@@ -97,7 +97,30 @@ def studies() -> str:
     return _table(lines)
 
 
-TABLES: dict[str, Callable[[], str]] = {'demo': demo, 'data': data, 'studies': studies}
+WAYS = {
+    'plain float32': 'published, float32',
+    'window float32': '`forward` here, float32',
+    'stream float32': '`votes restore`, float32',
+    'window bf16': '`forward` here, bf16',
+    'stream bf16': '`votes restore`, bf16',
+}
+
+
+def restore() -> str:
+    """The streaming engine against plain windows."""
+    results = _read('restore_cpu')['results']
+    lines = [['each window by', 's a frame', 'times as fast', 'TFLOP', 'peak memory GiB', 'PSNR difference dB']]
+    for name, label in WAYS.items():
+        about = results[name]
+        low, high = about['quartiles']
+        spread = f'{about["times_as_fast"]:.2f} ({low:.2f} to {high:.2f})' if name != 'plain float32' else '1'
+        work = about.get('tflop_per_frame')
+        cells = [f'{about["seconds_per_frame"]:.2f}', spread, '' if work is None else f'{work:.3f}']
+        lines.append([label, *cells, f'{about["peak_bytes"] / 2**30:.2f}', f'{about["psnr_difference"]:+.4f}'])
+    return _table(lines)
+
+
+TABLES: dict[str, Callable[[], str]] = {'demo': demo, 'data': data, 'studies': studies, 'restore': restore}
 
 
 def filled(text: str) -> str:

@@ -112,15 +112,17 @@ class _DeformConv(torch.autograd.Function):
         with torch.autocast(x.device.type, enabled=False):
             sampler, flat_weight = _prepare(x, offset, mask, weight, ctx.geometry)
             batch, out_channels, (height, width) = x.shape[0], weight.shape[0], offset.shape[2:]
-            out = flat_weight.new_empty(batch, out_channels, height, width)
+            # sampled in float32; the product of half-precision features may then use what the hardware has for them
+            factor = flat_weight.to(x.dtype)
+            out = factor.new_empty(batch, out_channels, height, width)
             row_bytes = flat_weight.shape[1] * width * flat_weight.element_size()
             for images, rows in _chunks(batch, height, row_bytes, FORWARD_BYTES, height):
                 columns = sampler.sample(images, sampler.grid(images, rows))
                 mask_part = sampler.mask_of(images, rows)
                 if mask_part is not None:
                     columns *= mask_part
-                columns = columns.view(images.stop - images.start, flat_weight.shape[1], -1)
-                out[images, :, rows] = (flat_weight @ columns).view(len(columns), out_channels, -1, width)
+                columns = columns.view(images.stop - images.start, flat_weight.shape[1], -1).to(factor.dtype)
+                out[images, :, rows] = (factor @ columns).view(len(columns), out_channels, -1, width)
             if bias is not None:
                 out += bias.to(out.dtype).view(-1, 1, 1)
         return out.to(x.dtype)

@@ -14,7 +14,8 @@ from typing import Any
 from numpy.typing import NDArray
 from torch import nn
 
-from votes.restore.video import Restoration, Settings, Summary, check_paths, restore_video
+from votes.restore.settings import Settings, Summary, check_paths
+from votes.restore.video import Restoration, restore_video
 
 __all__ = ['Settings', 'Summary', 'check_paths', 'restore', 'restore_video', 'stream']
 

@@ -11,8 +11,8 @@ import torch
 from votes.errors import UserError
 from votes.restore.inputs import Reading
 from votes.restore.progress import KINDS
+from votes.restore.settings import Settings
 from votes.restore.stream import AMP
-from votes.restore.video import Settings
 from votes.video.colour import MATRICES
 from votes.video.write import CODECS
 

@@ -25,8 +25,9 @@ from votes.restore import arguments
 from votes.restore.compare import KINDS, HeatMap, compare
 from votes.restore.inputs import PictureReader, open_input, videos_of
 from votes.restore.progress import clock
+from votes.restore.settings import Settings, Summary, check_paths
 from votes.restore.stream import fit
-from votes.restore.video import Restoration, Settings, Summary, check_paths, restore_video, to_tensor
+from votes.restore.video import Restoration, restore_video, to_tensor
 from votes.signals import PREEMPTED, Preempted, StopRequests
 from votes.video.mux import plan_copies
 from votes.video.probe import as_text, probe, strength

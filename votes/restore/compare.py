@@ -22,7 +22,8 @@ from votes.reports.frames import TestSet, data_uri, middle
 from votes.reports.page import write_page
 from votes.reports.sheet import heat
 from votes.restore.inputs import Reader, Reading, open_input
-from votes.restore.video import Settings, restore_video
+from votes.restore.settings import Settings
+from votes.restore.video import restore_video
 from votes.video.read import VideoReader
 from votes.video.write import Encoding, VideoWriter
 

@@ -6,6 +6,7 @@ import json
 import resource
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -19,6 +20,9 @@ def peak_memory(device: torch.device) -> int:
     """The most bytes used so far: of the GPU, or of this process."""
     if device.type == 'cuda':
         return int(torch.cuda.max_memory_allocated(device))
+    status = Path('/proc/self/status')  # getrusage would count the parent, before this program was loaded
+    if status.is_file():
+        return int(next(line for line in status.read_text().splitlines() if line.startswith('VmHWM')).split()[1]) * 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == 'darwin' else 1024)
 
 

@@ -38,7 +38,9 @@ class WindowStream:
     """
 
     def __init__(self, net: nn.Module, device: torch.device, amp: str = 'none', limits: Limits | None = None):
-        self.net, self.device, self.amp = net.to(device).eval(), device, amp
+        # matrix units of half precision want the channels of a pixel side by side
+        self.layout = torch.contiguous_format if amp == 'none' else torch.channels_last
+        self.net, self.device, self.amp = net.to(device, memory_format=self.layout).eval(), device, amp  # type: ignore[call-overload]
         self.limits = limits or Limits()
         self.shared = isinstance(net, WindowNetwork) and type(net).fuse is not WindowNetwork.fuse
         self.scale, self.multiple = int(cast(int, net.scale)), int(cast(int, net.multiple))
@@ -87,7 +89,10 @@ class WindowStream:
     def _restore(self, windows: Sequence[Window], frames: Frames) -> Tensor:
         height, width = next(iter(frames.values())).shape[-2:]
         needed = sorted({i for window in windows for i in window.indices})
-        padded = {i: to_multiple(frames[i].unsqueeze(0), self.multiple)[0] for i in needed}
+        padded = {
+            i: to_multiple(frames[i].unsqueeze(0), self.multiple)[0].contiguous(memory_format=self.layout)
+            for i in needed
+        }
         full = padded[needed[0]].shape[-2:]
         self.counts['windows'] += len(windows)
         dfm = self.degradation(windows, padded) if self.shared else None

@@ -8,11 +8,9 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import errno
-import os
 import shutil
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, cast
 
@@ -24,97 +22,16 @@ from torch import Tensor, nn
 
 from votes.errors import UserError
 from votes.restore.ensemble import Ensemble, parse_ensemble
-from votes.restore.inputs import Reader, Reading, open_input
+from votes.restore.inputs import Reader, open_input
 from votes.restore.job import Job, fingerprint, weights_hash
 from votes.restore.progress import Reporter, peak_memory
+from votes.restore.settings import Settings, Summary, check_paths
 from votes.restore.sinks import PictureSink, Sink, VideoSink
-from votes.restore.stream import AMP, SAME, Frames, WindowStream, fit, precision_gap
+from votes.restore.stream import SAME, Frames, WindowStream, fit, precision_gap
 from votes.restore.tiles import Limits
 from votes.restore.windows import Window, ahead, groups, overlapping_segments, sliding_windows
 from votes.signals import Preempted, StopRequests
 from votes.video.read import TimedFrame
-from votes.video.write import FORMATS, Encoding
-
-
-@dataclass(frozen=True)
-class Settings:
-    """All that an output depends on, beside the network and the source.
-
-    Attributes:
-        codec, crf, preset, encoder_options: see Encoding; the codec that the container is for by default.
-        amp: 'none', 'bf16', 'fp16', or 'auto': bf16 on a GPU where it makes no visible difference.
-        ensemble: see `parse_ensemble`.
-        tile: side of tiles in pixels, 0 for whole frames, None for what fits into memory.
-        overlap: pixels that tiles share.
-        batch: windows at a time.
-        segment: frames that are kept together when the work is interrupted.
-        chunk: frames at a time of a recurrent network, which also sees a quarter as many before and after them.
-        frames: first and last + 1 of the frames that are restored; None for the end.
-        reading: how the source is read.
-    """
-
-    codec: str | None = None
-    crf: int | None = None
-    preset: str | None = None
-    encoder_options: tuple[tuple[str, str], ...] = ()
-    amp: str = 'none'
-    ensemble: str = 'none'
-    tile: int | None = None
-    overlap: int = 32
-    batch: int = 1
-    segment: int = 64
-    chunk: int = 16
-    frames: tuple[int, int | None] = (0, None)
-    reading: Reading = dataclasses.field(default_factory=Reading)
-
-    def __post_init__(self) -> None:
-        parse_ensemble(self.ensemble)
-        if self.amp not in (*AMP, 'auto'):
-            raise UserError('unknown precision', value=self.amp, fix=', '.join((*AMP, 'auto')))
-        for name in ('batch', 'segment', 'chunk'):
-            if getattr(self, name) < 1:
-                raise UserError(f'{name} is at least 1', value=getattr(self, name))
-        if (self.tile is not None and self.tile and self.tile < 32) or self.overlap < 0:
-            raise UserError('tiles are at least 32 pixels wide, and overlap', value=f'{self.tile}, {self.overlap}')
-        first, stop = self.frames
-        if first < 0 or (stop is not None and stop <= first):
-            raise UserError('no frames in this range', value=f'{first} to {stop}')
-
-    def asked_for(self, index: int) -> bool:
-        first, stop = self.frames
-        return index >= first and (stop is None or index < stop)
-
-    @property
-    def whole(self) -> bool:
-        return self.frames == (0, None)
-
-    def encoding(self, target: Path, bits: int) -> Encoding:
-        codec = self.codec or Encoding.default_codec(target.suffix)
-        encoding = Encoding(codec, self.crf, self.preset, self.encoder_options, 10 if bits > 8 else 8)
-        encoding.check_container(target)
-        return encoding
-
-
-@dataclass
-class Summary:
-    """What was done."""
-
-    frames: int
-    seconds: float
-    size: tuple[int, int]
-    new_size: tuple[int, int]
-    notes: list[str]
-    output: Path
-    peak_bytes: int = 0
-    resumed: int = 0
-
-    def __str__(self) -> str:
-        first = (
-            f'{self.output}: {self.frames} frames, {self.size[1]}x{self.size[0]} to '
-            f'{self.new_size[1]}x{self.new_size[0]}, {self.frames / max(self.seconds, 1e-9):.2f} frames/s, '
-            f'peak memory {self.peak_bytes / 2**30:.1f} GiB'
-        )
-        return '\n'.join([first, *(f'  {note}' for note in self.notes)])
 
 
 class Maker(Protocol):
@@ -122,26 +39,6 @@ class Maker(Protocol):
 
     def restore(self, windows: list[Window], frames: Frames) -> Tensor:
         """Windows -> restored frames."""
-
-
-def check_paths(source: str | Path, target: str | Path, overwrite: bool = False) -> None:
-    """Raises UserError where `target` must not or cannot be written; called before anything expensive starts."""
-    source, target = Path(source), Path(target)
-    if target.exists() and source.exists() and os.path.samefile(source, target):
-        raise UserError('output and input are the same file', where=target)
-    if target.suffix and target.suffix.lower() not in FORMATS:
-        raise UserError(
-            'unknown kind of video file', where=target, fix=f'a name that ends in {", ".join(FORMATS)}, or in nothing'
-        )
-    if not target.absolute().parent.is_dir():
-        raise UserError('the folder of the output does not exist', where=target.absolute().parent)
-    if target.is_dir() and not (overwrite and all(p.suffix == '.png' for p in target.iterdir())):
-        fix = 'name a video file, such as OUT.mp4, or a folder that is not there yet'
-        raise UserError('the output is a folder that exists', where=target, fix=fix)
-    if target.exists() and not overwrite:
-        raise UserError('the output exists', where=target, fix='choose another name, or --overwrite')
-    if not os.access(target.absolute().parent, os.W_OK):
-        raise UserError('the folder of the output cannot be written to', where=target.absolute().parent)
 
 
 def to_tensor(frame: TimedFrame, device: torch.device) -> Tensor:

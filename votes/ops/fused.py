@@ -1,0 +1,230 @@
+"""The fused deformable convolution as operators of torch: shapes for compilers, gradients, autocast.
+
+Needs Triton and a GPU; with TRITON_INTERPRET=1 in the environment before Triton is imported it runs on the CPU, slowly,
+for tests.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from votes.ops import triton_kernels as kernels
+
+INTERPRETED = os.environ.get('TRITON_INTERPRET') == '1'
+SPLITS = 32  # of the pixels, for the gradient of the weight
+HEADROOM = 2.0**62  # of int64, for sums in fixed point
+
+
+@dataclass(frozen=True)
+class Order:
+    """Where dy, dx and the mask of a tap k and a group g are among the channels: see triton_kernels."""
+
+    tap: int
+    group: int
+    dx: int
+    mask: int
+    mask_tap: int
+    mask_group: int
+
+
+def stored_order(groups: int, taps: int) -> Order:
+    """As state_dicts have it: per group dy and dx of each tap, then per group the mask of each tap."""
+    return Order(2, 2 * taps, 1, 2 * taps * groups, 1, taps)
+
+
+def _pow2(n: int) -> int:
+    return 1 << (n - 1).bit_length()
+
+
+def _tile(channels: int, out_channels: int, groups: int) -> dict[str, int]:
+    """Sizes of the tiles: 16 to 64 channels of whole groups at a time, 64 pixels, at most 128 output channels."""
+    per_group = channels // groups
+    padded = _pow2(per_group)
+    block = max(1, min(_pow2(groups), 64 // padded))
+    while padded * block < 16:
+        block *= 2
+    pixels = 16 if INTERPRETED else 64 if out_channels <= 64 or padded * block <= 64 else 32
+    return {'CG': per_group, 'CGP': padded, 'GB': block, 'BM': pixels, 'BN': max(16, min(128, _pow2(out_channels)))}
+
+
+def _common(
+    x: Tensor, om: Tensor, out_channels: int, kernel: tuple[int, int], groups: int, geometry: tuple[int, int, int]
+) -> tuple[list[int], dict[str, Any]]:
+    """Arguments that all kernels take: numbers, then what they are compiled for."""
+    height, width, channels = x.shape[1:]
+    out_height, out_width = om.shape[1:3]
+    taps = kernel[0] * kernel[1]
+    order = stored_order(groups, taps)
+    pixels = om.shape[0] * out_height * out_width
+    numbers = [pixels, channels, out_channels, groups, height, width, out_height, out_width, om.shape[3]]
+    numbers += [order.tap, order.group, order.dx, order.mask, order.mask_tap, order.mask_group]
+    stride, padding, dilation = geometry
+    fixed: dict[str, Any] = {'K': taps, 'KW': kernel[1], 'STRIDE': stride, 'PAD': padding, 'DILATION': dilation}
+    fixed |= _tile(channels, out_channels, groups)
+    fixed['MASKED'] = om.shape[3] == 3 * taps * groups
+    tf32 = torch.backends.cuda.matmul.allow_tf32 and not INTERPRETED
+    fixed['PRECISION'] = 'tf32' if tf32 else 'ieee'
+    fixed |= {} if INTERPRETED else {'num_warps': 8 if channels > 64 else 4}
+    return numbers, fixed
+
+
+def _by_tap(weight: Tensor) -> Tensor:
+    """(Co, C, kh, kw) -> (K, C, Co)."""
+    return weight.flatten(2).permute(2, 1, 0).contiguous()
+
+
+@torch.library.custom_op('votes::deform_conv', mutates_args=())
+def deform_conv(
+    x: Tensor,
+    om: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    groups: int,
+    stride: int,
+    padding: int,
+    dilation: int,
+    sigmoid: bool,
+) -> tuple[Tensor, Tensor]:
+    """Channels last all through: x (B, H, W, C), om (B, Ho, Wo, 2*G*K or 3*G*K) -> out (B, Ho, Wo, Co).
+
+    Args:
+        om: offsets and, after them, masks, ordered as in state_dicts; in float32 or half precision.
+        sigmoid: masks are still to go through it.
+
+    Returns:
+        The output, and the sum of |offset| over everything, float32 of shape (parts,).
+    """
+    kernel = (weight.shape[2], weight.shape[3])
+    x, om = x.contiguous(), om.contiguous()
+    numbers, fixed = _common(x, om, weight.shape[0], kernel, groups, (stride, padding, dilation))
+    by_tap = _by_tap(weight).to(x.dtype)
+    out = x.new_empty(*om.shape[:3], weight.shape[0])
+    parts = -(-numbers[0] // fixed['BM'])
+    stat = torch.empty(parts, dtype=torch.float32, device=x.device)
+    grid = (parts, -(-weight.shape[0] // fixed['BN']))
+    kernels.forward_kernel[grid](
+        x, om, by_tap, bias, out, stat, *numbers, **fixed, SIGMOID=sigmoid, BIAS=bias is not None, STAT=True
+    )
+    return out, stat
+
+
+@deform_conv.register_fake
+def _(
+    x: Tensor,
+    om: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    groups: int,
+    stride: int,
+    padding: int,
+    dilation: int,
+    sigmoid: bool,
+) -> tuple[Tensor, Tensor]:
+    pixels = om.shape[0] * om.shape[1] * om.shape[2]
+    block = _tile(x.shape[3], weight.shape[0], groups)['BM']
+    stat = torch.empty((pixels + block - 1) // block, dtype=torch.float32, device=x.device)
+    return x.new_empty(*om.shape[:3], weight.shape[0]), stat
+
+
+@torch.library.custom_op('votes::deform_conv_backward', mutates_args=())
+def deform_conv_backward(
+    grad_out: Tensor,
+    x: Tensor,
+    om: Tensor,
+    weight: Tensor,
+    groups: int,
+    stride: int,
+    padding: int,
+    dilation: int,
+    sigmoid: bool,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Gradients of x, om and weight. Nothing was kept of the forward pass: points are sampled again.
+
+    The gradient of x is added up in no fixed order, unless torch.use_deterministic_algorithms asks for one: then in
+    fixed point, where the order does not matter.
+    """
+    kernel = (weight.shape[2], weight.shape[3])
+    x, om, grad_out = x.contiguous(), om.contiguous(), grad_out.contiguous()
+    numbers, fixed = _common(x, om, weight.shape[0], kernel, groups, (stride, padding, dilation))
+    by_tap = _by_tap(weight).to(x.dtype)
+    exact = torch.are_deterministic_algorithms_enabled()
+    steps = fixed['K'] * -(-groups // fixed['GB'])
+    grad_x = torch.zeros(x.shape, dtype=torch.int64 if exact else torch.float32, device=x.device)
+    grad_om = torch.empty_like(om)
+    scale = torch.ones((), dtype=torch.float32, device=x.device)
+    if exact:
+        # no value of the gradient is larger than this, nor are all of them in one place
+        bound = grad_out.float().abs().sum(-1).max() * by_tap.float().abs().max()
+        scale = (HEADROOM / (bound.double().clamp_min(1e-30) * numbers[0] * fixed['K'] * 4)).clamp_max(2.0**100).float()
+    tiles = -(-numbers[0] // fixed['BM'])
+    kernels.backward_data_kernel[(tiles, steps)](
+        x, om, by_tap, grad_out, grad_x, grad_om, scale, *numbers, **fixed, SIGMOID=sigmoid, FIXED=exact
+    )
+    if exact:
+        grad_x = (grad_x.double() / scale.double()).float()
+    splits = min(SPLITS, tiles)
+    part = torch.zeros(splits, *by_tap.shape, dtype=torch.float32, device=x.device)
+    per_split = -(-tiles // splits)
+    grid = (steps, splits, -(-weight.shape[0] // fixed['BN']))
+    at = numbers[:9]
+    kernels.backward_weight_kernel[grid](x, om, grad_out, part, *at, per_split, *numbers[9:], **fixed, SIGMOID=sigmoid)
+    grad_weight = part.sum(0).permute(2, 1, 0).reshape(weight.shape)
+    return grad_x.to(x.dtype), grad_om, grad_weight.to(weight.dtype)
+
+
+@deform_conv_backward.register_fake
+def _(
+    grad_out: Tensor,
+    x: Tensor,
+    om: Tensor,
+    weight: Tensor,
+    groups: int,
+    stride: int,
+    padding: int,
+    dilation: int,
+    sigmoid: bool,
+) -> tuple[Tensor, Tensor, Tensor]:
+    return x.new_empty(x.shape), om.new_empty(om.shape), weight.new_empty(weight.shape)
+
+
+def _setup(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+    x, om, weight, bias, *how = inputs
+    ctx.save_for_backward(x, om, weight)
+    ctx.how, ctx.bias_dtype = how, None if bias is None else bias.dtype
+    ctx.set_materialize_grads(False)
+
+
+def _backward(ctx: Any, grad_out: Tensor | None, _: Tensor | None) -> tuple[Any, ...]:
+    if grad_out is None:
+        return (None,) * 9
+    x, om, weight = ctx.saved_tensors
+    grads = deform_conv_backward(grad_out, x, om, weight, *ctx.how)
+    grad_bias = None if ctx.bias_dtype is None else grad_out.float().sum((0, 1, 2)).to(ctx.bias_dtype)
+    return (*grads, grad_bias, None, None, None, None, None)
+
+
+deform_conv.register_autograd(_backward, setup_context=_setup)
+
+
+def deform_conv2d(
+    x: Tensor,
+    offset: Tensor,
+    mask: Tensor | None,
+    weight: Tensor,
+    bias: Tensor | None,
+    stride: int,
+    padding: int,
+    dilation: int,
+) -> Tensor:
+    """The backend 'triton' of votes.ops.deform_conv2d. Offsets and mask are packed together first."""
+    groups = offset.shape[1] // (2 * weight.shape[2] * weight.shape[3])
+    with torch.autocast(x.device.type, enabled=False):
+        om = offset if mask is None else torch.cat((offset, mask.to(offset.dtype)), 1)
+        last = x.permute(0, 2, 3, 1), om.permute(0, 2, 3, 1)
+        out, _ = deform_conv(*last, weight, bias, groups, stride, padding, dilation, False)
+    return out.permute(0, 3, 1, 2)
