@@ -283,6 +283,13 @@ def _doctor(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(function=run)
 
 
+def _bench(parser: argparse.ArgumentParser) -> None:
+    from votes.reports import bench
+
+    bench.add_arguments(parser)
+    parser.set_defaults(function=bench.run)
+
+
 def _list(parser: argparse.ArgumentParser) -> None:
     def run(_: argparse.Namespace) -> int:
         from votes import registry
@@ -311,6 +318,7 @@ VERBS = {
     'pack': (_pack, 'frames into a store that reads crops fast, or into an LMDB'),
     'check-data': (_check_data, 'what is wrong with training pairs; exit code 1 if training makes no sense'),
     'bench-data': (_bench_data, 'how fast training samples are read, and what the time goes into'),
+    'bench': (_bench, 'run a benchmark of this project and keep its result'),
     'metrics': (_metrics, 'two videos or folders of frames compared; or results files'),
     'report': (_report, 'a run or a study as one HTML page'),
     'plot': (_plot, 'curves of several runs in one figure, for papers'),

@@ -202,9 +202,9 @@ def test_more_videos_in_a_file(tmp_path):
 
 
 def test_nothing_can_be_written_there(tmp_path, monkeypatch):
-    from votes.restore import video
+    from votes.restore import settings
 
     encoded(tmp_path / 'in.mp4', 3)
-    monkeypatch.setattr(video.os, 'access', lambda *_: False)  # the tests may run as root, who may write anywhere
+    monkeypatch.setattr(settings.os, 'access', lambda *_: False)  # the tests may run as root, who may write anywhere
     with pytest.raises(UserError, match='cannot be written to'):
         restored(tmp_path / 'in.mp4', tmp_path / 'out.mp4')

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from votes.archs.blocks import conv3x3, conv_of_pair, first_share, lrelu, one_by_one, upsample, with_second, zero_
-from votes.ops import deform_conv2d
+from votes.ops import choose_backend, deform_conv2d, fused_deform_conv2d
 
 LEVELS = ('l1', 'l2', 'l3')
 
@@ -35,6 +35,10 @@ class DeformableConv(nn.Module):
     def forward(self, x: Tensor, guide: Tensor) -> Tensor:
         """x and guide (B, C, H, W) -> (B, C, H, W)."""
         raw = self.conv_offset(guide)
+        if choose_backend(None, x.device.type) == 'triton' and x.dtype != torch.float64:
+            out, mean = fused_deform_conv2d(x, raw, self.weight, self.bias)
+            self.offset_mean = mean if self.training else self.offset_mean
+            return out
         split = raw.shape[1] // 3 * 2
         offset, mask = raw[:, :split], raw[:, split:].sigmoid()
         if self.training:

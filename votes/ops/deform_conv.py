@@ -17,6 +17,7 @@ Backend = Callable[[Tensor, Tensor, Tensor | None, Tensor, Tensor | None, int, i
 ENVIRONMENT = 'VOTES_DEFORM_CONV'
 BACKENDS: dict[str, Backend] = {
     'torch': chunked.deform_conv2d,
+    'triton': optional.triton_deform_conv2d,
     'torchvision': optional.torchvision_deform_conv2d,
     'mmcv': optional.mmcv_deform_conv2d,
     'reference': reference.deform_conv2d,
@@ -29,11 +30,12 @@ def backend_problem(name: str, device_type: str = 'cpu') -> str | None:
     make = functools.partial(torch.randn, device=device_type)
     try:
         out = BACKENDS[name](make(1, 2, 4, 4), make(1, 18, 4, 4), make(1, 9, 4, 4), make(2, 2, 3, 3), None, 1, 1, 1)
-    except (ImportError, RuntimeError, OSError, AttributeError) as error:
+    except (ImportError, RuntimeError, OSError, AttributeError, ValueError) as error:
         return (str(error).strip().splitlines() or [type(error).__name__])[0]
     return None if bool(out.isfinite().all()) else 'gives NaN'
 
 
+@torch.compiler.assume_constant_result
 def choose_backend(name: str | None, device_type: str) -> str:
     """The backend for a device: `name`, else the environment variable VOTES_DEFORM_CONV, else the fastest that works.
 
@@ -43,7 +45,8 @@ def choose_backend(name: str | None, device_type: str) -> str:
     wanted = name or os.environ.get(ENVIRONMENT) or 'auto'
     if wanted == 'auto':
         # torchvision's CPU operator runs in one thread, 5 to 10 times slower than ours: only its CUDA one is taken
-        return 'torchvision' if device_type == 'cuda' and not backend_problem('torchvision', 'cuda') else 'torch'
+        candidates = ('triton', 'torchvision') if device_type == 'cuda' else ()
+        return next((name for name in candidates if not backend_problem(name, device_type)), 'torch')
     if wanted not in BACKENDS:
         raise UserError(f'unknown backend of deform_conv2d: {wanted!r}', fix=f'one of auto, {", ".join(BACKENDS)}')
     if problem := backend_problem(wanted, device_type):
@@ -80,7 +83,7 @@ def deform_conv2d(
         mask: (B, G*K, Ho, Wo), channel ``K*g + k``, already through the sigmoid; None is all ones (DCNv1).
         weight: (Co, C, kh, kw).
         bias: (Co,) or None.
-        backend: 'torch', 'torchvision', 'mmcv', 'reference' or 'auto'; default: the environment variable
+        backend: 'torch', 'triton', 'torchvision', 'mmcv', 'reference' or 'auto'; default: the environment variable
             VOTES_DEFORM_CONV, else 'auto'.
 
     Returns:
@@ -108,3 +111,17 @@ def deform_conv2d(
         raise ValueError(f'mask {tuple(mask.shape)} is not {(batch, groups * taps, *size)}')
     function = BACKENDS[choose_backend(backend, x.device.type)]
     return function(x, offset, mask, weight, bias, stride, padding, dilation)
+
+
+def fused_deform_conv2d(x: Tensor, raw: Tensor, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
+    """A 3x3 one of size-keeping padding from the offset convolution's raw output; for the backend 'triton'.
+
+    Args:
+        raw: (B, 3*G*9, H, W), offsets as in `deform_conv2d`, then masks before the sigmoid.
+
+    Returns:
+        (B, Co, H, W), and mean |offset| in pixels.
+    """
+    from votes.ops import fused
+
+    return fused.deform_conv2d_of_raw(x, raw, weight, bias, raw.shape[1] // 27, padding=1)

@@ -20,6 +20,12 @@ SPLITS = 32  # of the pixels, for the gradient of the weight
 HEADROOM = 2.0**62  # of int64, for sums in fixed point
 
 
+def check_device(x: Tensor) -> None:
+    """Raises RuntimeError where the kernels cannot run."""
+    if x.device.type != 'cuda' and not INTERPRETED:
+        raise RuntimeError('Triton needs a GPU (TRITON_INTERPRET=1 runs it on the CPU, slowly, for tests)')
+
+
 @dataclass(frozen=True)
 class Order:
     """Where dy, dx and the mask of a tap k and a group g are among the channels: see triton_kernels."""
@@ -41,15 +47,21 @@ def _pow2(n: int) -> int:
     return 1 << (n - 1).bit_length()
 
 
-def _tile(channels: int, out_channels: int, groups: int) -> dict[str, int]:
-    """Sizes of the tiles: 16 to 64 channels of whole groups at a time, 64 pixels, at most 128 output channels."""
+def tile(channels: int, out_channels: int, groups: int, element_size: int) -> dict[str, int]:
+    """Sizes of the tiles, and warps: what compiles for sm_80 and sm_90 without spilling registers.
+
+    A tile is 16 to 64 channels (float32: 32) of whole groups, 64 pixels (fewer of float32 or of many channels) and at most 128 output
+    channels.
+    """
     per_group = channels // groups
     padded = _pow2(per_group)
-    block = max(1, min(_pow2(groups), 64 // padded))
+    block = max(1, min(_pow2(groups), (64 if element_size <= 2 else 32) // padded))
     while padded * block < 16:
         block *= 2
-    pixels = 16 if INTERPRETED else 64 if out_channels <= 64 or padded * block <= 64 else 32
-    return {'CG': per_group, 'CGP': padded, 'GB': block, 'BM': pixels, 'BN': max(16, min(128, _pow2(out_channels)))}
+    many = max(channels, out_channels) > 64 or element_size > 2
+    pixels = 16 if INTERPRETED or max(channels, out_channels) > 128 else 32 if many else 64
+    sizes = {'CG': per_group, 'CGP': padded, 'GB': block, 'BM': pixels, 'BN': max(16, min(128, _pow2(out_channels)))}
+    return sizes if INTERPRETED else sizes | {'num_warps': 8 if many else 4}
 
 
 def _common(
@@ -65,11 +77,10 @@ def _common(
     numbers += [order.tap, order.group, order.dx, order.mask, order.mask_tap, order.mask_group]
     stride, padding, dilation = geometry
     fixed: dict[str, Any] = {'K': taps, 'KW': kernel[1], 'STRIDE': stride, 'PAD': padding, 'DILATION': dilation}
-    fixed |= _tile(channels, out_channels, groups)
+    fixed |= tile(channels, out_channels, groups, x.element_size())
     fixed['MASKED'] = om.shape[3] == 3 * taps * groups
     tf32 = torch.backends.cuda.matmul.allow_tf32 and not INTERPRETED
     fixed['PRECISION'] = 'tf32' if tf32 else 'ieee'
-    fixed |= {} if INTERPRETED else {'num_warps': 8 if channels > 64 else 4}
     return numbers, fixed
 
 
@@ -126,7 +137,7 @@ def _(
     sigmoid: bool,
 ) -> tuple[Tensor, Tensor]:
     pixels = om.shape[0] * om.shape[1] * om.shape[2]
-    block = _tile(x.shape[3], weight.shape[0], groups)['BM']
+    block = tile(x.shape[3], weight.shape[0], groups, x.element_size())['BM']
     stat = torch.empty((pixels + block - 1) // block, dtype=torch.float32, device=x.device)
     return x.new_empty(*om.shape[:3], weight.shape[0]), stat
 
@@ -223,8 +234,28 @@ def deform_conv2d(
 ) -> Tensor:
     """The backend 'triton' of votes.ops.deform_conv2d. Offsets and mask are packed together first."""
     groups = offset.shape[1] // (2 * weight.shape[2] * weight.shape[3])
-    with torch.autocast(x.device.type, enabled=False):
-        om = offset if mask is None else torch.cat((offset, mask.to(offset.dtype)), 1)
-        last = x.permute(0, 2, 3, 1), om.permute(0, 2, 3, 1)
-        out, _ = deform_conv(*last, weight, bias, groups, stride, padding, dilation, False)
-    return out.permute(0, 3, 1, 2)
+    om = offset if mask is None else torch.cat((offset, mask.to(offset.dtype)), 1)
+    return _channels_first(x, om, weight, bias, groups, stride, padding, dilation, False)[0]
+
+
+def _channels_first(x: Tensor, om: Tensor, *how: Any) -> tuple[Tensor, Tensor]:
+    out, moved = deform_conv(x.permute(0, 2, 3, 1), om.permute(0, 2, 3, 1), *how)
+    return out.permute(0, 3, 1, 2), moved
+
+
+def deform_conv2d_of_raw(
+    x: Tensor, raw: Tensor, weight: Tensor, bias: Tensor, groups: int, padding: int
+) -> tuple[Tensor, Tensor]:
+    """The same, from what the offset convolution gives: masks go through the sigmoid in the kernel.
+
+    Args:
+        x: (B, C, H, W), channels last where copies are to be spared.
+        raw: (B, 3*G*K, H, W), offsets, then masks.
+
+    Returns:
+        (B, Co, H, W), and mean |offset| in pixels, without gradient.
+    """
+    if torch.is_autocast_enabled(x.device.type):  # features as autocast wants them, coordinates as they are
+        x = x.to(torch.get_autocast_dtype(x.device.type))
+    out, moved = _channels_first(x, raw, weight, bias, groups, 1, padding, 1, True)
+    return out, moved.detach().sum() / (raw.numel() / 3 * 2)

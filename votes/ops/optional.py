@@ -1,4 +1,4 @@
-"""Backends of others, used where they are installed and work. mmcv and torchvision are imported on first use."""
+"""Backends that need something else: Triton, torchvision, mmcv. Each is imported on first use."""
 
 from __future__ import annotations
 
@@ -11,6 +11,24 @@ from torch import Tensor
 def _in_float32(*tensors: Tensor | None) -> list[Tensor | None]:
     """Half precision raised to float32: these operators compute coordinates in the dtype of the features."""
     return [t.float() if t is not None and t.dtype in (torch.float16, torch.bfloat16) else t for t in tensors]
+
+
+def triton_deform_conv2d(
+    x: Tensor,
+    offset: Tensor,
+    mask: Tensor | None,
+    weight: Tensor,
+    bias: Tensor | None,
+    stride: int,
+    padding: int,
+    dilation: int,
+) -> Tensor:
+    """Our own, fused; float64 is left to the one in torch."""
+    from votes.ops import chunked, fused
+
+    fused.check_device(x)
+    compute = chunked.deform_conv2d if x.dtype == torch.float64 else fused.deform_conv2d
+    return compute(x, offset, mask, weight, bias, stride, padding, dilation)
 
 
 def torchvision_deform_conv2d(
