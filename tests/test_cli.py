@@ -154,7 +154,7 @@ def test_weights_of_stage_1(weights, capsys):
 @pytest.mark.parametrize(
     'arguments',
     [
-        ['restore', 'in.mp4', 'out.avi'],
+        ['restore', 'in.mp4', 'out.xyz'],
         ['restore', 'in.mp4', 'out.mp4', '--crf', '99'],
         ['restore', 'in.mp4', 'out.mp4', '--crf', '-7'],
     ],

@@ -50,8 +50,8 @@ def _pow2(n: int) -> int:
 def tile(channels: int, out_channels: int, groups: int, element_size: int) -> dict[str, int]:
     """Sizes of the tiles, and warps: what compiles for sm_80 and sm_90 without spilling registers.
 
-    A tile is 16 to 64 channels (float32: 32) of whole groups, 64 pixels (fewer of float32 or of many channels) and at most 128 output
-    channels.
+    A tile is 16 to 64 channels of whole groups (float32: 32), 64 pixels (fewer of float32 or of many channels) and at
+    most 128 output channels.
     """
     per_group = channels // groups
     padded = _pow2(per_group)
