@@ -249,6 +249,7 @@ def test_several_processes_make_what_one_makes(place):
         command, env=dict(os.environ, PYTHONPATH=str(root)), capture_output=True, text=True, timeout=200
     )
     assert done.returncode == 0, done.stderr
+    assert '5 segments were there before' in done.stdout, 'the helpers made them all'
     assert frames_of('one.mkv') == frames_of('two.mkv')
     assert not Path('two.mkv.votes-job').exists()
 

@@ -206,6 +206,8 @@ def test_a_recurrent_network_in_overlapping_segments(length):
     windows = list(overlapping_segments(timed, 8, 2))
     assert [c for w in windows for c in w.centres] == list(range(length))
     assert max(len(w.indices) for w in windows) <= 12
+    some = [w.centres[0] for w in overlapping_segments(timed, 8, 2, lambda i: i == 12)]
+    assert some == ([8] if length > 12 else []), 'a segment of which one frame is wanted'
     output = torch.cat([WindowStream(Running(), CPU).restore([w], frames) for w in windows])
     whole = Running()(torch.cat(list(frames.values())).unsqueeze(0))[0]
     assert torch.allclose(output, whole)

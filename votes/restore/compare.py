@@ -171,6 +171,6 @@ def _page(target: Path, rows: Iterator[tuple[int, dict[str, Image]]], source: Pa
             pictures['difference'] = difference(pictures['input'], pictures['output'])
             uris = {name: data_uri(middle(image)) for name, image in pictures.items()}
             frames.append({'index': i, 'psnr': None, 'pictures': uris})
-    text = f'{output.name}: every {every}th frame is shown; differences are {GAIN} times as large'
+    text = f'{output.name}: one frame of {every} is shown; differences are {GAIN} times as large'
     shown = TestSet(source.name, {source.name: frames})
     write_page(target, {source.name: shown}, {'title': f'{source.name} restored', 'tables': [text]})

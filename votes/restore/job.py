@@ -71,8 +71,8 @@ class Job:
     def __init__(self, target: Path, description: dict[str, Any], restart: bool = False, helper: bool = False):
         self.folder = target.with_name(target.name + SUFFIX)
         self.description = json.loads(json.dumps(description))
+        self.folder.mkdir(exist_ok=True)
         if not helper:
-            self.folder.mkdir(exist_ok=True)
             self._lock()
             if restart:
                 self._empty()

@@ -92,7 +92,8 @@ class Summary:
             f'{self.new_size[1]}x{self.new_size[0]}, {self.frames / max(self.seconds, 1e-9):.2f} frames/s, '
             f'peak memory {self.peak_bytes / 2**30:.1f} GiB'
         )
-        return '\n'.join([first, *(f'  {note}' for note in self.notes)])
+        before = [f'{self.resumed} segments were there before'] if self.resumed else []
+        return '\n'.join([first, *(f'  {note}' for note in [*before, *self.notes])])
 
 
 def check_paths(source: str | Path, target: str | Path, overwrite: bool = False) -> None:

@@ -235,12 +235,12 @@ def restore_video(
     work = Restoration(net, source, settings or Settings(), device)
     encoding = work.settings.encoding(target, 8) if target.suffix else None
     job = Job(target, work.description(target), restart, helper=part is not None)
-    if job.recall():
-        work.limits = Limits(**job.recall())
-    else:
-        work.choose_tile()
-        job.remember(dataclasses.asdict(work.limits))
     with _left_clean(job, part is not None), work.open() as reader:
+        if job.recall():
+            work.limits = Limits(**job.recall())
+        else:
+            work.choose_tile()
+            job.remember(dataclasses.asdict(work.limits))
         sink: Sink
         if encoding:
             encoding = work.settings.encoding(target, reader.bits)
@@ -260,35 +260,34 @@ def restore_video(
         frames = sum(segment.frames for segment in segments)
         if not complete:
             raise Preempted(f'stopped after {frames} frames; the same command continues ({job.folder})')
-        notes = [*reader.notes, *work.notes]
+        kept: list[str] = []
         if part is None:
             wanted = sum(map(work.settings.asked_for, range(work.decoded)))
             if frames != wanted or not frames:
                 raise UserError('no such frames in the video', where=source, value=f'{work.decoded} frames')
-            notes += sink.join(segments)
+            kept = sink.join(segments)
             job.remove()
-        if not work.settings.whole:
-            notes.append('a part of the video, without its sound')
-        if reader.corrupt:
-            times = ', '.join(f'{float(pts * reader.time_base):.2f} s' for pts in reader.corrupt[:5])
-            more = ' ...' if len(reader.corrupt) > 5 else ''
-            notes.append(f'{len(reader.corrupt)} frames are damaged in the source, at {times}{more}')
-        if work.settings.whole and work.decoded < 0.95 * reader.frames_hint:
-            notes.append(f'the source breaks off: {work.decoded} of about {reader.frames_hint} frames are there')
-    if work.limits.tile:
-        notes.append(f'in tiles of {work.limits.tile} pixels: whole frames do not fit into the memory that is free')
-    summary = Summary(
-        frames,
-        time.monotonic() - started,
-        work.size,
-        work.new_size,
-        notes,
-        target,
-        peak_memory(work.device),
-        job.resumed,
-    )
+        notes = [*reader.notes, *work.notes, *kept, *_warnings(work, reader)]
+    seconds, peak = time.monotonic() - started, peak_memory(work.device)
+    summary = Summary(frames, seconds, work.size, work.new_size, notes, target, peak, job.resumed)
     reporter.event('done', frames=frames, output=str(target), notes=notes)
     return summary
+
+
+def _warnings(work: Restoration, reader: Reader) -> list[str]:
+    """What turned out on the way."""
+    found = []
+    if not work.settings.whole:
+        found.append('a part of the video, without its sound')
+    if reader.corrupt:
+        times = ', '.join(f'{float(pts * reader.time_base):.2f} s' for pts in reader.corrupt[:5])
+        more = ' ...' if len(reader.corrupt) > 5 else ''
+        found.append(f'{len(reader.corrupt)} frames are damaged in the source, at {times}{more}')
+    if work.settings.whole and work.decoded < 0.95 * reader.frames_hint:
+        found.append(f'the source breaks off: {work.decoded} of about {reader.frames_hint} frames are there')
+    if work.limits.tile:
+        found.append(f'in tiles of {work.limits.tile} pixels: whole frames do not fit into the memory that is free')
+    return found
 
 
 @contextlib.contextmanager

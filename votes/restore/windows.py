@@ -89,7 +89,7 @@ def overlapping_segments(
         stop = min(start + length, held.read)
         if start >= stop:
             return
-        if wanted(start):
+        if any(map(wanted, range(start, stop))):
             indices = list(range(max(0, start - overlap), min(stop + overlap, held.read)))
             yield Window(list(range(start, stop)), indices, {i: held.frames[i] for i in indices})
         start += length
