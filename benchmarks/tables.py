@@ -123,19 +123,25 @@ def restore() -> str:
 def deform_conv() -> str:
     """The deformable convolution on the CPU by backend."""
     content = _read('deform_conv_cpu')
-    lines = [['batch, channels, size', 'backend', 'forward', 'and backward', 'times torchvision', 'MiB']]
+    lines = [['batch, channels, size', 'backend', 'forward', 'and backward', 'as fast as torchvision', 'MiB']]
     for shape, found in content['results'].items():
         batch, channels, height, width = shape.split('x')
         for way, about in found.items():
             forward, both = about['forward'], about['forward and backward']
-            ratios = f'{forward["times_as_fast"]:.1f}, {both["times_as_fast"]:.1f}'
+            ratios = f'{forward["times_as_fast"]:.1f}, {both["times_as_fast"]:.1f} times'
             memory = ', '.join(f'{about["MiB"][what]:.0f}' for what in ('forward', 'forward and backward'))
             cells = [f'{batch}, {channels}, {height}x{width}', way.split()[0]]
             lines.append([*cells, f'{forward["milliseconds"]:.0f}', f'{both["milliseconds"]:.0f}', ratios, memory])
     return _table(lines)
 
 
-TABLES: dict[str, Callable[[], str]] = {'demo': demo, 'data': data, 'studies': studies, 'restore': restore, 'deform_conv': deform_conv}
+TABLES: dict[str, Callable[[], str]] = {
+    'demo': demo,
+    'data': data,
+    'studies': studies,
+    'restore': restore,
+    'deform_conv': deform_conv,
+}
 
 
 def filled(text: str) -> str:
