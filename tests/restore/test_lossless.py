@@ -289,3 +289,48 @@ def test_ten_bits_enlarged(tmp_path):
     restored(tmp_path / 'in.mkv', tmp_path / 'out.mp4', net=Enlarge(), codec='h265')
     with av.open(str(tmp_path / 'out.mp4')) as container:
         assert container.streams.video[0].codec_context.pix_fmt == 'yuv420p10le'
+
+
+def test_webm_in(tmp_path):
+    lossless(tmp_path / 'in.webm', moving(8), times=TIMES, codec='libvpx-vp9', chroma='420')
+    restored(tmp_path / 'in.webm', tmp_path / 'out.mkv', codec='ffv1', segment=3)
+    before, source = read(tmp_path / 'in.webm')
+    after, found = read(tmp_path / 'out.mkv')
+    assert [f.pts * after.time_base for f in found] == [f.pts * before.time_base for f in source]
+    assert [f.rgb.tobytes() for f in found] == [f.rgb.tobytes() for f in source]
+
+
+@pytest.mark.parametrize('degrees', [90, 180, 270])
+def test_a_phone_that_was_turned(tmp_path, degrees):
+    """Pixels are written upright, and no player turns them again."""
+    lossless(tmp_path / 'in.mp4', moving(4), codec='libx264', chroma='420')
+    rotate(tmp_path / 'in.mp4', degrees)
+    summary = restored(tmp_path / 'in.mp4', tmp_path / 'out.mp4', encoder_options=(('qp', '0'),))
+    before, source = read(tmp_path / 'in.mp4')
+    after, found = read(tmp_path / 'out.mp4')
+    assert before.rotation != 0
+    assert after.rotation == 0
+    assert after.size == before.size == ((48, 64) if degrees == 180 else (64, 48))
+    assert any('upright' in note for note in summary.notes)
+    for a, b in zip(source, found, strict=True):
+        assert np.abs(a.rgb.astype(int) - b.rgb)[4:-4, 4:-4].max() <= 3
+
+
+def rotate(path, degrees):
+    """Writes the display matrix of a phone into the track header of an MP4 of 64x48."""
+    cosine, sine = {90: (0, 1), 180: (-1, 0), 270: (0, -1)}[degrees]
+    x, y = {90: (48, 0), 180: (64, 48), 270: (0, 64)}[degrees]
+    unit = 65536
+    numbers = [cosine * unit, sine * unit, 0, -sine * unit, cosine * unit, 0, x * unit, y * unit, 1 << 30]
+    turned = b''.join((n % (1 << 32)).to_bytes(4, 'big') for n in numbers)
+    upright = b''.join(n.to_bytes(4, 'big') for n in (unit, 0, 0, 0, unit, 0, 0, 0, 1 << 30))
+    content = bytearray(path.read_bytes())
+    at = content.rindex(upright)
+    content[at : at + 36] = turned
+    path.write_bytes(content)
+
+
+def test_a_bar_on_a_terminal(tmp_path, capsys):
+    lossless(tmp_path / 'in.mkv', moving(6))
+    restore_video(Identity(), tmp_path / 'in.mkv', tmp_path / 'out.mkv', progress='bar')
+    assert '6/6' in capsys.readouterr().out
