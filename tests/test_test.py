@@ -28,6 +28,9 @@ def test_results_carry_their_protocol(tested):
         'test_y_channel': True,
     }
     assert 'mean over the frames of a clip, then over clips' in content['protocol']['aggregation']
+    assert content['protocol']['channel']['psnr'] == 'Y'
+    ((_, data),) = content['protocol']['data'].items()
+    assert (data['clips'], data['frames'], len(data['sha256'])) == (3, 21, 64)
     assert len(content['weights']['sha256']) == 64
     result = content['results']['val']
     assert len(result['frames']) == 21

@@ -18,7 +18,7 @@ import torch
 
 import votes
 from votes import checkpoint, distributed
-from votes.data import build_test_set
+from votes.data import VideoUVSSMTestDataset, build_test_set
 from votes.models import build_model
 from votes.models.evaluation import evaluate, pick_device
 from votes.options import Options
@@ -47,7 +47,7 @@ def test(opt: Options, args: argparse.Namespace) -> None:
             logger.info('%s', result.table())
             results[name] = result.as_dict()
         if distributed.rank() == 0:
-            write_results(folder / 'results.json', opt, results)
+            write_results(folder / 'results.json', opt, sets, results)
             logger.info('results: %s', folder / 'results.json')
 
 
@@ -65,7 +65,18 @@ def start_folder(folder: Path, overwrite: bool) -> None:
 test.__test__ = False  # type: ignore[attr-defined]  # pytest: not a test
 
 
-def write_results(path: Path, opt: Options, results: dict[str, Any]) -> None:
+def recognised(dataset: VideoUVSSMTestDataset) -> dict[str, Any]:
+    """What test data are recognised by: the hash of names, lengths, and both pictures of each clip's middle frame."""
+    digest, lengths = hashlib.sha256(), dataset.pairs.lengths
+    for clip, length in lengths.items():
+        digest.update(f'{clip} {length}'.encode())
+        for source in (dataset.pairs.lq, dataset.pairs.gt):
+            frame = source.read(clip, length // 2)
+            digest.update(str(frame.shape).encode() + frame.tobytes())
+    return {'clips': len(lengths), 'frames': sum(lengths.values()), 'sha256': digest.hexdigest()}
+
+
+def write_results(path: Path, opt: Options, sets: dict[str, VideoUVSSMTestDataset], results: dict[str, Any]) -> None:
     """The numbers together with what is needed to compare them: protocol, weights, versions."""
     assert opt.val is not None
     weights = opt.path.pretrain_network_g
@@ -74,7 +85,10 @@ def write_results(path: Path, opt: Options, results: dict[str, Any]) -> None:
         'scale': opt.scale,
         'protocol': {
             'metrics': {key: {'type': spec.type, **spec.args} for key, spec in opt.val.metrics.items()},
+            'channel': {k: 'Y' if spec.args.get('test_y_channel') else 'RGB' for k, spec in opt.val.metrics.items()},
+            'range': '0 to 255',
             'rounding': 'output rounded to 8 bit',
+            'data': {opt.datasets[key].name or key: recognised(dataset) for key, dataset in sets.items()},
             'luma': 'BT.601 studio range, Y = 16 + 65.481 R + 128.553 G + 24.966 B, where test_y_channel is true',
             'aggregation': 'mean over the frames of a clip, then over clips',
             'window_padding': {
