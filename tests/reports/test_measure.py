@@ -134,3 +134,13 @@ def test_learned_distances_with_weights_of_the_user(videos):
         assert equal[name] == pytest.approx(0, abs=1e-5)
         assert worse[name] > 1e-4
     assert main(['metrics', 'GT.mp4', 'GT.mp4', *words[:5], 'vgg16.pth']) == 2
+
+
+def test_bits_for_the_same_quality(tmp_path, capsys):
+    (tmp_path / 'a.csv').write_text('kbps,psnr\n100,30\n200,32\n400,34\n800,36\n')
+    (tmp_path / 'b.csv').write_text('90,30\n180,32\n360,34\n720,36\n')
+    assert main(['metrics', 'bd-rate', str(tmp_path / 'a.csv'), str(tmp_path / 'b.csv')]) == 0
+    assert capsys.readouterr().out.startswith('-10.00 % bits')
+    (tmp_path / 'b.csv').write_text('90,30\nmany,32\n')
+    assert main(['metrics', 'bd-rate', str(tmp_path / 'a.csv'), str(tmp_path / 'b.csv')]) == 2
+    assert 'b.csv:2' in capsys.readouterr().err

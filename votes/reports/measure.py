@@ -24,6 +24,7 @@ from votes.data.open_source import open_source
 from votes.data.sources import SUFFIXES, FolderSource, Frame, FrameSource
 from votes.errors import UserError
 from votes.metrics import temporal
+from votes.metrics.bd_rate import METHOD, bd_rate
 from votes.metrics.perceptual import DISTS, LPIPS
 from votes.metrics.psnr_ssim import ms_ssim, planes, psnr, ssim
 from votes.metrics.vmaf import vmaf
@@ -241,9 +242,32 @@ def enlarge_like(frames: Iterator[Frame], reference: Iterator[Frame]) -> Iterato
         yield large.permute(1, 2, 0).numpy()
 
 
+def read_curve(path: Path) -> list[tuple[float, float]]:
+    """Lines of ``rate,quality``; a first line of words is passed over.
+
+    Raises:
+        UserError: not found, or a line that is not two numbers.
+    """
+    if not path.is_file():
+        raise UserError('not found', where=path)
+    points = []
+    for number, line in enumerate(path.read_text().splitlines(), 1):
+        cells = line.replace(';', ',').split(',')
+        try:
+            rate, quality = (float(cell) for cell in cells)
+            points.append((rate, quality))
+        except ValueError as error:
+            if number > 1 and line.strip():
+                raise UserError('a curve has lines of RATE,QUALITY', where=f'{path}:{number}', value=line) from error
+    return points
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        'inputs', nargs='+', metavar='A B', help='restored and reference; or compare RESULTS.json RESULTS.json ...'
+        'inputs',
+        nargs='+',
+        metavar='A B',
+        help='restored and reference; or compare RESULTS.json ...; or bd-rate A.csv B.csv',
     )
     parser.add_argument('--lq', type=Path, help='the compressed video: gain over it')
     parser.add_argument('--metrics', default='psnr,ssim', help=f'of {", ".join(NAMES)} (default psnr,ssim)')
@@ -261,6 +285,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     if args.inputs[0] == 'compare':
         print(comparison([Path(p) for p in args.inputs[1:]], args.format, args.any_protocol))
+        return 0
+    if args.inputs[0] == 'bd-rate':
+        if len(args.inputs) != 3:
+            raise UserError('two curves are compared', fix='votes metrics bd-rate ANCHOR.csv TEST.csv')
+        value = bd_rate(*(read_curve(Path(p)) for p in args.inputs[1:]))
+        print(f'{value:+.2f} % bits for the same quality ({METHOD})')
         return 0
     names = args.metrics.split(',')
     unknown = [name for name in names if name not in NAMES]
