@@ -122,7 +122,8 @@ def test_resume_on_two_processes(whole):
     assert same(first[1], weights(key='params_ema'))
 
 
-def test_two_machines(place):
+def test_two_machines(place, monkeypatch):
+    monkeypatch.setenv('OMP_NUM_THREADS', '1')  # both are this machine: their threads would wait for each other
     """Each with a launcher of its own, meeting at a rendezvous; here both are this one."""
     place(**SMALL)
     with socket.socket() as probe:
