@@ -123,8 +123,8 @@ def test_resume_on_two_processes(whole):
 
 
 def test_two_machines(place, monkeypatch):
-    monkeypatch.setenv('OMP_NUM_THREADS', '1')  # both are this machine: their threads would wait for each other
     """Each with a launcher of its own, meeting at a rendezvous; here both are this one."""
+    monkeypatch.setenv('OMP_NUM_THREADS', '1')  # both are this machine: their threads would wait for each other
     place(**SMALL)
     with socket.socket() as probe:
         probe.bind(('localhost', 0))
