@@ -34,8 +34,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from votes.archs import pcd
 from votes.archs.votes_arch import VOTES
+from votes.models.optimisation import AMP
 from votes.restore.progress import peak_memory
-from votes.restore.stream import AMP, WindowStream
+from votes.restore.stream import WindowStream
 from votes.restore.tiles import Limits
 from votes.restore.windows import sliding_windows
 from votes.video.degrade import shrink_and_compress

@@ -6,6 +6,7 @@ import av
 import numpy as np
 import torch
 import torch.nn.functional as F
+from test_video import read
 
 from votes.archs.edvr_arch import EDVR
 from votes.archs.votes_arch import VOTES
@@ -78,3 +79,9 @@ def lossless(path, frames, colour=Colour('bt601', False), bits=8, times=None, co
             frame.pts, frame.time_base = times[i] if times else i * unit // 25, Fraction(1, unit)
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
+
+
+def frames_of(path):
+    """The content and the time of every frame."""
+    reader, found = read(path)
+    return [(f.rgb.tobytes(), f.pts * reader.time_base) for f in found]

@@ -97,8 +97,5 @@ class EDVR(WindowNetwork):
         self.with_tsa = with_tsa
         self.initialise(init)
 
-    def fuse(self, aligned: Tensor, dfm: Tensor | None = None) -> Tensor:
+    def fuse(self, aligned: Tensor, dfm: Tensor) -> Tensor:
         return self.fusion(aligned if self.with_tsa else aligned.flatten(1, 2))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.reconstruct(self.fuse(self.aligned_features(x)), x[:, self.centre])

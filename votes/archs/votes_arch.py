@@ -94,13 +94,6 @@ class VOTES(WindowNetwork):
     def degradation_map(self, x: Tensor) -> Tensor:
         """The DFM of the centre frame of windows (B, 5, 3, h, w): (B, 1, h, w) in [0, 1], zeros with ``dfm: false``."""
         if not self.dfm:
-            return x.new_zeros(x.shape[0], 1, *x.shape[3:])
+            return super().degradation_map(x)
         with torch.autocast(x.device.type, enabled=False):  # the map is computed in float32
             return degradation_feature_map(self.bin(x.float())[2], x[:, self.centre].float(), self.dfm_norm)
-
-    def fuse(self, aligned: Tensor, dfm: Tensor) -> Tensor:
-        return self.fusion(aligned, dfm)
-
-    def forward(self, x: Tensor) -> Tensor:
-        aligned = self.aligned_features(x)
-        return self.reconstruct(self.fuse(aligned, self.degradation_map(x)), x[:, self.centre])

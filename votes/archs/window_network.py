@@ -114,9 +114,13 @@ class WindowNetwork(nn.Module):
         centre = [level.unflatten(0, (batch, -1))[:, self.centre] for level in pyramid]
         return self.pcd_align(pyramid, centre, shares).unflatten(0, (batch, -1))
 
+    def degradation_map(self, x: Tensor) -> Tensor:
+        """Where windows (B, T, 3, h, w) are damaged, (B, 1, h, w) in [0, 1]; zeros of a network that does not look."""
+        return x.new_zeros(x.shape[0], 1, *x.shape[3:])
+
     def fuse(self, aligned: Tensor, dfm: Tensor) -> Tensor:
-        """Aligned features (B, T, C, h, w) -> (B, C, h, w); `dfm` (B, 1, h, w) is for networks that look at it."""
-        raise NotImplementedError(f'{type(self).__name__} does not say how it fuses')
+        """Aligned features (B, T, C, h, w) and the degradation maps (B, 1, h, w) -> (B, C, h, w)."""
+        return self.fusion(aligned, dfm)
 
     def reconstruct(self, fused: Tensor, frame: Tensor) -> Tensor:
         """Fused features (B, C, h, w) and the centre frame (B, 3, h, w) -> (B, 3, S*h, S*w)."""
@@ -128,10 +132,11 @@ class WindowNetwork(nn.Module):
             x = lrelu(F.pixel_shuffle(self.upconv1(x), self.scale))
         return self.conv_last(lrelu(self.conv_hr(x))) + upsample(frame, self.scale)
 
-    def aligned_features(self, x: Tensor) -> Tensor:
-        """(B, T, 3, h, w) -> (B, T, C, h, w)."""
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, T, 3, h, w) -> (B, 3, S*h, S*w)."""
         check_window(x, self.num_frame, self.multiple)
-        return self.align(self.features(x.flatten(0, 1)), x.shape[0])
+        aligned = self.align(self.features(x.flatten(0, 1)), x.shape[0])
+        return self.reconstruct(self.fuse(aligned, self.degradation_map(x)), x[:, self.centre])
 
     def deformable_convs(self) -> dict[str, nn.Module]:
         """Name -> each deformable convolution, for their learning rate and offset statistics."""

@@ -125,17 +125,7 @@ def deform_conv(
 
 
 @deform_conv.register_fake
-def _(
-    x: Tensor,
-    om: Tensor,
-    weight: Tensor,
-    bias: Tensor | None,
-    groups: int,
-    stride: int,
-    padding: int,
-    dilation: int,
-    sigmoid: bool,
-) -> tuple[Tensor, Tensor]:
+def _(x: Tensor, om: Tensor, weight: Tensor, bias: Tensor | None, groups: int, *_: Any) -> tuple[Tensor, Tensor]:
     pixels = om.shape[0] * om.shape[1] * om.shape[2]
     block = tile(x.shape[3], weight.shape[0], groups, x.element_size())['BM']
     stat = torch.empty((pixels + block - 1) // block, dtype=torch.float32, device=x.device)
@@ -189,17 +179,7 @@ def deform_conv_backward(
 
 
 @deform_conv_backward.register_fake
-def _(
-    grad_out: Tensor,
-    x: Tensor,
-    om: Tensor,
-    weight: Tensor,
-    groups: int,
-    stride: int,
-    padding: int,
-    dilation: int,
-    sigmoid: bool,
-) -> tuple[Tensor, Tensor, Tensor]:
+def _(grad_out: Tensor, x: Tensor, om: Tensor, weight: Tensor, *_: Any) -> tuple[Tensor, Tensor, Tensor]:
     return x.new_empty(x.shape), om.new_empty(om.shape), weight.new_empty(weight.shape)
 
 
@@ -222,20 +202,12 @@ def _backward(ctx: Any, grad_out: Tensor | None, _: Tensor | None) -> tuple[Any,
 deform_conv.register_autograd(_backward, setup_context=_setup)
 
 
-def deform_conv2d(
-    x: Tensor,
-    offset: Tensor,
-    mask: Tensor | None,
-    weight: Tensor,
-    bias: Tensor | None,
-    stride: int,
-    padding: int,
-    dilation: int,
-) -> Tensor:
+def deform_conv2d(x: Tensor, offset: Tensor, mask: Tensor | None, weight: Tensor, *others: Any) -> Tensor:
     """The backend 'triton' of votes.ops.deform_conv2d. Offsets and mask are packed together first."""
+    bias, *geometry = others
     groups = offset.shape[1] // (2 * weight.shape[2] * weight.shape[3])
     om = offset if mask is None else torch.cat((offset, mask.to(offset.dtype)), 1)
-    return _channels_first(x, om, weight, bias, groups, stride, padding, dilation, False)[0]
+    return _channels_first(x, om, weight, bias, groups, *geometry, False)[0]
 
 
 def _channels_first(x: Tensor, om: Tensor, *how: Any) -> tuple[Tensor, Tensor]:

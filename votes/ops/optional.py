@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -13,22 +13,13 @@ def _in_float32(*tensors: Tensor | None) -> list[Tensor | None]:
     return [t.float() if t is not None and t.dtype in (torch.float16, torch.bfloat16) else t for t in tensors]
 
 
-def triton_deform_conv2d(
-    x: Tensor,
-    offset: Tensor,
-    mask: Tensor | None,
-    weight: Tensor,
-    bias: Tensor | None,
-    stride: int,
-    padding: int,
-    dilation: int,
-) -> Tensor:
+def triton_deform_conv2d(x: Tensor, *others: Any) -> Tensor:
     """Our own, fused; float64 is left to the one in torch."""
     from votes.ops import chunked, fused
 
     fused.check_device(x)
     compute = chunked.deform_conv2d if x.dtype == torch.float64 else fused.deform_conv2d
-    return compute(x, offset, mask, weight, bias, stride, padding, dilation)
+    return compute(x, *others)
 
 
 def torchvision_deform_conv2d(

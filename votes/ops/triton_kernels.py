@@ -57,6 +57,20 @@ def _corner(x_ptr, image, yi, xi, channel, live, height, width, C):
 
 
 @triton.jit
+def _sampled(x_ptr, image, y, x, mask, channel, use, height, width, C):
+    """Bilinear values at (BM, GB) points times their masks, (BM, GB, CG) float32."""
+    top, left = tl.floor(y), tl.floor(x)
+    ly, lx = y - top, x - left
+    yi, xi = top.to(tl.int32), left.to(tl.int32)
+    a, _, _ = _corner(x_ptr, image, yi, xi, channel, use, height, width, C)
+    b, _, _ = _corner(x_ptr, image, yi, xi + 1, channel, use, height, width, C)
+    c, _, _ = _corner(x_ptr, image, yi + 1, xi, channel, use, height, width, C)
+    d, _, _ = _corner(x_ptr, image, yi + 1, xi + 1, channel, use, height, width, C)
+    value = a * ((1 - ly) * (1 - lx) * mask)[:, :, None] + b * ((1 - ly) * lx * mask)[:, :, None]
+    return value + c * (ly * (1 - lx) * mask)[:, :, None] + d * (ly * lx * mask)[:, :, None]
+
+
+@triton.jit
 def _pixels(pid, P, out_h, out_w, height, width, C, BM: tl.constexpr):
     pixel = pid * BM + tl.arange(0, BM)
     valid = pixel < P
@@ -91,17 +105,9 @@ def forward_kernel(
             OK, OG, OX, M0, MK, MG, KW, STRIDE, PAD, DILATION, MASKED, SIGMOID,
         )  # fmt: skip
         moved += tl.sum(size, 1)
-        top, left = tl.floor(y), tl.floor(x)
-        ly, lx = y - top, x - left
-        yi, xi = top.to(tl.int32), left.to(tl.int32)
         channel = groups[:, None] * CG + lane[None, :]
         use = live[:, :, None] & (lane < CG)[None, None, :]
-        a, _, _ = _corner(x_ptr, image, yi, xi, channel, use, height, width, C)
-        b, _, _ = _corner(x_ptr, image, yi, xi + 1, channel, use, height, width, C)
-        c, _, _ = _corner(x_ptr, image, yi + 1, xi, channel, use, height, width, C)
-        d, _, _ = _corner(x_ptr, image, yi + 1, xi + 1, channel, use, height, width, C)
-        value = a * ((1 - ly) * (1 - lx) * mask)[:, :, None] + b * ((1 - ly) * lx * mask)[:, :, None]
-        value += c * (ly * (1 - lx) * mask)[:, :, None] + d * (ly * lx * mask)[:, :, None]
+        value = _sampled(x_ptr, image, y, x, mask, channel, use, height, width, C)
         flat = tl.reshape(channel, (GB * CGP,))
         real = tl.reshape((groups < G)[:, None] & (lane < CG)[None, :], (GB * CGP,))
         weight = tl.load(w_ptr + (tap * C + flat)[:, None] * CO + co[None, :], real[:, None] & (co < CO)[None, :], 0.0)
@@ -212,16 +218,8 @@ def backward_weight_kernel(
             om_ptr, pixel.to(tl.int64) * om_row, tap, groups, live, oy, ox, height, width,
             OK, OG, OX, M0, MK, MG, KW, STRIDE, PAD, DILATION, MASKED, SIGMOID,
         )  # fmt: skip
-        top, left = tl.floor(y), tl.floor(x)
-        ly, lx = y - top, x - left
-        yi, xi = top.to(tl.int32), left.to(tl.int32)
         use = live[:, :, None] & (lane < CG)[None, None, :]
-        a, _, _ = _corner(x_ptr, image, yi, xi, channel, use, height, width, C)
-        b, _, _ = _corner(x_ptr, image, yi, xi + 1, channel, use, height, width, C)
-        c, _, _ = _corner(x_ptr, image, yi + 1, xi, channel, use, height, width, C)
-        d, _, _ = _corner(x_ptr, image, yi + 1, xi + 1, channel, use, height, width, C)
-        value = a * ((1 - ly) * (1 - lx) * mask)[:, :, None] + b * ((1 - ly) * lx * mask)[:, :, None]
-        value += c * (ly * (1 - lx) * mask)[:, :, None] + d * (ly * lx * mask)[:, :, None]
+        value = _sampled(x_ptr, image, y, x, mask, channel, use, height, width, C)
         grad = tl.load(
             go_ptr + pixel.to(tl.int64)[:, None] * CO + co[None, :], valid[:, None] & (co < CO)[None, :], 0.0
         )

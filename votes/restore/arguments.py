@@ -9,10 +9,10 @@ from fractions import Fraction
 import torch
 
 from votes.errors import UserError
+from votes.models.optimisation import AMP
 from votes.restore.inputs import Reading
 from votes.restore.progress import KINDS
 from votes.restore.settings import Settings
-from votes.restore.stream import AMP
 from votes.video.colour import MATRICES
 from votes.video.write import CODECS
 

@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import cv2
 import numpy as np
@@ -25,7 +25,7 @@ from votes.restore.inputs import Reader, Reading, open_input
 from votes.restore.settings import Settings
 from votes.restore.video import restore_video
 from votes.video.read import VideoReader
-from votes.video.write import Encoding, VideoWriter
+from votes.video.write import Encoding, VideoWriter, eight_bits
 
 Image = NDArray[np.uint8]
 KINDS = ('side', 'split', 'diff', 'dfm', 'slider')
@@ -57,11 +57,6 @@ class HeatMap(nn.Module):
         return cast(Tensor, self.colours)[(dfm * 255).round().long()].movedim(-1, 1)
 
 
-def restore_heat_map(net: nn.Module, source: Path, target: Path, **how: Any) -> Any:
-    """`votes dfm`: the degradation map of each frame as a video of the same length; see restore_video."""
-    return restore_video(HeatMap(net), source, target, **how)
-
-
 def compare(
     kind: str, source: Path, output: Path, settings: Settings, net: nn.Module, device: torch.device, overwrite: bool
 ) -> Path:
@@ -83,7 +78,7 @@ def compare(
             maps = output.with_name(f'.{output.stem}_map.mkv')
             stack.callback(maps.unlink, missing_ok=True)
             how = Settings(codec='ffv1', frames=settings.frames, reading=settings.reading)
-            restore_heat_map(net, source, maps, settings=how, device=device, overwrite=True, progress='none')
+            restore_video(HeatMap(net), source, maps, settings=how, device=device, overwrite=True, progress='none')
 
         def opened(path: Path, reading: Reading) -> Reader:
             return stack.enter_context(cast(VideoReader, open_input(path, reading)))
@@ -106,18 +101,14 @@ def _rows(
     height, width = after.size
     maps = iter(sensed) if sensed else None
     for old, new in zip(shown, after, strict=False):
-        pictures = {'input': _eight_bits(old.rgb), 'output': _eight_bits(new.rgb)}
+        pictures = {'input': eight_bits(old.rgb), 'output': eight_bits(new.rgb)}
         if maps is not None:
-            pictures['DFM'] = _eight_bits(next(maps).rgb)
+            pictures['DFM'] = eight_bits(next(maps).rgb)
         for name, image in pictures.items():
             if image.shape[:2] != (height, width):
                 method = cv2.INTER_CUBIC if name == 'input' else cv2.INTER_NEAREST
                 pictures[name] = np.asarray(cv2.resize(image, (width, height), interpolation=method), np.uint8)
         yield old.pts, pictures
-
-
-def _eight_bits(rgb: NDArray[Any]) -> Image:
-    return rgb if rgb.dtype == np.uint8 else np.rint(rgb / 257).astype(np.uint8)
 
 
 def difference(before: Image, after: Image) -> Image:

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from votes.errors import UserError
+from votes.models.optimisation import AMP
 from votes.restore.ensemble import parse_ensemble
 from votes.restore.inputs import Reading
-from votes.restore.stream import AMP
 from votes.video.write import FORMATS, Encoding
 
 

@@ -14,10 +14,10 @@ from votes.archs.padding import to_multiple
 from votes.archs.votes_arch import VOTES
 from votes.archs.window_network import WindowNetwork
 from votes.errors import UserError
+from votes.models.optimisation import AMP
 from votes.restore.tiles import SMALLEST, Limits, Tile, blend, bytes_per_pixel, fitting_tile, free_bytes, tiles
 from votes.restore.windows import Window
 
-AMP = {'none': None, 'bf16': torch.bfloat16, 'fp16': torch.float16}
 SAME = 50.0  # dB: closer than a step of 8 bits
 Frames = Mapping[int, Tensor]
 
@@ -42,7 +42,8 @@ class WindowStream:
         self.layout = torch.contiguous_format if amp == 'none' else torch.channels_last
         self.net, self.device, self.amp = net.to(device, memory_format=self.layout).eval(), device, amp  # type: ignore[call-overload]
         self.limits = limits or Limits()
-        self.shared = isinstance(net, WindowNetwork) and type(net).fuse is not WindowNetwork.fuse
+        # one that computes in other ways than by its parts is run as a whole
+        self.shared = type(net).forward is WindowNetwork.forward
         self.scale, self.multiple = int(cast(int, net.scale)), int(cast(int, net.multiple))
         self.pyramids: dict[int, tuple[list[Tensor], list[Tensor]]] = {}
         self.pairs: dict[tuple[int, int], Tensor] = {}

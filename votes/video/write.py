@@ -198,7 +198,7 @@ class VideoWriter:
     def _encodable(self, rgb: NDArray[Any]) -> Any:
         wanted = self.stream.codec_context.pix_fmt
         if wanted == 'bgr0':
-            return av.VideoFrame.from_ndarray(_eight_bits(rgb), 'rgb24').reformat(format='bgr0')
+            return av.VideoFrame.from_ndarray(eight_bits(rgb), 'rgb24').reformat(format='bgr0')
         if wanted == 'gbrp10le':
             levels = np.rint(rgb.astype(np.float32) * (1023 / np.iinfo(rgb.dtype).max)).astype(np.uint16)
             return av.VideoFrame.from_ndarray(levels, 'gbrp10le')
@@ -221,7 +221,8 @@ class VideoWriter:
         self._atomic.__exit__(kind, error, trace)
 
 
-def _eight_bits(rgb: NDArray[Any]) -> NDArray[np.uint8]:
+def eight_bits(rgb: NDArray[Any]) -> NDArray[np.uint8]:
+    """RGB uint8 or uint16 up to 65535 -> uint8."""
     return rgb if rgb.dtype == np.uint8 else np.rint(rgb / np.float32(257)).astype(np.uint8)
 
 
