@@ -60,6 +60,13 @@ def _demo_data(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(function=run)
 
 
+def _sense(parser: argparse.ArgumentParser) -> None:
+    from votes import sense
+
+    sense.add_arguments(parser)
+    parser.set_defaults(function=sense.run)
+
+
 def _launch(parser: argparse.ArgumentParser) -> None:
     from votes import launch
 
@@ -305,6 +312,7 @@ def _list(parser: argparse.ArgumentParser) -> None:
 VERBS = {
     'train': (_train, 'train a network from an option file'),
     'test': (_test, 'evaluate a network from an option file'),
+    'sense': (_sense, 'degradation maps of a data set, stored, so that stage 2 trains without running the DSM'),
     'launch': (_launch, 'train or test on several processes and machines'),
     'finetune': (_finetune, 'adapt a trained network to the videos of another platform'),
     'reproduce': (_reproduce, 'a table or figure of the paper: run what is missing, compare, draw'),

@@ -15,6 +15,25 @@ def luma(x: Tensor) -> Tensor:
 
 
 @torch.no_grad()
+def luma_difference(estimate: Tensor, frame: Tensor) -> Tensor:
+    """``|z - x|`` of the luma of the DSM's estimate z and the compressed frame x: (B, 1, H, W), whole numbers 0 to 255.
+
+    Args:
+        estimate, frame: (B, 3, H, W) RGB; the estimate is clamped to [0, 1] here.
+    """
+    return (luma(frame) - luma(estimate.float().clamp(0, 1))).abs_()
+
+
+@torch.no_grad()
+def map_of_difference(difference: Tensor, norm: Literal['sample', 'batch'] = 'sample') -> Tensor:
+    """The DFM of a `luma_difference` (B, 1, H, W), in float32; see degradation_feature_map."""
+    with torch.autocast(difference.device.type, enabled=False):
+        logarithm = difference.float().add(1).log2_()
+        largest = logarithm.amax((1, 2, 3), keepdim=True) if norm == 'sample' else logarithm.max()
+        return (logarithm / largest.clamp_min(1e-12) * 255).round_().div_(255)
+
+
+@torch.no_grad()
 def degradation_feature_map(estimate: Tensor, frame: Tensor, norm: Literal['sample', 'batch'] = 'sample') -> Tensor:
     """``e = log2(|z - x| + 1) / max`` of the luma of the DSM's estimate z and the compressed frame x, in 8-bit steps.
 
@@ -30,6 +49,4 @@ def degradation_feature_map(estimate: Tensor, frame: Tensor, norm: Literal['samp
         (B, 1, H, W) float32 in [0, 1], without gradient.
     """
     with torch.autocast(frame.device.type, enabled=False):
-        difference = (luma(frame) - luma(estimate.float().clamp(0, 1))).abs_().add_(1).log2_()
-        largest = difference.amax((1, 2, 3), keepdim=True) if norm == 'sample' else difference.max()
-        return (difference / largest.clamp_min(1e-12) * 255).round_().div_(255)
+        return map_of_difference(luma_difference(estimate, frame), norm)

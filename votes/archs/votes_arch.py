@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from votes.archs.bin_arch import BIN
 from votes.archs.blocks import conv3x3, lrelu
-from votes.archs.dfm import degradation_feature_map
+from votes.archs.dfm import degradation_feature_map, map_of_difference
 from votes.archs.window_network import Init, WindowNetwork
 
 
@@ -91,9 +91,14 @@ class VOTES(WindowNetwork):
         self.initialise(init)
 
     @torch.no_grad()
-    def degradation_map(self, x: Tensor) -> Tensor:
-        """The DFM of the centre frame of windows (B, 5, 3, h, w): (B, 1, h, w) in [0, 1], zeros with ``dfm: false``."""
+    def degradation_map(self, x: Tensor, difference: Tensor | None = None) -> Tensor:
+        """The DFM of the centre frame of windows (B, 5, 3, h, w): (B, 1, h, w) in [0, 1], zeros with ``dfm: false``.
+
+        With a `difference` that `votes sense` has stored, the DSM is not run.
+        """
         if not self.dfm:
             return super().degradation_map(x)
+        if difference is not None:
+            return map_of_difference(difference, self.dfm_norm)
         with torch.autocast(x.device.type, enabled=False):  # the map is computed in float32
             return degradation_feature_map(self.bin(x.float())[2], x[:, self.centre].float(), self.dfm_norm)

@@ -114,7 +114,7 @@ class WindowNetwork(nn.Module):
         centre = [level.unflatten(0, (batch, -1))[:, self.centre] for level in pyramid]
         return self.pcd_align(pyramid, centre, shares).unflatten(0, (batch, -1))
 
-    def degradation_map(self, x: Tensor) -> Tensor:
+    def degradation_map(self, x: Tensor, difference: Tensor | None = None) -> Tensor:
         """Where windows (B, T, 3, h, w) are damaged, (B, 1, h, w) in [0, 1]; zeros of a network that does not look."""
         return x.new_zeros(x.shape[0], 1, *x.shape[3:])
 
@@ -132,11 +132,15 @@ class WindowNetwork(nn.Module):
             x = lrelu(F.pixel_shuffle(self.upconv1(x), self.scale))
         return self.conv_last(lrelu(self.conv_hr(x))) + upsample(frame, self.scale)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, T, 3, h, w) -> (B, 3, S*h, S*w)."""
+    def forward(self, x: Tensor, difference: Tensor | None = None) -> Tensor:
+        """(B, T, 3, h, w) -> (B, 3, S*h, S*w).
+
+        Args:
+            difference: what the DSM found in the centre frames, where it is known: dfm.luma_difference, (B, 1, h, w).
+        """
         check_window(x, self.num_frame, self.multiple)
         aligned = self.align(self.features(x.flatten(0, 1)), x.shape[0])
-        return self.reconstruct(self.fuse(aligned, self.degradation_map(x)), x[:, self.centre])
+        return self.reconstruct(self.fuse(aligned, self.degradation_map(x, difference)), x[:, self.centre])
 
     def deformable_convs(self) -> dict[str, nn.Module]:
         """Name -> each deformable convolution, for their learning rate and offset statistics."""

@@ -87,7 +87,11 @@ def _write_json(path: Path, content: object) -> None:
 
 
 def write_clip(folder: Path, frames: Iterable[Frame]) -> str:
-    """Writes 00000000.png ...; `folder` appears, or is replaced, when it is complete. Returns the frames' SHA-256."""
+    """Writes RGB or grey frames as 00000000.png ...; `folder` appears, or is replaced, when it is complete.
+
+    Returns:
+        SHA-256 of the frames.
+    """
     partial = folder.with_name(f'.{folder.name}.partial')
     for old in (partial, folder):  # of a run that was stopped in it
         shutil.rmtree(old, ignore_errors=True)
@@ -95,7 +99,8 @@ def write_clip(folder: Path, frames: Iterable[Frame]) -> str:
     total = hashlib.sha256()
     for i, frame in enumerate(frames):
         total.update(frame.tobytes())
-        if not cv2.imwrite(str(partial / f'{i:08d}.png'), cv2.cvtColor(frame, cv2.COLOR_RGB2BGR)):
+        picture = frame if frame.ndim == 2 else cv2.cvtColor(frame, cv2.COLOR_RGB2BGR)
+        if not cv2.imwrite(str(partial / f'{i:08d}.png'), picture):
             raise UserError('a frame cannot be written', where=folder, value=i, fix='is the disk full?')
     partial.rename(folder)
     return total.hexdigest()

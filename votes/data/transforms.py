@@ -11,7 +11,7 @@ from torch import Tensor
 
 from votes.data.sources import Crop, Frame
 
-MAPS = ('lq', 'gt', 'qp', 'past_valid', 'future_valid')
+MAPS = ('lq', 'gt', 'difference', 'qp', 'past_valid', 'future_valid')
 VECTORS = ('mv_past', 'mv_future')  # x and y of a motion: a mirrored picture moves the other way
 
 

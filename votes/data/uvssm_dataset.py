@@ -10,6 +10,7 @@ from torch.utils.data import Dataset
 from votes.data.clip_lists import Split, excluded_by, read_meta_info
 from votes.data.codec_metadata import CodecMetadata
 from votes.data.pairs import ClipPairs
+from votes.data.sensed import SensedClips
 from votes.data.transforms import orient, random_crop, random_turn, to_tensor
 from votes.errors import UserError
 
@@ -29,12 +30,14 @@ class UVSSMDataset(Dataset):
         random_reverse: half of the windows run backwards.
         use_flip, use_rot: random flips; random rotations by 90 degrees.
         degradation: recipes, one is drawn for each sample, that make LQ from GT; instead of `dataroot_lq`.
+        dataroot_dfm: what the DSM found in the frames of `dataroot_lq` (`votes sense`): training need not run it.
         codec_metadata: folder of motion vectors and quantisers (`votes metadata`), added to the sample as
             CodecMetadata.read gives them.
         augment_on_device: flips and rotations are left to `transforms.orient`, on the device of the training.
 
     ``dataset[epoch, index]`` is a pure function of (seed, epoch, index): {'lq': uint8 (T, 3, h, w), 'gt': uint8
-    (3, H, W) or (T, 3, H, W), 'key': where it comes from}, and 'turn' with `augment_on_device`. `seed` is an attribute.
+    (3, H, W) or (T, 3, H, W), 'key': where it comes from}, 'difference' uint8 (1, h, w) with `dataroot_dfm`, and 'turn'
+    with `augment_on_device`. `seed` is an attribute.
 
     Raises:
         UserError: clips that do not fit (all of them), or a gt_size that does not.
@@ -59,6 +62,7 @@ class UVSSMDataset(Dataset):
         use_flip: bool = True,
         use_rot: bool = True,
         degradation: str | list[str] | None = None,
+        dataroot_dfm: str | None = None,
         codec_metadata: str | None = None,
         augment_on_device: bool = False,
     ):
@@ -84,6 +88,7 @@ class UVSSMDataset(Dataset):
         )
         self.clips = self.pairs.names()
         self.metadata = CodecMetadata(codec_metadata) if codec_metadata else None
+        self.differences = SensedClips(dataroot_dfm, self.pairs, self.intervals) if dataroot_dfm else None
         for clip in self.clips:
             if self.metadata:
                 self.metadata.check(clip, self.pairs.lengths[clip], self.pairs.lq.size(clip))
@@ -116,6 +121,7 @@ class UVSSMDataset(Dataset):
             'lq': to_tensor(self.pairs.read_lq(clip, frames, crop, rng)),
             'gt': gt[0] if self.center_gt else gt,
             'key': f'{clip}/{centre:08d}',
+            **({'difference': self.differences.read(clip, centre, crop)} if self.differences else {}),
             **(self.metadata.read(clip, frames, crop) if self.metadata else {}),
         }
         return {**sample, 'turn': turn} if self.augment_on_device else orient(sample, turn)

@@ -23,7 +23,7 @@ class DSMModel(RestorationModel):
     GT batches hold all frames of the window (``center_gt: false``); validation compares z_t.
     """
 
-    def losses(self, lq: Tensor, gt: Tensor) -> tuple[dict[str, Tensor], Tensor]:
+    def losses(self, lq: Tensor, gt: Tensor, *difference: Tensor) -> tuple[dict[str, Tensor], Tensor]:
         previous, following, centre = self.run(lq)
         small = shrink(gt, self.opt.scale)
         middle = small.shape[1] // 2

@@ -76,14 +76,14 @@ class Optimisation:
             groups.setdefault(factor, []).append(parameter)
         return [{'params': parameters, 'lr_mul': factor} for factor, parameters in groups.items()]
 
-    def _runner(self) -> Callable[[Tensor], Any]:
+    def _runner(self) -> Callable[..., Any]:
         """The network as training calls it: recomputing, compiled, averaging gradients over ranks."""
         if self.train.activation_checkpoint:
             for name in HEAVY_PARTS:
                 part = getattr(self.net, name, None)
                 if isinstance(part, nn.Module):
                     part.forward = _recomputed(part.forward)  # type: ignore[method-assign]
-        runner: Callable[[Tensor], Any] = self.net
+        runner: Callable[..., Any] = self.net
         if distributed.world_size() > 1:
             runner = DistributedDataParallel(
                 self.net,
@@ -93,16 +93,18 @@ class Optimisation:
             )
         return self._compiled(runner) if self.train.compile else runner
 
-    def _compiled(self, runner: Callable[[Tensor], Any]) -> Callable[[Tensor], Any]:
+    def _compiled(self, runner: Callable[..., Any]) -> Callable[..., Any]:
         """`runner` compiled, after a trial forward and backward; `runner` itself where that fails."""
         args = self.opt.datasets['train'].args
         side = int(args.get('gt_size', 128)) // self.opt.scale
         count = self.opt.datasets['train'].batch_size_per_gpu
-        window = torch.rand(count, int(args.get('num_frame', 5)), 3, side, side, device=self.device)
+        inputs = [torch.rand(count, int(args.get('num_frame', 5)), 3, side, side, device=self.device)]
+        if args.get('dataroot_dfm'):
+            inputs.append(torch.zeros(count, 1, side, side, dtype=torch.uint8, device=self.device))
         compiled = torch.compile(runner)
         try:
             with self._autocast():
-                outputs = compiled(window)
+                outputs = compiled(*inputs)
             torch.stack(
                 [o.float().mean() for o in (outputs if isinstance(outputs, tuple) else (outputs,))]
             ).sum().backward()
@@ -116,10 +118,10 @@ class Optimisation:
     def _autocast(self) -> torch.autocast:
         return torch.autocast(self.device.type, dtype=self.dtype or torch.bfloat16, enabled=self.dtype is not None)
 
-    def forward(self, lq: Tensor) -> Any:
+    def forward(self, *inputs: Tensor) -> Any:
         """The network's output in float32, computed in the precision of ``train.amp``."""
         with self._autocast():
-            result = self.runner(lq)
+            result = self.runner(*inputs)
         return tree_map(lambda t: t.float(), result)
 
     def learning_rate(self, iteration: int, scale: float = 1) -> float:

@@ -34,7 +34,8 @@ class RestorationModel:
         opt: checked options; without a `train` section the model only predicts.
         device: where the network lives.
 
-    Batches hold uint8 frames: 'lq' (B, T, 3, h, w) and 'gt' (B, 3, H, W) or (B, T, 3, H, W).
+    Batches hold uint8 frames: 'lq' (B, T, 3, h, w) and 'gt' (B, 3, H, W) or (B, T, 3, H, W); and with `dataroot_dfm`
+    what the DSM found, 'difference' (B, 1, h, w).
     """
 
     def __init__(self, opt: Options, device: torch.device):
@@ -62,9 +63,9 @@ class RestorationModel:
                 f'weights: {path.pretrain_network_g}' + (f', not all of them fit:\n{mismatch}' if mismatch else '')
             )
 
-    def losses(self, lq: Tensor, gt: Tensor) -> tuple[dict[str, Tensor], Tensor]:
+    def losses(self, lq: Tensor, gt: Tensor, *difference: Tensor) -> tuple[dict[str, Tensor], Tensor]:
         """Loss terms of float frames in [0, 1], and the restored centre frames."""
-        output = self.run(lq)
+        output = self.run(lq, *difference)
         return {'l_pix': self.pixel_loss(output, gt)}, output
 
     def output_of(self, result: Any) -> Tensor:
@@ -85,9 +86,9 @@ class RestorationModel:
 
     # training
 
-    def run(self, lq: Tensor) -> Any:
+    def run(self, *inputs: Tensor) -> Any:
         """What the network makes of windows in training: in the precision of ``train.amp``, returned in float32."""
-        return self.optimisation.forward(lq)
+        return self.optimisation.forward(*inputs)
 
     def step(
         self,
@@ -109,12 +110,12 @@ class RestorationModel:
             moved = {k: v.to(self.device, non_blocking=True) for k, v in batch.items() if isinstance(v, Tensor)}
             batch = orient(moved, moved['turn'])
         size = max(1, len(batch['lq']) // self.optimisation.train.accumulate)
-        parts = zip(batch['lq'].split(size), batch['gt'].split(size), strict=True)
+        parts = zip(*(batch[name].split(size) for name in ('lq', 'gt', 'difference') if name in batch), strict=True)
         gains = []
 
-        def losses(part: tuple[Tensor, Tensor]) -> dict[str, Tensor]:
-            lq, gt = map(self.to_float, part)
-            terms, output = self.losses(lq, gt)
+        def losses(part: tuple[Tensor, ...]) -> dict[str, Tensor]:
+            lq, gt = map(self.to_float, part[:2])
+            terms, output = self.losses(lq, gt, *(p.to(self.device, non_blocking=True) for p in part[2:]))
             if want_gain:
                 gains.append(self._gain(lq, gt, output.detach()))
             return terms

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from votes import checkpoint
+from votes.data.sensed import check_dsm
 from votes.models.restoration_model import RestorationModel
 
 
@@ -15,3 +16,7 @@ class VOTESModel(RestorationModel):
             checkpoint.load_network(self.net.get_submodule('bin'), path, prefix='bin.')
             self.messages.append(f'DSM: {path}, frozen')
         super().load_weights()  # last: a whole VOTES has a DSM of its own, the one it was trained with
+        stored = self.opt.datasets['train'].args.get('dataroot_dfm') if self.opt.train else None
+        if stored:
+            check_dsm(stored, self.net.get_submodule('bin'))
+            self.messages.append(f'degradation maps: {stored}, the DSM is not run in training')

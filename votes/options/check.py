@@ -180,6 +180,11 @@ def _train_problems(opt: Options) -> Iterator[Problem]:
                 ('datasets', 'train', 'gt_size'),
                 f'must be a multiple of 4 * scale = {4 * opt.scale} (value {gt_size})',
             )
+        if data.args.get('dataroot_dfm') and (not needs_dsm or data.args.get('degradation')):
+            yield (
+                ('datasets', 'train', 'dataroot_dfm'),
+                'only VOTES looks at degradation maps, and only stored frames have some',
+            )
         center_gt = _argument(data, registry.DATASETS, 'center_gt')
         if registered and center_gt is stage1:
             yield ('datasets', 'train', 'center_gt'), f'{opt.model_type} needs center_gt: {str(not stage1).lower()}'

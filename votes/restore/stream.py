@@ -9,7 +9,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from votes.archs.dfm import degradation_feature_map
+from votes.archs.dfm import luma_difference, map_of_difference
 from votes.archs.padding import to_multiple
 from votes.archs.votes_arch import VOTES
 from votes.archs.window_network import WindowNetwork
@@ -112,7 +112,7 @@ class WindowStream:
 
                 output = blend(places, compute, full[0], full[1], self.limits.overlap, self.scale)
                 self.pyramids.clear()
-        self._forget(windows[-1])
+        self.forget(windows[-1])
         return output[..., : height * self.scale, : width * self.scale]
 
     def _compute(self, windows: Sequence[Window], frames: Frames, dfm: Tensor | None) -> Tensor:
@@ -142,11 +142,14 @@ class WindowStream:
         net, first = self.net, frames[windows[0].indices[0]]
         if not isinstance(net, VOTES) or not net.dfm:
             return first.new_zeros(len(windows), 1, *first.shape[-2:])
-        maps = []
-        for a, _, centre, _, b in (window.indices for window in windows):
-            estimate = net.bin.sense_centre(*(self._between(*pair, frames) for pair in ((a, centre), (centre, b))))
-            maps.append(degradation_feature_map(estimate, frames[centre].float()))
-        return torch.cat(maps)
+        return torch.cat([map_of_difference(self.difference(window, frames)) for window in windows])
+
+    @torch.inference_mode()
+    def difference(self, window: Window, frames: Frames) -> Tensor:
+        """By how much the DSM's estimate of a window's centre is apart from it, (1, 1, h, w), see luma_difference."""
+        a, _, centre, _, b = window.indices
+        pairs = (self._between(*pair, frames) for pair in ((a, centre), (centre, b)))
+        return luma_difference(cast(VOTES, self.net).bin.sense_centre(*pairs), frames[centre].float())
 
     def _between(self, first: int, second: int, frames: Frames) -> Tensor:
         """The DSM's estimate between two frames."""
@@ -156,7 +159,7 @@ class WindowStream:
             self.counts['pairs'] += 1
         return self.pairs[first, second]
 
-    def _forget(self, window: Window) -> None:
+    def forget(self, window: Window) -> None:
         """Drops what no later window asks for: at a clip's end a window reaches back over its whole length."""
         oldest = window.centres[-1] - len(window.indices) + 2
         for number in [n for n in self.pyramids if n < oldest]:

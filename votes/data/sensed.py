@@ -1,0 +1,76 @@
+"""What the DSM found in the frames of a data set, stored once by `votes sense`."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from votes.data.open_source import open_source
+from votes.data.pairs import ClipPairs
+from votes.data.sources import Crop
+from votes.errors import UserError
+
+MANIFEST = 'sensed.json'  # beside the clips: which DSM, and of which frames
+
+
+def digest(dsm: nn.Module) -> str:
+    """What the weights of a DSM are recognised by: SHA-256 of names and values."""
+    total = hashlib.sha256()
+    for name, value in sorted(dsm.state_dict().items()):
+        total.update(name.encode() + value.detach().cpu().contiguous().numpy().tobytes())
+    return total.hexdigest()
+
+
+def check_dsm(root: str, dsm: nn.Module) -> None:
+    """Raises UserError unless the maps at `root` were made by this DSM."""
+    path = Path(root) / MANIFEST
+    if not path.is_file():
+        raise UserError('not a folder of `votes sense`, or one that is not complete', where=path, fix='votes sense')
+    said = json.loads(path.read_text())
+    if said['dsm'] != digest(dsm):
+        raise UserError(
+            'these degradation maps were made by another DSM',
+            where=path,
+            value=f'by {said["weights"]}',
+            fix='votes sense with the bin_model of this option file, or no dataroot_dfm',
+        )
+
+
+class SensedClips:
+    """By how much the DSM's estimates are apart from the frames of `pairs`, see archs.dfm.luma_difference.
+
+    They are of whole frames, with neighbours one frame apart.
+
+    Raises:
+        UserError: clips are missing or of other sizes, or windows are drawn of frames further apart.
+    """
+
+    def __init__(self, root: str, pairs: ClipPairs, intervals: list[int]):
+        self.source = open_source(root)
+        if intervals != [1]:
+            raise UserError(
+                'degradation maps are of neighbouring frames',
+                where=root,
+                value=f'interval_list: {intervals}',
+                fix='interval_list: [1], or no dataroot_dfm',
+            )
+        there = set(self.source.clips())
+        for clip in pairs.names():
+            expected = (pairs.lq.length(clip), pairs.lq.size(clip))
+            found = (self.source.length(clip), self.source.size(clip)) if clip in there else None
+            if found != expected:
+                raise UserError(
+                    'degradation maps do not belong to these frames',
+                    where=f'clip {clip} in {root}',
+                    value=f'frames and size {found}, of LQ {expected}',
+                    fix='votes sense',
+                )
+
+    def read(self, clip: str, index: int, crop: Crop | None = None) -> Tensor:
+        """Of frame `index`, or of a crop of it: uint8 (1, h, w)."""
+        return torch.from_numpy(np.ascontiguousarray(self.source.read(clip, index, crop)[None, :, :, 0]))
