@@ -67,7 +67,7 @@ def train(opt: Options, args: argparse.Namespace) -> None:
         introduce(model, at, setup, device)
 
         guard, meter, batch = Guard(opt, folder), StepMeter(at.iteration, opt.train.total_iter), None
-        batches = iter(loader)
+        batches = loader.batches(device)
         if not validation.run_if_due(model, at):  # of a run that was stopped before it had validated
             leave(folder, at, saves, stop)
         with contextlib.closing(loader), crash_summary(lambda: situation(at, batch, saves)):

@@ -305,14 +305,14 @@ def test_missing_file(tmp_path):
 def test_older_names_and_notices(load):
     old = 'path:\n  pretrain_model_g: ./a.pth\n  strict_load: false\n'
     opt = load(
-        changed(('gt_size: 64', 'use_hflip: false\n    prefetch_mode: cuda'))
+        changed(('gt_size: 64', 'use_hflip: false\n    num_prefetch_queue: 2'))
         + old
         + 'logger:\n  wandb: {project: mine}\n'
     )
     assert (opt.path.pretrain_network_g, opt.path.strict_load_g) == ('./a.pth', False)
     assert opt.datasets['train'].args['use_flip'] is False
     assert opt.notices == [
-        'keys that have no effect here: prefetch_mode',
+        'keys that have no effect here: num_prefetch_queue',
         'wandb is not supported yet, TensorBoard and metrics.jsonl are written',
     ]
     assert 'opt.yml:23: path.strict_load: is the older name' in '\n'.join(

@@ -10,7 +10,7 @@ from votes.errors import UserError
 from votes.restore.ensemble import Ensemble, parse_ensemble, turned, turned_back
 from votes.restore.stream import WindowStream, fit, precision_gap
 from votes.restore.tiles import Limits, bytes_per_pixel, fitting_tile, tiles
-from votes.restore.windows import Window, ahead, groups, overlapping_segments, sliding_windows
+from votes.restore.windows import Window, groups, overlapping_segments, sliding_windows
 from votes.video.read import TimedFrame
 
 CPU = torch.device('cpu')
@@ -211,23 +211,3 @@ def test_a_recurrent_network_in_overlapping_segments(length):
     output = torch.cat([WindowStream(Running(), CPU).restore([w], frames) for w in windows])
     whole = Running()(torch.cat(list(frames.values())).unsqueeze(0))[0]
     assert torch.allclose(output, whole)
-
-
-def test_working_ahead():
-    made = []
-
-    def items(fail=None):
-        for i in range(100):
-            if i == fail:
-                raise ValueError('broken source')
-            made.append(i)
-            yield i
-
-    assert list(ahead(items(), 3)) == list(range(100))
-    with pytest.raises(ValueError, match='broken source'):
-        list(ahead(items(5), 3))
-    made.clear()
-    some = ahead(items(), 3)
-    assert next(some) == 0
-    some.close()
-    assert len(made) <= 6, 'not further ahead than asked for, and nothing goes on afterwards'

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import atexit
 import weakref
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from typing import Any
 
 import cv2
 import torch
 from torch.utils.data import DataLoader, Dataset, default_collate
 
+from votes.data.ahead import copied_ahead
 from votes.data.sampler import EndlessBatches
 from votes.data.video_test_dataset import VideoUVSSMTestDataset
 from votes.errors import UserError
@@ -43,16 +44,31 @@ def _collate(samples: list[Any]) -> Any:
 
 
 class TrainLoader(DataLoader):
-    """Batches; a sample that cannot be read raises its UserError here, in the process that trains."""
+    """Batches; a sample that cannot be read raises its UserError here, in the process that trains.
+
+    Args:
+        copy_ahead: `batches` brings them to a GPU while others are computed with. Loading runs ahead in any case.
+    """
 
     alive: weakref.WeakSet[TrainLoader] = weakref.WeakSet()
 
-    def __init__(self, *args: Any, **kwargs: Any):
+    def __init__(self, *args: Any, copy_ahead: bool = False, **kwargs: Any):
         super().__init__(*args, **kwargs)
+        self.copy_ahead = copy_ahead
+        self._copying: Generator[Any, None, None] | None = None
         self.alive.add(self)
 
+    def batches(self, device: torch.device) -> Iterator[Any]:
+        """Batches for a device, see `copy_ahead`."""
+        if not self.copy_ahead or device.type != 'cuda':
+            return iter(self)
+        self._copying = copied_ahead(self, device)
+        return self._copying
+
     def close(self) -> None:
-        """Ends the worker processes."""
+        """Ends the worker processes, and the thread that takes from them."""
+        if self._copying is not None:
+            self._copying.close()
         if self._iterator is not None and self.num_workers:
             self._iterator._shutdown_workers()  # type: ignore[attr-defined]
 
@@ -108,6 +124,7 @@ def build_train_loader(
         num_workers=workers,
         persistent_workers=workers > 0,
         worker_init_fn=_start_worker,
+        copy_ahead=options.prefetch_mode == 'cuda',
         pin_memory=options.pin_memory and torch.cuda.is_available(),
     )
 

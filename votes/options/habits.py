@@ -17,7 +17,6 @@ NO_EFFECT = {
     'senmap_iter',
     'dataroot_mask',
     'dataroot_flow',
-    'prefetch_mode',
     'num_prefetch_queue',
     'persistent_workers',
     'find_unused_parameters',

@@ -35,7 +35,9 @@ class DatasetOptions(Spec):
     use_shuffle: bool = True
     pin_memory: bool = True
     persistent_workers: bool | None = Field(default=None, description='no effect: workers live as long as the run')
-    prefetch_mode: Literal['cpu', 'cuda'] | None = Field(default=None, description='no effect: loading runs ahead')
+    prefetch_mode: Literal['cpu', 'cuda'] | None = Field(
+        default=None, description='cuda: the next batch is copied while this one is computed with; cpu: no effect'
+    )
     num_prefetch_queue: int | None = Field(default=None, description='no effect')
     dataroot_mask: str | None = Field(default=None, description='no effect')
     dataroot_flow: str | None = Field(default=None, description='no effect')

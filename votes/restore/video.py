@@ -20,6 +20,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from votes.data.ahead import ahead
 from votes.errors import UserError
 from votes.restore.ensemble import Ensemble, parse_ensemble
 from votes.restore.inputs import Reader, open_input
@@ -29,7 +30,7 @@ from votes.restore.settings import Settings, Summary, check_paths
 from votes.restore.sinks import PictureSink, Sink, VideoSink
 from votes.restore.stream import SAME, Frames, WindowStream, fit, precision_gap
 from votes.restore.tiles import Limits
-from votes.restore.windows import Window, ahead, groups, overlapping_segments, sliding_windows
+from votes.restore.windows import Window, groups, overlapping_segments, sliding_windows
 from votes.signals import Preempted, StopRequests
 from votes.video.read import TimedFrame
 

@@ -1,17 +1,12 @@
-"""What a network is shown to restore some frames of a video, and threads that work ahead."""
+"""What a network is shown to restore some frames of a video."""
 
 from __future__ import annotations
 
-import queue
-import threading
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import TypeVar
 
 from votes.data.windows import Padding, window_indices
 from votes.video.read import TimedFrame
-
-T = TypeVar('T')
 
 
 @dataclass
@@ -106,45 +101,3 @@ def groups(windows: Iterable[Window], size: int, segment: int) -> Iterator[list[
         group.append(window)
     if group:
         yield group
-
-
-def ahead(items: Iterable[T], depth: int) -> Iterator[T]:
-    """The items, made in a thread of their own, at most `depth` ahead. What goes wrong there is raised here."""
-    ready: queue.Queue[tuple[str, object]] = queue.Queue(depth)
-    stopped = threading.Event()
-
-    def put(kind: str, item: object) -> bool:
-        while not stopped.is_set():
-            try:
-                ready.put((kind, item), timeout=0.1)
-                return True
-            except queue.Full:
-                continue
-        return False
-
-    def work() -> None:
-        source = iter(items)
-        try:
-            for item in source:
-                if not put('item', item):
-                    return
-            put('end', None)
-        except BaseException as error:
-            put('error', error)
-        finally:
-            if hasattr(source, 'close'):
-                source.close()
-
-    thread = threading.Thread(target=work, daemon=True)
-    thread.start()
-    try:
-        while True:
-            kind, item = ready.get()
-            if kind == 'end':
-                return
-            if kind == 'error':
-                raise item  # type: ignore[misc]
-            yield item  # type: ignore[misc]
-    finally:
-        stopped.set()
-        thread.join()
