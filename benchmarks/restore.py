@@ -20,19 +20,17 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 import cv2
 import machine
 import numpy as np
 import torch
+from published import as_published
 from skimage import data as photographs
 from torch.utils.flop_counter import FlopCounterMode
 
-from votes.archs import pcd
 from votes.archs.votes_arch import VOTES
 from votes.models.optimisation import AMP
 from votes.restore.progress import peak_memory
@@ -64,23 +62,6 @@ def clip(count: int, height: int, width: int) -> tuple[list[np.ndarray], list[np
         picture = cv2.resize(picture, (2 * width + 2 * count, 2 * height), interpolation=cv2.INTER_CUBIC)
     gt = [np.ascontiguousarray(picture[: 2 * height, 2 * i : 2 * i + 2 * width]) for i in range(count)]
     return shrink_and_compress(gt, 2, 33), gt
-
-
-def concatenated(conv: torch.nn.Conv2d, first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
-    """A convolution of a frame's features and its centre's, as EDVR and the release compute it."""
-    repeated = second.repeat_interleave(first.shape[0] // second.shape[0], 0)
-    return conv(torch.cat((first, repeated), 1))
-
-
-@contextlib.contextmanager
-def as_published() -> Iterator[None]:
-    """Without what this project's `forward` saves by splitting these convolutions."""
-    with (
-        mock.patch.object(pcd, 'with_second', concatenated),
-        mock.patch.object(pcd, 'conv_of_pair', concatenated),
-        mock.patch.object(pcd.PCDAlignment, 'shares', lambda _, frames: frames),
-    ):
-        yield
 
 
 class Way:
