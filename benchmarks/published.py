@@ -28,8 +28,8 @@ def frame_by_frame(
     for t in range(net.num_frame):
         aligned.append(net.pcd_align([window[:, t].clone() for window in windows], centre))
         for conv in net.deformable_convs().values():
-            if conv.offset_mean is not None:
-                float(conv.offset_mean)
+            if isinstance(conv.offset_mean, torch.Tensor):
+                conv.offset_mean.item()
     return torch.stack(aligned, 1)
 
 

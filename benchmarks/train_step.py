@@ -5,10 +5,10 @@
 
 Sizes are option files: the demo's, the paper's network (C = 64), the release's (L, C = 128). 'plain' is a port of the
 release as one would write it: float32, torchvision's operator where it works, frames aligned in a loop. Steps take
-turns, so that a busy machine slows them alike; ratios are of steps next to each other. Frames are random: speed does not
-depend on them. The arithmetic of a step is three times that of the forward pass, once for the DSM, which is not
-trained; the deformable convolution counts as its matrix product. Utilisation is relative to one large matrix product in
-the same precision in the same run, and to --tflops where that is given.
+turns, so that a busy machine slows them alike; ratios are of steps next to each other. Frames are random: speed does
+not depend on them. The arithmetic of a step is three times that of the forward pass, once for the DSM, which is not
+trained; the deformable convolution counts as its matrix product. Utilisation is relative to one large matrix product
+in the same precision in the same run, and to --tflops where that is given.
 """
 
 from __future__ import annotations

@@ -1,9 +1,11 @@
 """Run by test_fused.py with TRITON_INTERPRET=1: the kernels on the CPU. Prints one JSON object."""
 
 import json
+import os
 import sys
 
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 from votes.ops import deform_conv2d, fused, reference
 
@@ -85,6 +87,11 @@ def main():
     said['sigmoid inside'] = distance([out, found_grad], [wanted, wanted_grad])
     said['mean of offsets'] = [abs(float(mean - offset.abs().mean()))]
 
+    # the operator is not opaque to torch's count of arithmetic: products of 6x7 pixels, forward and two backward
+    with FlopCounterMode(display=False) as counted:
+        gradients(fused.deform_conv2d, tensors, how, torch.float32)
+    said['arithmetic'] = [abs(counted.get_total_flops() / (3 * 2 * 9 * 16 * 16 * 42) - 1)]
+
     args = [t.detach().requires_grad_() for t in (x.permute(0, 2, 3, 1), raw.permute(0, 2, 3, 1), weight, bias)]
     torch.library.opcheck(
         fused.deform_conv,
@@ -95,14 +102,12 @@ def main():
         lambda *t: deform_conv2d(*t, padding=1, backend='triton'), fullgraph=True, backend='aot_eager'
     )
     said['compiled'] = distance([compiled(*tensors)], [expected[0]])
-    said['training'] = training()
+    said['training'] = training(int(os.environ.get('STEPS', 2)))
     print(json.dumps(said))
 
 
-def training():
-    """Two steps of a small VOTES: by how much losses and mean |offset| differ from those of the torch backend."""
-    import os
-
+def training(steps):
+    """Steps of a small VOTES: by how much losses and mean |offset| differ from those of the torch backend."""
     from votes.archs.votes_arch import VOTES
 
     runs = []
@@ -119,7 +124,7 @@ def training():
         optimiser = torch.optim.SGD([p for p in net.parameters() if p.requires_grad], 0.05)
         x, gt = torch.rand(1, 5, 3, 4, 4), torch.rand(1, 3, 8, 8)
         values = []
-        for _ in range(2):
+        for _ in range(steps):
             loss = (net(x) - gt).abs().mean()
             optimiser.zero_grad()
             loss.backward()

@@ -6,12 +6,14 @@ for tests.
 
 from __future__ import annotations
 
+import math
 import os
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils.flop_counter import register_flop_formula
 
 from votes.ops import triton_kernels as kernels
 
@@ -181,6 +183,17 @@ def deform_conv_backward(
 @deform_conv_backward.register_fake
 def _(grad_out: Tensor, x: Tensor, om: Tensor, weight: Tensor, *_: Any) -> tuple[Tensor, Tensor, Tensor]:
     return x.new_empty(x.shape), om.new_empty(om.shape), weight.new_empty(weight.shape)
+
+
+@register_flop_formula(torch.ops.votes.deform_conv)
+def _flops(x: tuple[int, ...], om: tuple[int, ...], weight: tuple[int, ...], *_: Any, **__: Any) -> int:
+    """Of the matrix product, given shapes: a multiplication and an addition for each weight and output pixel."""
+    return 2 * om[0] * om[1] * om[2] * math.prod(weight)
+
+
+@register_flop_formula(torch.ops.votes.deform_conv_backward)
+def _backward_flops(grad_out: tuple[int, ...], *others: Any, **_: Any) -> int:
+    return 2 * _flops(*others)
 
 
 def _setup(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
