@@ -34,14 +34,22 @@ from torch.utils.flop_counter import FlopCounterMode
 from votes.archs.votes_arch import VOTES
 from votes.models.optimisation import AMP
 from votes.restore.progress import peak_memory
-from votes.restore.stream import WindowStream
+from votes.restore.stream import WindowStream, compile_parts
 from votes.restore.tiles import Limits
 from votes.restore.windows import sliding_windows
 from votes.video.degrade import shrink_and_compress
 from votes.video.read import TimedFrame
 
 CHANGE = 0.02  # of the range of values
-WAYS = ('plain float32', 'window float32', 'stream float32', 'window bf16', 'stream bf16')
+WAYS = (
+    'plain float32',
+    'window float32',
+    'stream float32',
+    'window bf16',
+    'stream bf16',
+    'stream float32 compiled',
+    'stream bf16 compiled',
+)
 
 
 def network(num_feat: int) -> VOTES:
@@ -68,7 +76,7 @@ class Way:
     """One way of restoring a clip's frames."""
 
     def __init__(self, way: str, args: argparse.Namespace, lq: list[np.ndarray]):
-        self.how, precision = way.split()
+        self.how, precision, *more = way.split()
         self.amp = {'float32': 'none', 'bf16': 'bf16'}[precision]
         self.device = torch.device(args.device)
         self.net = network(args.num_feat).to(self.device)
@@ -76,6 +84,8 @@ class Way:
             i: torch.from_numpy(f).to(self.device).permute(2, 0, 1)[None].float() / 255 for i, f in enumerate(lq)
         }
         self.windows = list(sliding_windows([TimedFrame(f, i) for i, f in enumerate(lq)], 5))
+        if more:
+            compile_parts(self.net)
         self.stream = WindowStream(self.net, self.device, self.amp, Limits()) if self.how == 'stream' else None
 
     @torch.inference_mode()

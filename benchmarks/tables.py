@@ -103,6 +103,8 @@ WAYS = {
     'stream float32': '`votes restore`, float32',
     'window bf16': '`forward` here, bf16',
     'stream bf16': '`votes restore`, bf16',
+    'stream float32 compiled': '`votes restore --compile`, float32',
+    'stream bf16 compiled': '`votes restore --compile`, bf16',
 }
 
 
@@ -135,12 +137,43 @@ def deform_conv() -> str:
     return _table(lines)
 
 
+def train_step() -> str:
+    """Training steps by size and precision."""
+    content = _read('train_step_cpu')
+    lines = [['network, batch', 'step', 'milliseconds', 'as fast as plain', 'of a matrix product']]
+    for size, about in content['results'].items():
+        million = about['parameters'] / 1e6
+        for name, way in about['ways'].items():
+            cells = [f'{size} ({million:.1f} M), {about["lq"][0]}', name, f'{way["step"]["median"]:.0f}']
+            lines.append([*cells, f'{way["times_as_fast"]:.2f} times', f'{100 * way["utilisation"]:.0f} %'])
+    return _table(lines)
+
+
+def scaling() -> str:
+    """Processes: measured, and on paper."""
+    content = _read('scaling_cpu')
+    lines = [['processes', 'step', 'milliseconds', 'averaging alone', 'efficiency']]
+    for count, about in content['measured'].items():
+        if count.isdigit():
+            step, alone = about['step_milliseconds'][1], about['all_reduce_milliseconds']
+            cells = [count, 'measured, demo', f'{step:.0f}', f'{alone:.1f}', f'{100 * about["efficiency"]:.0f} %']
+            lines.append(cells)
+    for row in content['on paper']['L']['rows']:
+        if row['processes'] == 64 and row['assumed_step_milliseconds'] == 100:
+            low, high = (f'{100 * value:.1f}' for value in row['efficiency'])
+            moved = f'{row["all_reduce_milliseconds"]:.1f}'
+            lines.append(['64', f'on paper, L, {row["link"]}', '100', moved, f'{low} to {high} %'])
+    return _table(lines)
+
+
 TABLES: dict[str, Callable[[], str]] = {
     'demo': demo,
     'data': data,
     'studies': studies,
     'restore': restore,
     'deform_conv': deform_conv,
+    'train_step': train_step,
+    'scaling': scaling,
 }
 
 

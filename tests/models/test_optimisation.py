@@ -114,7 +114,7 @@ def test_channels_last_is_a_layout(trained):
 def test_compile_is_used(trained, monkeypatch):
     calls = []
 
-    def compiler(runner):
+    def compiler(runner, **how):
         compiled = torch._dynamo.optimize('eager')(runner)
 
         def run(*args):
@@ -132,7 +132,7 @@ def test_compile_is_used(trained, monkeypatch):
 
 
 def test_compile_falls_back_with_a_notice(trained, monkeypatch):
-    def broken(runner):
+    def broken(runner, **how):
         def run(*args):
             raise RuntimeError('no C++ compiler found')
 
@@ -228,7 +228,7 @@ def test_twenty_steps_of_both_operators(place, monkeypatch):
     runs = []
     for backend in ('torch', 'reference'):
         monkeypatch.setenv('VOTES_DEFORM_CONV', backend)
-        opt = load_options(place('EDVRModel', train__optim_g={'type': 'SGD', 'lr': 0.05}, train__scheduler=None))
+        opt = load_options(place('EDVRModel', train__scheduler=None))
         torch.manual_seed(0)
         model = build_model(opt, torch.device('cpu'))
         for name, parameter in model.net.named_parameters():

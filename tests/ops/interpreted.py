@@ -74,18 +74,20 @@ def main():
     out = fused.deform_conv2d(*wild, *how)
     said['wild offsets stay finite'] = [float(not out.isfinite().all())]
 
-    # raw offset convolution: sigmoid inside, mean |offset|
+    # the offset convolution with it, in another order of channels; sigmoid inside; mean |offset|
     x, offset, mask, weight, bias = tensors
-    raw = torch.cat((offset, torch.logit(mask.clamp(1e-4, 1 - 1e-4))), 1).requires_grad_()
-    out, mean = fused.deform_conv2d_of_raw(x, raw, weight, bias, 2, 1)
-    plain = raw.detach().double().requires_grad_()
+    guided = [torch.randn(x.shape), torch.randn(54, 16, 3, 3) / 6, torch.randn(54)]
+    own = [t.clone().requires_grad_() for t in guided]
+    out, mean = fused.deform_conv2d_guided(x, *own, weight, bias)
+    plain = [t.double().requires_grad_() for t in guided]
+    raw = torch.nn.functional.conv2d(*plain, padding=1)
     wanted = reference.deform_conv2d(
-        x.double(), plain[:, :36], plain[:, 36:].sigmoid(), weight.double(), bias.double(), *how
+        x.double(), raw[:, :36], raw[:, 36:].sigmoid(), weight.double(), bias.double(), *how
     )
-    (found_grad,) = torch.autograd.grad(out.sum(), raw)
-    (wanted_grad,) = torch.autograd.grad(wanted.sum(), plain)
-    said['sigmoid inside'] = distance([out, found_grad], [wanted, wanted_grad])
-    said['mean of offsets'] = [abs(float(mean - offset.abs().mean()))]
+    gradients_of = [torch.autograd.grad(o.square().sum(), t) for o, t in ((out, own), (wanted, plain))]
+    said['with the offset convolution'] = distance([out, *gradients_of[0]], [wanted, *gradients_of[1]])
+    said['mean of offsets'] = [abs(float(mean - raw[:, :36].abs().mean()))]
+    raw = torch.cat((offset, torch.logit(mask.clamp(1e-4, 1 - 1e-4))), 1)
 
     # the operator is not opaque to torch's count of arithmetic: products of 6x7 pixels, forward and two backward
     with FlopCounterMode(display=False) as counted:
@@ -95,7 +97,7 @@ def main():
     args = [t.detach().requires_grad_() for t in (x.permute(0, 2, 3, 1), raw.permute(0, 2, 3, 1), weight, bias)]
     torch.library.opcheck(
         fused.deform_conv,
-        (*args, 2, 1, 1, 1, True),
+        (*args, 2, 1, 1, 1, True, False),
         test_utils=('test_schema', 'test_faketensor', 'test_autograd_registration'),
     )
     compiled = torch.compile(

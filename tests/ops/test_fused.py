@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -51,6 +52,7 @@ def resources(kernel, arch, channels, groups, dtype, folder, **flags):
     from votes.ops import fused
 
     numbers = {'K': 9, 'KW': 3, 'STRIDE': 1, 'PAD': 1, 'DILATION': 1, 'MASKED': True, 'SIGMOID': True}
+    numbers |= {'G': groups, 'ROW': 27 * groups, **fused.interleaved_order(groups).constants()}
     constants = (
         numbers | {'PRECISION': 'tf32'} | fused.tile(channels, channels, groups, 4 if dtype == 'fp32' else 2) | flags
     )
@@ -72,8 +74,9 @@ def resources(kernel, arch, channels, groups, dtype, folder, **flags):
     path.write_bytes(compiled.asm['cubin'])
     tool = Path(triton.__file__).parent / 'backends' / 'nvidia' / 'bin' / 'cuobjdump'
     said = subprocess.run([str(tool), '--dump-resource-usage', str(path)], capture_output=True, text=True, check=True)
+    loads = set(re.findall(r'ld\.global[.\w]*', compiled.asm['ptx']))
     words = dict(w.split(':', 1) for w in said.stdout.split() if ':' in w and w.split(':', 1)[1].isdigit())
-    return int(words['REG']), int(words['STACK'])
+    return int(words['REG']), int(words['STACK']), loads
 
 
 @pytest.mark.parametrize(('arch', 'channels', 'dtype'), CASES)
@@ -87,8 +90,9 @@ def test_compiled_without_spilling(tmp_path, monkeypatch, arch, channels, dtype)
         (kernels.backward_weight_kernel, {}),
     )
     for kernel, flags in wanted:
-        registers, stack = resources(kernel, arch, channels, 8, dtype, tmp_path, **flags)
+        registers, stack, loads = resources(kernel, arch, channels, 8, dtype, tmp_path, **flags)
         assert stack == 0, f'{kernel.__name__} spills {stack} bytes with {registers} registers'
+        print(kernel.__name__, arch, channels, dtype, registers, loads)
 
 
 @pytest.mark.gpu

@@ -8,7 +8,7 @@ from votes.archs.edvr_arch import EDVR
 from votes.archs.votes_arch import VOTES
 from votes.errors import UserError
 from votes.restore.ensemble import Ensemble, parse_ensemble, turned, turned_back
-from votes.restore.stream import WindowStream, fit, precision_gap
+from votes.restore.stream import WindowStream, compile_parts, fit, precision_gap
 from votes.restore.tiles import Limits, bytes_per_pixel, fitting_tile, tiles
 from votes.restore.windows import Window, groups, overlapping_segments, sliding_windows
 from votes.video.read import TimedFrame
@@ -211,3 +211,37 @@ def test_a_recurrent_network_in_overlapping_segments(length):
     output = torch.cat([WindowStream(Running(), CPU).restore([w], frames) for w in windows])
     whole = Running()(torch.cat(list(frames.values())).unsqueeze(0))[0]
     assert torch.allclose(output, whole)
+
+
+def test_compiled_parts(monkeypatch):
+    """--compile: the large parts go through a compiler once, whatever the number of frames."""
+    graphs = []
+
+    def interpreter(graph, inputs):
+        graphs.append(graph)
+        return graph.forward
+
+    compiled = torch.nn.Module.compile
+    monkeypatch.setattr(torch.nn.Module, 'compile', lambda module, **how: compiled(module, backend=interpreter, **how))
+    net, frames, windows = small_network(VOTES), clip(7, 24, 32), windows_of(7)
+    expected = plain(net, frames, windows)
+    compile_parts(net)
+    outputs, _ = streamed(net, frames, windows)
+    assert torch.allclose(outputs, expected, atol=1e-6)
+    count = len(graphs)
+    assert count >= 3, 'two stacks of equal blocks may share one'
+    compile_parts(net)
+    assert torch.equal(streamed(net, frames, windows)[0], outputs)
+    assert len(graphs) == count
+
+
+def test_a_compiler_that_fails_is_named(monkeypatch):
+    def broken(graph, inputs):
+        raise RuntimeError('no compiler found')
+
+    compiled = torch.nn.Module.compile
+    monkeypatch.setattr(torch.nn.Module, 'compile', lambda module, **how: compiled(module, backend=broken, **how))
+    net = small_network(VOTES)
+    compile_parts(net)
+    with pytest.raises(UserError, match='cannot be compiled here'):
+        streamed(net, clip(5, 24, 32), windows_of(5))

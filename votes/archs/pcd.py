@@ -34,11 +34,14 @@ class DeformableConv(nn.Module):
 
     def forward(self, x: Tensor, guide: Tensor) -> Tensor:
         """x and guide (B, C, H, W) -> (B, C, H, W)."""
-        raw = self.conv_offset(guide)
         if choose_backend(None, x.device.type) == 'triton' and x.dtype != torch.float64:
-            out, mean = fused_deform_conv2d(x, raw, self.weight, self.bias)
+            offsets = cast(nn.Conv2d, self.conv_offset)
+            out, mean = fused_deform_conv2d(
+                x, guide, offsets.weight, cast(Tensor, offsets.bias), self.weight, self.bias
+            )
             self.offset_mean = mean if self.training else self.offset_mean
             return out
+        raw = self.conv_offset(guide)
         split = raw.shape[1] // 3 * 2
         offset, mask = raw[:, :split], raw[:, split:].sigmoid()
         if self.training:

@@ -101,7 +101,7 @@ class Optimisation:
         inputs = [torch.rand(count, int(args.get('num_frame', 5)), 3, side, side, device=self.device)]
         if args.get('dataroot_dfm'):
             inputs.append(torch.zeros(count, 1, side, side, dtype=torch.uint8, device=self.device))
-        compiled = torch.compile(runner)
+        compiled = torch.compile(runner, dynamic=False)  # every step has the same shapes
         try:
             with self._autocast():
                 outputs = compiled(*inputs)

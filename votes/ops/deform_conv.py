@@ -114,15 +114,13 @@ def deform_conv2d(
     return function(x, offset, mask, weight, bias, stride, padding, dilation)
 
 
-def fused_deform_conv2d(x: Tensor, raw: Tensor, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
-    """A 3x3 one of size-keeping padding from the offset convolution's raw output; for the backend 'triton'.
+def fused_deform_conv2d(
+    x: Tensor, guide: Tensor, offset_weight: Tensor, offset_bias: Tensor, weight: Tensor, bias: Tensor
+) -> tuple[Tensor, Tensor]:
+    """A 3x3 one of size-keeping padding with the convolution of `guide` that gives its offsets and masks.
 
-    Args:
-        raw: (B, 3*G*9, H, W), offsets as in `deform_conv2d`, then masks before the sigmoid.
-
-    Returns:
-        (B, Co, H, W), and mean |offset| in pixels.
+    For the backend 'triton'; see fused.deform_conv2d_guided.
     """
     from votes.ops import fused
 
-    return fused.deform_conv2d_of_raw(x, raw, weight, bias, raw.shape[1] // 27, padding=1)
+    return fused.deform_conv2d_guided(x, guide, offset_weight, offset_bias, weight, bias)

@@ -6,12 +6,14 @@ for tests.
 
 from __future__ import annotations
 
+import functools
 import math
 import os
 from dataclasses import dataclass
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.flop_counter import register_flop_formula
 
@@ -39,10 +41,36 @@ class Order:
     mask_tap: int
     mask_group: int
 
+    def constants(self) -> dict[str, int]:
+        """Their names in the kernels."""
+        return {
+            'OK': self.tap,
+            'OG': self.group,
+            'OX': self.dx,
+            'M0': self.mask,
+            'MK': self.mask_tap,
+            'MG': self.mask_group,
+        }
+
 
 def stored_order(groups: int, taps: int) -> Order:
     """As state_dicts have it: per group dy and dx of each tap, then per group the mask of each tap."""
     return Order(2, 2 * taps, 1, 2 * taps * groups, 1, taps)
+
+
+def interleaved_order(groups: int) -> Order:
+    """Per tap dy of all groups, then dx, then masks: the groups of a tap are loaded side by side."""
+    return Order(3 * groups, 1, groups, 2 * groups, 3 * groups, 1)
+
+
+@functools.cache
+def interleaving(groups: int, taps: int, device: torch.device) -> Tensor:
+    """Index of channels in stored order, for each channel in interleaved order."""
+    tap, group = torch.arange(taps, device=device).view(-1, 1), torch.arange(groups, device=device)
+    stored = stored_order(groups, taps)
+    dy = tap * stored.tap + group * stored.group
+    mask = stored.mask + tap * stored.mask_tap + group * stored.mask_group
+    return torch.stack((dy, dy + stored.dx, mask), 1).flatten()
 
 
 def _pow2(n: int) -> int:
@@ -67,18 +95,24 @@ def tile(channels: int, out_channels: int, groups: int, element_size: int) -> di
 
 
 def _common(
-    x: Tensor, om: Tensor, out_channels: int, kernel: tuple[int, int], groups: int, geometry: tuple[int, int, int]
+    x: Tensor,
+    om: Tensor,
+    out_channels: int,
+    kernel: tuple[int, int],
+    groups: int,
+    geometry: tuple[int, int, int],
+    interleaved: bool,
 ) -> tuple[list[int], dict[str, Any]]:
     """Arguments that all kernels take: numbers, then what they are compiled for."""
     height, width, channels = x.shape[1:]
     out_height, out_width = om.shape[1:3]
     taps = kernel[0] * kernel[1]
-    order = stored_order(groups, taps)
+    order = interleaved_order(groups) if interleaved else stored_order(groups, taps)
     pixels = om.shape[0] * out_height * out_width
-    numbers = [pixels, channels, out_channels, groups, height, width, out_height, out_width, om.shape[3]]
-    numbers += [order.tap, order.group, order.dx, order.mask, order.mask_tap, order.mask_group]
+    numbers = [pixels, channels, out_channels, height, width, out_height, out_width]
     stride, padding, dilation = geometry
     fixed: dict[str, Any] = {'K': taps, 'KW': kernel[1], 'STRIDE': stride, 'PAD': padding, 'DILATION': dilation}
+    fixed |= {'G': groups, 'ROW': om.shape[3], **order.constants()}
     fixed |= tile(channels, out_channels, groups, x.element_size())
     fixed['MASKED'] = om.shape[3] == 3 * taps * groups
     tf32 = torch.backends.cuda.matmul.allow_tf32 and not INTERPRETED
@@ -102,19 +136,21 @@ def deform_conv(
     padding: int,
     dilation: int,
     sigmoid: bool,
+    interleaved: bool,
 ) -> tuple[Tensor, Tensor]:
     """Channels last all through: x (B, H, W, C), om (B, Ho, Wo, 2*G*K or 3*G*K) -> out (B, Ho, Wo, Co).
 
     Args:
-        om: offsets and, after them, masks, ordered as in state_dicts; in float32 or half precision.
+        om: offsets and masks, in float32 or half precision.
         sigmoid: masks are still to go through it.
+        interleaved: channels of `om` are in interleaved_order, with masks; otherwise in stored_order.
 
     Returns:
         The output, and the sum of |offset| over everything, float32 of shape (parts,).
     """
     kernel = (weight.shape[2], weight.shape[3])
     x, om = x.contiguous(), om.contiguous()
-    numbers, fixed = _common(x, om, weight.shape[0], kernel, groups, (stride, padding, dilation))
+    numbers, fixed = _common(x, om, weight.shape[0], kernel, groups, (stride, padding, dilation), interleaved)
     by_tap = _by_tap(weight).to(x.dtype)
     out = x.new_empty(*om.shape[:3], weight.shape[0])
     parts = -(-numbers[0] // fixed['BM'])
@@ -145,6 +181,7 @@ def deform_conv_backward(
     padding: int,
     dilation: int,
     sigmoid: bool,
+    interleaved: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Gradients of x, om and weight. Nothing was kept of the forward pass: points are sampled again.
 
@@ -153,7 +190,7 @@ def deform_conv_backward(
     """
     kernel = (weight.shape[2], weight.shape[3])
     x, om, grad_out = x.contiguous(), om.contiguous(), grad_out.contiguous()
-    numbers, fixed = _common(x, om, weight.shape[0], kernel, groups, (stride, padding, dilation))
+    numbers, fixed = _common(x, om, weight.shape[0], kernel, groups, (stride, padding, dilation), interleaved)
     by_tap = _by_tap(weight).to(x.dtype)
     exact = torch.are_deterministic_algorithms_enabled()
     steps = fixed['K'] * -(-groups // fixed['GB'])
@@ -174,8 +211,7 @@ def deform_conv_backward(
     part = torch.zeros(splits, *by_tap.shape, dtype=torch.float32, device=x.device)
     per_split = -(-tiles // splits)
     grid = (steps, splits, -(-weight.shape[0] // fixed['BN']))
-    at = numbers[:9]
-    kernels.backward_weight_kernel[grid](x, om, grad_out, part, *at, per_split, *numbers[9:], **fixed, SIGMOID=sigmoid)
+    kernels.backward_weight_kernel[grid](x, om, grad_out, part, *numbers, per_split, **fixed, SIGMOID=sigmoid)
     grad_weight = part.sum(0).permute(2, 1, 0).reshape(weight.shape)
     return grad_x.to(x.dtype), grad_om, grad_weight.to(weight.dtype)
 
@@ -205,11 +241,11 @@ def _setup(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
 
 def _backward(ctx: Any, grad_out: Tensor | None, _: Tensor | None) -> tuple[Any, ...]:
     if grad_out is None:
-        return (None,) * 9
+        return (None,) * 10
     x, om, weight = ctx.saved_tensors
     grads = deform_conv_backward(grad_out, x, om, weight, *ctx.how)
     grad_bias = None if ctx.bias_dtype is None else grad_out.float().sum((0, 1, 2)).to(ctx.bias_dtype)
-    return (*grads, grad_bias, None, None, None, None, None)
+    return (*grads, grad_bias, None, None, None, None, None, None)
 
 
 deform_conv.register_autograd(_backward, setup_context=_setup)
@@ -220,7 +256,7 @@ def deform_conv2d(x: Tensor, offset: Tensor, mask: Tensor | None, weight: Tensor
     bias, *geometry = others
     groups = offset.shape[1] // (2 * weight.shape[2] * weight.shape[3])
     om = offset if mask is None else torch.cat((offset, mask.to(offset.dtype)), 1)
-    return _channels_first(x, om, weight, bias, groups, *geometry, False)[0]
+    return _channels_first(x, om, weight, bias, groups, *geometry, False, False)[0]
 
 
 def _channels_first(x: Tensor, om: Tensor, *how: Any) -> tuple[Tensor, Tensor]:
@@ -228,19 +264,25 @@ def _channels_first(x: Tensor, om: Tensor, *how: Any) -> tuple[Tensor, Tensor]:
     return out.permute(0, 3, 1, 2), moved
 
 
-def deform_conv2d_of_raw(
-    x: Tensor, raw: Tensor, weight: Tensor, bias: Tensor, groups: int, padding: int
+def deform_conv2d_guided(
+    x: Tensor, guide: Tensor, offset_weight: Tensor, offset_bias: Tensor, weight: Tensor, bias: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """The same, from what the offset convolution gives: masks go through the sigmoid in the kernel.
+    """The same, 3x3 and size-keeping, with the convolution of `guide` that gives offsets and masks.
+
+    That convolution's weights are reordered, so that its output is interleaved; masks go through the sigmoid in the
+    kernel.
 
     Args:
-        x: (B, C, H, W), channels last where copies are to be spared.
-        raw: (B, 3*G*K, H, W), offsets, then masks.
+        x, guide: (B, C, H, W), channels last where copies are to be spared.
+        offset_weight, offset_bias: (3*G*9, C, 3, 3) and (3*G*9,), G deformable groups, in stored order.
 
     Returns:
         (B, Co, H, W), and mean |offset| in pixels, without gradient.
     """
+    groups = len(offset_bias) // 27
+    order = interleaving(groups, 9, offset_bias.device)
+    om = F.conv2d(guide, offset_weight[order], offset_bias[order], padding=1)
     if torch.is_autocast_enabled(x.device.type):  # features as autocast wants them, coordinates as they are
         x = x.to(torch.get_autocast_dtype(x.device.type))
-    out, moved = _channels_first(x, raw, weight, bias, groups, 1, padding, 1, True)
-    return out, moved.detach().sum() / (raw.numel() / 3 * 2)
+    out, moved = _channels_first(x, om, weight, bias, groups, 1, 1, 1, True, True)
+    return out, moved.detach().sum() / (om.numel() / 3 * 2)

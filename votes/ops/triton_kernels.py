@@ -5,7 +5,8 @@ it samples a tile (BM, GB * C/G), which is multiplied at once, so that even grou
 Coordinates are float32 whatever the features are; sums are float32.
 
 `om` holds dy, dx and mask of every tap and group in the channels of one tensor, at
-``dy = k * OK + g * OG``, ``dx = dy + OX`` and ``mask = M0 + k * MK + g * MG``.
+``dy = k * OK + g * OG``, ``dx = dy + OX`` and ``mask = M0 + k * MK + g * MG``, ROW channels in all. These numbers are
+compiled in: where the groups of a tap lie side by side (OG = MG = 1), they are loaded together.
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ def _inside(value, least, most):
 @triton.jit
 def _points(
     om_ptr, row, tap, groups, live, oy, ox, height, width,
-    OK, OG, OX, M0, MK, MG, KW: tl.constexpr, STRIDE: tl.constexpr, PAD: tl.constexpr, DILATION: tl.constexpr,
+    OK: tl.constexpr, OG: tl.constexpr, OX: tl.constexpr, M0: tl.constexpr, MK: tl.constexpr, MG: tl.constexpr,
+    KW: tl.constexpr, STRIDE: tl.constexpr, PAD: tl.constexpr, DILATION: tl.constexpr,
     MASKED: tl.constexpr, SIGMOID: tl.constexpr,
 ):  # fmt: skip
     """Of (BM, GB) points: y, x (clamped to where nothing more changes), mask, and the raw |dy| + |dx|."""
@@ -83,15 +85,16 @@ def _pixels(pid, P, out_h, out_w, height, width, C, BM: tl.constexpr):
 @triton.jit
 def forward_kernel(
     x_ptr, om_ptr, w_ptr, bias_ptr, out_ptr, stat_ptr,
-    P, C, CO, G, height, width, out_h, out_w, om_row,
-    OK, OG, OX, M0, MK, MG,
+    P, C, CO, height, width, out_h, out_w,
+    G: tl.constexpr, ROW: tl.constexpr, OK: tl.constexpr, OG: tl.constexpr, OX: tl.constexpr, M0: tl.constexpr,
+    MK: tl.constexpr, MG: tl.constexpr,
     K: tl.constexpr, KW: tl.constexpr, STRIDE: tl.constexpr, PAD: tl.constexpr, DILATION: tl.constexpr,
     CG: tl.constexpr, CGP: tl.constexpr, GB: tl.constexpr, BM: tl.constexpr, BN: tl.constexpr,
     MASKED: tl.constexpr, SIGMOID: tl.constexpr, BIAS: tl.constexpr, STAT: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
     """out (P, CO) = bias + sum over taps and groups of sampled (BM, C) @ w[tap] (C, CO)."""
     pixel, valid, oy, ox, image = _pixels(tl.program_id(0), P, out_h, out_w, height, width, C, BM)
-    row = pixel.to(tl.int64) * om_row
+    row = pixel.to(tl.int64) * ROW
     co = tl.program_id(1) * BN + tl.arange(0, BN)
     lane = tl.arange(0, CGP)
     acc = tl.zeros((BM, BN), tl.float32)
@@ -124,15 +127,16 @@ def forward_kernel(
 @triton.jit
 def backward_data_kernel(
     x_ptr, om_ptr, w_ptr, go_ptr, gx_ptr, gom_ptr, scale_ptr,
-    P, C, CO, G, height, width, out_h, out_w, om_row,
-    OK, OG, OX, M0, MK, MG,
+    P, C, CO, height, width, out_h, out_w,
+    G: tl.constexpr, ROW: tl.constexpr, OK: tl.constexpr, OG: tl.constexpr, OX: tl.constexpr, M0: tl.constexpr,
+    MK: tl.constexpr, MG: tl.constexpr,
     K: tl.constexpr, KW: tl.constexpr, STRIDE: tl.constexpr, PAD: tl.constexpr, DILATION: tl.constexpr,
     CG: tl.constexpr, CGP: tl.constexpr, GB: tl.constexpr, BM: tl.constexpr, BN: tl.constexpr,
     MASKED: tl.constexpr, SIGMOID: tl.constexpr, FIXED: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
     """Gradients of x (added, float32, or int64 fixed point when FIXED: sums of integers have no order) and of om."""
     pixel, valid, oy, ox, image = _pixels(tl.program_id(0), P, out_h, out_w, height, width, C, BM)
-    row = pixel.to(tl.int64) * om_row
+    row = pixel.to(tl.int64) * ROW
     lane = tl.arange(0, CGP)
     step = tl.program_id(1)  # one tap and GB groups
     tap = step % K
@@ -197,8 +201,9 @@ def _add(gx_ptr, place, channel, use, value, FIXED: tl.constexpr):
 @triton.jit
 def backward_weight_kernel(
     x_ptr, om_ptr, go_ptr, part_ptr,
-    P, C, CO, G, height, width, out_h, out_w, om_row, tiles,
-    OK, OG, OX, M0, MK, MG,
+    P, C, CO, height, width, out_h, out_w, tiles,
+    G: tl.constexpr, ROW: tl.constexpr, OK: tl.constexpr, OG: tl.constexpr, OX: tl.constexpr, M0: tl.constexpr,
+    MK: tl.constexpr, MG: tl.constexpr,
     K: tl.constexpr, KW: tl.constexpr, STRIDE: tl.constexpr, PAD: tl.constexpr, DILATION: tl.constexpr,
     CG: tl.constexpr, CGP: tl.constexpr, GB: tl.constexpr, BM: tl.constexpr, BN: tl.constexpr,
     MASKED: tl.constexpr, SIGMOID: tl.constexpr, PRECISION: tl.constexpr,
@@ -215,7 +220,7 @@ def backward_weight_kernel(
         pixel, valid, oy, ox, image = _pixels(tile, P, out_h, out_w, height, width, C, BM)
         live = valid[:, None] & (groups < G)[None, :]
         y, x, mask, _ = _points(
-            om_ptr, pixel.to(tl.int64) * om_row, tap, groups, live, oy, ox, height, width,
+            om_ptr, pixel.to(tl.int64) * ROW, tap, groups, live, oy, ox, height, width,
             OK, OG, OX, M0, MK, MG, KW, STRIDE, PAD, DILATION, MASKED, SIGMOID,
         )  # fmt: skip
         use = live[:, :, None] & (lane < CG)[None, None, :]

@@ -49,6 +49,7 @@ def add_running(parser: argparse.ArgumentParser) -> None:
 def add_network(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group('how the network is run')
     group.add_argument('--amp', choices=(*AMP, 'auto'), default='auto', help='auto: bf16 on a GPU if nobody can see it')
+    group.add_argument('--compile', action='store_true', help='torch.compile: for long videos')
     group.add_argument(
         '--ensemble', default='none', help='x4, x8, temporal, x4+temporal or x8+temporal: better, slower'
     )
@@ -81,7 +82,7 @@ def settings(args: argparse.Namespace, rate: Fraction = Fraction(25)) -> Setting
     pairs = [tuple(text.split('=', 1)) for text in args.e]
     if any(len(pair) != 2 for pair in pairs):
         raise UserError('options of the encoder are KEY=VALUE', value=' '.join(args.e))
-    names = ('amp', 'ensemble', 'tile', 'overlap', 'batch', 'chunk')
+    names = ('amp', 'compile', 'ensemble', 'tile', 'overlap', 'batch', 'chunk')
     return Settings(
         codec=args.codec,
         crf=args.crf,

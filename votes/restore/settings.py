@@ -21,6 +21,7 @@ class Settings:
     Attributes:
         codec, crf, preset, encoder_options: see Encoding; the codec that the container is for by default.
         amp: 'none', 'bf16', 'fp16', or 'auto': bf16 on a GPU where it makes no visible difference.
+        compile: torch.compile; costs minutes at the start, and equals `forward` to rounding only.
         ensemble: see `parse_ensemble`.
         tile: side of tiles in pixels, 0 for whole frames, None for what fits into memory.
         overlap: pixels that tiles share.
@@ -36,6 +37,7 @@ class Settings:
     preset: str | None = None
     encoder_options: tuple[tuple[str, str], ...] = ()
     amp: str = 'none'
+    compile: bool = False
     ensemble: str = 'none'
     tile: int | None = None
     overlap: int = 32

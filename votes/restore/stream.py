@@ -8,13 +8,14 @@ from typing import cast
 
 import torch
 from torch import Tensor, nn
+from torch._dynamo.exc import TorchDynamoException
 
 from votes.archs.dfm import luma_difference, map_of_difference
 from votes.archs.padding import to_multiple
 from votes.archs.votes_arch import VOTES
 from votes.archs.window_network import WindowNetwork
 from votes.errors import UserError
-from votes.models.optimisation import AMP
+from votes.models.optimisation import AMP, HEAVY_PARTS
 from votes.restore.tiles import SMALLEST, Limits, Tile, blend, bytes_per_pixel, fitting_tile, free_bytes, tiles
 from votes.restore.windows import Window
 
@@ -66,6 +67,9 @@ class WindowStream:
                     for i in range(0, len(windows), self.limits.batch)
                 ]
                 return torch.cat(parts)
+            except TorchDynamoException as error:
+                problem = str(error).strip().splitlines()[0]
+                raise UserError('this network cannot be compiled here', value=problem, fix='no --compile') from error
             except torch.OutOfMemoryError as error:
                 self.reset()
                 height, width = next(iter(frames.values())).shape[-2:]
@@ -171,6 +175,14 @@ class WindowStream:
         """Forgets everything: another video follows."""
         self.pyramids.clear()
         self.pairs.clear()
+
+
+def compile_parts(net: nn.Module) -> None:
+    """Compiles the large parts of EDVR and VOTES where they are, or another network as a whole."""
+    parts = [net.get_submodule(name) for name in HEAVY_PARTS] if isinstance(net, WindowNetwork) else [net]
+    for part in parts:
+        if part._compiled_call_impl is None:  # they stay compiled
+            part.compile(dynamic=False)  # frames, or tiles, of one video are of one size
 
 
 def precision_gap(net: nn.Module, device: torch.device, amp: str, window: Window, frames: Frames) -> float:
