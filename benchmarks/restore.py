@@ -31,10 +31,11 @@ from published import as_published
 from skimage import data as photographs
 from torch.utils.flop_counter import FlopCounterMode
 
+from votes.archs.blocks import compile_blocks
 from votes.archs.votes_arch import VOTES
 from votes.models.optimisation import AMP
 from votes.restore.progress import peak_memory
-from votes.restore.stream import WindowStream, compile_parts
+from votes.restore.stream import WindowStream
 from votes.restore.tiles import Limits
 from votes.restore.windows import sliding_windows
 from votes.video.degrade import shrink_and_compress
@@ -85,7 +86,7 @@ class Way:
         }
         self.windows = list(sliding_windows([TimedFrame(f, i) for i, f in enumerate(lq)], 5))
         if more:
-            compile_parts(self.net)
+            compile_blocks(self.net)
         self.stream = WindowStream(self.net, self.device, self.amp, Limits()) if self.how == 'stream' else None
 
     @torch.inference_mode()

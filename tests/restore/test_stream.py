@@ -4,11 +4,12 @@ import pytest
 import torch
 from restore.clips import Enlarge, Identity, small_network
 
+from votes.archs.blocks import compile_blocks
 from votes.archs.edvr_arch import EDVR
 from votes.archs.votes_arch import VOTES
 from votes.errors import UserError
 from votes.restore.ensemble import Ensemble, parse_ensemble, turned, turned_back
-from votes.restore.stream import WindowStream, compile_parts, fit, precision_gap
+from votes.restore.stream import WindowStream, fit, precision_gap
 from votes.restore.tiles import Limits, bytes_per_pixel, fitting_tile, tiles
 from votes.restore.windows import Window, groups, overlapping_segments, sliding_windows
 from votes.video.read import TimedFrame
@@ -213,8 +214,8 @@ def test_a_recurrent_network_in_overlapping_segments(length):
     assert torch.allclose(output, whole)
 
 
-def test_compiled_parts(monkeypatch):
-    """--compile: the large parts go through a compiler once, whatever the number of frames."""
+def test_compiled_blocks(monkeypatch):
+    """--compile: blocks go through a compiler once, whatever the number of frames and of blocks."""
     graphs = []
 
     def interpreter(graph, inputs):
@@ -225,12 +226,12 @@ def test_compiled_parts(monkeypatch):
     monkeypatch.setattr(torch.nn.Module, 'compile', lambda module, **how: compiled(module, backend=interpreter, **how))
     net, frames, windows = small_network(VOTES), clip(7, 24, 32), windows_of(7)
     expected = plain(net, frames, windows)
-    compile_parts(net)
+    compile_blocks(net)
     outputs, _ = streamed(net, frames, windows)
     assert torch.allclose(outputs, expected, atol=1e-6)
     count = len(graphs)
-    assert count >= 3, 'two stacks of equal blocks may share one'
-    compile_parts(net)
+    assert 3 <= count <= 4, 'residual, dense and modulating blocks, however many there are'
+    compile_blocks(net)
     assert torch.equal(streamed(net, frames, windows)[0], outputs)
     assert len(graphs) == count
 
@@ -242,6 +243,6 @@ def test_a_compiler_that_fails_is_named(monkeypatch):
     compiled = torch.nn.Module.compile
     monkeypatch.setattr(torch.nn.Module, 'compile', lambda module, **how: compiled(module, backend=broken, **how))
     net = small_network(VOTES)
-    compile_parts(net)
+    compile_blocks(net)
     with pytest.raises(UserError, match='cannot be compiled here'):
         streamed(net, clip(5, 24, 32), windows_of(5))

@@ -26,6 +26,8 @@ class DenseLayer(nn.Module):
 class ResidualDenseBlock(nn.Module):
     """Dense layers, a 1x1 convolution back to `num_feat` channels, and the input added."""
 
+    compiled_alone = True
+
     def __init__(self, num_feat: int, num_layer: int, growth: int):
         super().__init__()
         self.convs = nn.Sequential(*[DenseLayer(num_feat + i * growth, growth) for i in range(num_layer)])

@@ -16,6 +16,8 @@ from votes.archs.window_network import Init, WindowNetwork
 class DegradationModulation(nn.Module):
     """DMM: fuses the aligned frames and adds the features of the DFM, block by block (paper, equation 6)."""
 
+    compiled_alone = True
+
     def __init__(self, num_feat: int, num_frame: int, num_blocks: int):
         super().__init__()
         self.feat_fusion = nn.Conv2d(num_frame * num_feat, num_feat, 1)

@@ -15,6 +15,7 @@ from torch.utils._pytree import tree_map
 from torch.utils.checkpoint import checkpoint as recompute
 
 from votes import distributed
+from votes.archs.blocks import compile_blocks
 from votes.options import Options
 from votes.registry import OPTIMIZERS, SCHEDULERS
 
@@ -91,29 +92,31 @@ class Optimisation:
                 gradient_as_bucket_view=True,
                 static_graph=self.train.static_graph,
             )
-        return self._compiled(runner) if self.train.compile else runner
+        if self.train.compile:
+            self._compile(runner)
+        return runner
 
-    def _compiled(self, runner: Callable[..., Any]) -> Callable[..., Any]:
-        """`runner` compiled, after a trial forward and backward; `runner` itself where that fails."""
+    def _compile(self, runner: Callable[..., Any]) -> None:
+        """Compiles the network's blocks, and leaves them as they were where a trial forward and backward fails."""
         args = self.opt.datasets['train'].args
         side = int(args.get('gt_size', 128)) // self.opt.scale
         count = self.opt.datasets['train'].batch_size_per_gpu
         inputs = [torch.rand(count, int(args.get('num_frame', 5)), 3, side, side, device=self.device)]
         if args.get('dataroot_dfm'):
             inputs.append(torch.zeros(count, 1, side, side, dtype=torch.uint8, device=self.device))
-        compiled = torch.compile(runner, dynamic=False)  # every step has the same shapes
+        blocks = compile_blocks(self.net)
         try:
             with self._autocast():
-                outputs = compiled(*inputs)
+                outputs = runner(*inputs)
             torch.stack(
                 [o.float().mean() for o in (outputs if isinstance(outputs, tuple) else (outputs,))]
             ).sum().backward()
         except Exception as error:  # of whatever compiler there is; training without one is the answer to all of them
             self.messages.append(f'notice: train.compile does not work here: {str(error).strip().splitlines()[0]}')
-            return runner
+            for block in blocks:
+                block._compiled_call_impl = None
         finally:
             self.optimizer.zero_grad(set_to_none=True)
-        return compiled
 
     def _autocast(self) -> torch.autocast:
         return torch.autocast(self.device.type, dtype=self.dtype or torch.bfloat16, enabled=self.dtype is not None)

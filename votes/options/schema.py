@@ -79,7 +79,7 @@ class TrainOptions(Section):
     ema_decay: float = Field(default=0, ge=0, lt=1, description='moving average of the weights; 0 for none')
     amp: Literal['none', 'bf16', 'fp16'] = Field(default='none', description='precision of autocast')
     channels_last: bool = Field(default=True, description='memory layout of the network')
-    compile: bool = Field(default=False, description='torch.compile; where that fails, a notice and no compilation')
+    compile: bool = Field(default=False, description='torch.compile of blocks; where that fails, a notice and none')
     activation_checkpoint: bool = Field(
         default=False, description='less memory: parts are computed again for gradients'
     )

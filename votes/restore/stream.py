@@ -15,7 +15,7 @@ from votes.archs.padding import to_multiple
 from votes.archs.votes_arch import VOTES
 from votes.archs.window_network import WindowNetwork
 from votes.errors import UserError
-from votes.models.optimisation import AMP, HEAVY_PARTS
+from votes.models.optimisation import AMP
 from votes.restore.tiles import SMALLEST, Limits, Tile, blend, bytes_per_pixel, fitting_tile, free_bytes, tiles
 from votes.restore.windows import Window
 
@@ -175,14 +175,6 @@ class WindowStream:
         """Forgets everything: another video follows."""
         self.pyramids.clear()
         self.pairs.clear()
-
-
-def compile_parts(net: nn.Module) -> None:
-    """Compiles the large parts of EDVR and VOTES where they are, or another network as a whole."""
-    parts = [net.get_submodule(name) for name in HEAVY_PARTS] if isinstance(net, WindowNetwork) else [net]
-    for part in parts:
-        if part._compiled_call_impl is None:  # they stay compiled
-            part.compile(dynamic=False)  # frames, or tiles, of one video are of one size
 
 
 def precision_gap(net: nn.Module, device: torch.device, amp: str, window: Window, frames: Frames) -> float:

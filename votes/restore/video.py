@@ -20,6 +20,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from votes.archs.blocks import compile_blocks
 from votes.data.ahead import ahead
 from votes.errors import UserError
 from votes.restore.ensemble import Ensemble, parse_ensemble
@@ -28,7 +29,7 @@ from votes.restore.job import Job, fingerprint, weights_hash
 from votes.restore.progress import Reporter, peak_memory
 from votes.restore.settings import Settings, Summary, check_paths
 from votes.restore.sinks import PictureSink, Sink, VideoSink
-from votes.restore.stream import SAME, Frames, WindowStream, compile_parts, fit, precision_gap
+from votes.restore.stream import SAME, Frames, WindowStream, fit, precision_gap
 from votes.restore.tiles import Limits
 from votes.restore.windows import Window, groups, overlapping_segments, sliding_windows
 from votes.signals import Preempted, StopRequests
@@ -117,7 +118,7 @@ class Restoration:
     def stream(self) -> Maker:
         """What computes: the network on windows, alone or as an ensemble."""
         if self.settings.compile:
-            compile_parts(self.net)
+            compile_blocks(self.net)
 
         def one() -> WindowStream:
             return WindowStream(self.net, self.device, self.settings.amp, self.limits)
