@@ -199,6 +199,7 @@ def measure(size: str, args: argparse.Namespace, rates: dict[str, float]) -> dic
     device = torch.device(args.device)
     batch = args.batch or (16 if device.type == 'cuda' else CPU_BATCH[size])
     ways = []
+    torch._dynamo.reset()  # other sizes count towards a limit of compilations
     for name in args.ways:
         way = Way(name, size, batch, device)
         if any('does not work' in message for message in way.model.messages):

@@ -112,10 +112,14 @@ def test_channels_last_is_a_layout(trained):
 
 
 def test_compile_is_used(trained, monkeypatch):
-    calls = []
+    calls, graphs = [], []
+
+    def interpreter(graph, inputs):
+        graphs.append(graph)
+        return graph.forward
 
     def compiler(runner, **how):
-        compiled = torch._dynamo.optimize('eager')(runner)
+        compiled = torch._dynamo.optimize(interpreter)(runner)
 
         def run(*args):
             calls.append(1)
@@ -127,6 +131,9 @@ def test_compile_is_used(trained, monkeypatch):
     monkeypatch.setattr(torch, 'compile', compiler)
     compiled, compiled_losses, _ = trained(train__compile=True)
     assert len(calls) == 4 * 2, 'a trial, then three steps, of two residual blocks'
+    assert len(graphs) <= 2, 'they share what is compiled; batches of frames and of windows differ'
+    compiled.predict(torch.rand(1, 5, 3, 20, 28))
+    assert len(graphs) <= 2, 'frames to validate on are of any size: they are not compiled for'
     assert torch.allclose(losses, compiled_losses, rtol=1e-5)
     assert distance(plain, compiled) < 1e-4
 

@@ -153,7 +153,8 @@ class RestorationModel:
         net = self.best_net
         was_training = net.training
         net.eval()
-        output = forward_padded(net, lq, self.output_of).clamp(0, 1)
+        with torch.compiler.set_stance('force_eager'):  # frames of many sizes: train.compile is for training
+            output = forward_padded(net, lq, self.output_of).clamp(0, 1)
         net.train(was_training)
         return output
 
