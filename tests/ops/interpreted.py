@@ -108,7 +108,7 @@ def main():
     print(json.dumps(said))
 
 
-def training(steps):
+def training(steps, device='cpu'):
     """Steps of a small VOTES: by how much losses and mean |offset| differ from those of the torch backend."""
     from votes.archs.votes_arch import VOTES
 
@@ -123,8 +123,9 @@ def training(steps):
         for name, parameter in net.named_parameters():
             if 'conv_offset' in name:
                 torch.nn.init.normal_(parameter, 0, 0.1)
+        net.to(device)
         optimiser = torch.optim.SGD([p for p in net.parameters() if p.requires_grad], 0.05)
-        x, gt = torch.rand(1, 5, 3, 4, 4), torch.rand(1, 3, 8, 8)
+        x, gt = torch.rand(1, 5, 3, 4, 4).to(device), torch.rand(1, 3, 8, 8).to(device)
         values = []
         for _ in range(steps):
             loss = (net(x) - gt).abs().mean()

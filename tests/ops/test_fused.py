@@ -123,3 +123,14 @@ def test_on_a_gpu(shape, dtype):
     bound = {torch.float32: 2e-3, torch.float16: 3e-3, torch.bfloat16: 2e-2}[dtype]
     for a, b in zip([result, *grads], [truth, *wanted], strict=True):
         assert float((a.double() - b).norm() / b.norm()) < bound
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason='no GPU')
+def test_twenty_steps_on_a_gpu(monkeypatch):
+    from ops.interpreted import training
+
+    monkeypatch.setattr(torch.backends.cuda.matmul, 'allow_tf32', False)
+    monkeypatch.setattr(torch.backends.cudnn, 'allow_tf32', False)
+    monkeypatch.setenv('VOTES_DEFORM_CONV', 'triton')  # put back at the end
+    assert max(training(20, 'cuda')) < 1e-4
