@@ -1,7 +1,6 @@
 """Every sample checked pixel by pixel against the files."""
 
 import itertools
-from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -19,6 +18,7 @@ from votes.data.uvssm_dataset import UVSSMDataset
 from votes.data.video_test_dataset import VideoUVSSMTestDataset
 from votes.data.windows import window_indices
 from votes.errors import UserError
+from votes.options import DatasetOptions
 
 
 def roots(root):
@@ -94,9 +94,10 @@ def test_options_of_the_window(pairs):
 
 
 def loader_options(root):
-    return SimpleNamespace(
+    return DatasetOptions(
         type='UVSSMDataset',
-        args={**roots(root), 'gt_size': 16},
+        **roots(root),
+        gt_size=16,
         batch_size_per_gpu=2,
         num_worker_per_gpu=0,
         dataset_enlarge_ratio=2,
@@ -165,7 +166,7 @@ def test_order_of_epochs():
 @pytest.mark.parametrize('cache', [False, True])
 def test_evaluation_windows(pairs, cache):
     root = pairs()
-    options = SimpleNamespace(type='VideoUVSSMTestDataset', args={**roots(root), 'cache_data': cache})
+    options = DatasetOptions(type='VideoUVSSMTestDataset', **roots(root), cache_data=cache)
     dataset = build_test_set(options, 2)
     assert len(dataset) == 6 + 8 + 7
     wanted = [(clip, index, length) for clip, length in (('000', 6), ('001', 8), ('002', 7)) for index in range(length)]

@@ -52,7 +52,7 @@ def resources(kernel, arch, channels, groups, dtype, folder, **flags):
     from votes.ops import fused
 
     numbers = {'K': 9, 'KW': 3, 'STRIDE': 1, 'PAD': 1, 'DILATION': 1, 'MASKED': True, 'SIGMOID': True}
-    numbers |= {'G': groups, 'ROW': 27 * groups, **fused.interleaved_order(groups).constants()}
+    numbers |= {'G': groups, 'ROW': 27 * groups, **fused.interleaved_order(groups)}
     constants = (
         numbers | {'PRECISION': 'tf32'} | fused.tile(channels, channels, groups, 4 if dtype == 'fp32' else 2) | flags
     )

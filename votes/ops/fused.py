@@ -6,10 +6,8 @@ for tests.
 
 from __future__ import annotations
 
-import functools
 import math
 import os
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -30,47 +28,24 @@ def check_device(x: Tensor) -> None:
         raise RuntimeError('Triton needs a GPU (TRITON_INTERPRET=1 runs it on the CPU, slowly, for tests)')
 
 
-@dataclass(frozen=True)
-class Order:
-    """Where dy, dx and the mask of a tap k and a group g are among the channels: see triton_kernels."""
+def stored_order(groups: int, taps: int) -> dict[str, int]:
+    """Where dy, dx and masks are among channels, as the kernels call it: as state_dicts have them.
 
-    tap: int
-    group: int
-    dx: int
-    mask: int
-    mask_tap: int
-    mask_group: int
-
-    def constants(self) -> dict[str, int]:
-        """Their names in the kernels."""
-        return {
-            'OK': self.tap,
-            'OG': self.group,
-            'OX': self.dx,
-            'M0': self.mask,
-            'MK': self.mask_tap,
-            'MG': self.mask_group,
-        }
+    Per group dy and dx of each tap, then per group the mask of each tap.
+    """
+    return {'OK': 2, 'OG': 2 * taps, 'OX': 1, 'M0': 2 * taps * groups, 'MK': 1, 'MG': taps}
 
 
-def stored_order(groups: int, taps: int) -> Order:
-    """As state_dicts have it: per group dy and dx of each tap, then per group the mask of each tap."""
-    return Order(2, 2 * taps, 1, 2 * taps * groups, 1, taps)
-
-
-def interleaved_order(groups: int) -> Order:
+def interleaved_order(groups: int) -> dict[str, int]:
     """Per tap dy of all groups, then dx, then masks: the groups of a tap are loaded side by side."""
-    return Order(3 * groups, 1, groups, 2 * groups, 3 * groups, 1)
+    return {'OK': 3 * groups, 'OG': 1, 'OX': groups, 'M0': 2 * groups, 'MK': 3 * groups, 'MG': 1}
 
 
-@functools.cache
-def interleaving(groups: int, taps: int, device: torch.device) -> Tensor:
-    """Index of channels in stored order, for each channel in interleaved order."""
-    tap, group = torch.arange(taps, device=device).view(-1, 1), torch.arange(groups, device=device)
-    stored = stored_order(groups, taps)
-    dy = tap * stored.tap + group * stored.group
-    mask = stored.mask + tap * stored.mask_tap + group * stored.mask_group
-    return torch.stack((dy, dy + stored.dx, mask), 1).flatten()
+def interleaved(parameter: Tensor, groups: int, taps: int) -> Tensor:
+    """(3*G*K, ...) in stored order -> in interleaved order."""
+    offsets, masks = parameter.split((2 * groups * taps, groups * taps))
+    parts = (offsets.unflatten(0, (groups, taps, 2)), masks.unflatten(0, (groups, taps, 1)))
+    return torch.cat([part.movedim(0, 2) for part in parts], 1).flatten(0, 2)
 
 
 def _pow2(n: int) -> int:
@@ -101,18 +76,18 @@ def _common(
     kernel: tuple[int, int],
     groups: int,
     geometry: tuple[int, int, int],
-    interleaved: bool,
+    side_by_side: bool,
 ) -> tuple[list[int], dict[str, Any]]:
     """Arguments that all kernels take: numbers, then what they are compiled for."""
     height, width, channels = x.shape[1:]
     out_height, out_width = om.shape[1:3]
     taps = kernel[0] * kernel[1]
-    order = interleaved_order(groups) if interleaved else stored_order(groups, taps)
+    order = interleaved_order(groups) if side_by_side else stored_order(groups, taps)
     pixels = om.shape[0] * out_height * out_width
     numbers = [pixels, channels, out_channels, height, width, out_height, out_width]
     stride, padding, dilation = geometry
     fixed: dict[str, Any] = {'K': taps, 'KW': kernel[1], 'STRIDE': stride, 'PAD': padding, 'DILATION': dilation}
-    fixed |= {'G': groups, 'ROW': om.shape[3], **order.constants()}
+    fixed |= {'G': groups, 'ROW': om.shape[3], **order}
     fixed |= tile(channels, out_channels, groups, x.element_size())
     fixed['MASKED'] = om.shape[3] == 3 * taps * groups
     tf32 = torch.backends.cuda.matmul.allow_tf32 and not INTERPRETED
@@ -136,21 +111,21 @@ def deform_conv(
     padding: int,
     dilation: int,
     sigmoid: bool,
-    interleaved: bool,
+    side_by_side: bool,
 ) -> tuple[Tensor, Tensor]:
     """Channels last all through: x (B, H, W, C), om (B, Ho, Wo, 2*G*K or 3*G*K) -> out (B, Ho, Wo, Co).
 
     Args:
         om: offsets and masks, in float32 or half precision.
         sigmoid: masks are still to go through it.
-        interleaved: channels of `om` are in interleaved_order, with masks; otherwise in stored_order.
+        side_by_side: channels of `om` are in interleaved_order, with masks; otherwise in stored_order.
 
     Returns:
         The output, and the sum of |offset| over everything, float32 of shape (parts,).
     """
     kernel = (weight.shape[2], weight.shape[3])
     x, om = x.contiguous(), om.contiguous()
-    numbers, fixed = _common(x, om, weight.shape[0], kernel, groups, (stride, padding, dilation), interleaved)
+    numbers, fixed = _common(x, om, weight.shape[0], kernel, groups, (stride, padding, dilation), side_by_side)
     by_tap = _by_tap(weight).to(x.dtype)
     out = x.new_empty(*om.shape[:3], weight.shape[0])
     parts = -(-numbers[0] // fixed['BM'])
@@ -181,7 +156,7 @@ def deform_conv_backward(
     padding: int,
     dilation: int,
     sigmoid: bool,
-    interleaved: bool,
+    side_by_side: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Gradients of x, om and weight. Nothing was kept of the forward pass: points are sampled again.
 
@@ -190,7 +165,7 @@ def deform_conv_backward(
     """
     kernel = (weight.shape[2], weight.shape[3])
     x, om, grad_out = x.contiguous(), om.contiguous(), grad_out.contiguous()
-    numbers, fixed = _common(x, om, weight.shape[0], kernel, groups, (stride, padding, dilation), interleaved)
+    numbers, fixed = _common(x, om, weight.shape[0], kernel, groups, (stride, padding, dilation), side_by_side)
     by_tap = _by_tap(weight).to(x.dtype)
     exact = torch.are_deterministic_algorithms_enabled()
     steps = fixed['K'] * -(-groups // fixed['GB'])
@@ -280,8 +255,7 @@ def deform_conv2d_guided(
         (B, Co, H, W), and mean |offset| in pixels, without gradient.
     """
     groups = len(offset_bias) // 27
-    order = interleaving(groups, 9, offset_bias.device)
-    om = F.conv2d(guide, offset_weight[order], offset_bias[order], padding=1)
+    om = F.conv2d(guide, interleaved(offset_weight, groups, 9), interleaved(offset_bias, groups, 9), padding=1)
     if torch.is_autocast_enabled(x.device.type):  # features as autocast wants them, coordinates as they are
         x = x.to(torch.get_autocast_dtype(x.device.type))
     out, moved = _channels_first(x, om, weight, bias, groups, 1, 1, 1, True, True)
