@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -153,7 +154,9 @@ class RestorationModel:
         net = self.best_net
         was_training = net.training
         net.eval()
-        with torch.compiler.set_stance('force_eager'):  # frames of many sizes: train.compile is for training
+        compiles = self.opt.train is not None and self.opt.train.compile
+        # frames to validate on are of many sizes: they are not compiled for
+        with torch.compiler.set_stance('force_eager') if compiles else contextlib.nullcontext():
             output = forward_padded(net, lq, self.output_of).clamp(0, 1)
         net.train(was_training)
         return output

@@ -35,7 +35,6 @@ def backend_problem(name: str, device_type: str = 'cpu') -> str | None:
     return None if bool(out.isfinite().all()) else 'gives NaN'
 
 
-@torch.compiler.assume_constant_result
 def choose_backend(name: str | None, device_type: str) -> str:
     """The backend for a device: `name`, else the environment variable VOTES_DEFORM_CONV, else the fastest that works.
 
@@ -57,6 +56,10 @@ def choose_backend(name: str | None, device_type: str) -> str:
             fix=f'unset {ENVIRONMENT}, or see `votes doctor`',
         )
     return wanted
+
+
+# what torch.compiler.assume_constant_result does; it would import the compiler, seconds at every start
+choose_backend._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 
 def deform_conv2d(

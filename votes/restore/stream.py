@@ -8,7 +8,6 @@ from typing import cast
 
 import torch
 from torch import Tensor, nn
-from torch._dynamo.exc import TorchDynamoException
 
 from votes.archs.dfm import luma_difference, map_of_difference
 from votes.archs.padding import to_multiple
@@ -67,13 +66,15 @@ class WindowStream:
                     for i in range(0, len(windows), self.limits.batch)
                 ]
                 return torch.cat(parts)
-            except TorchDynamoException as error:
-                problem = str(error).strip().splitlines()[0]
-                raise UserError('this network cannot be compiled here', value=problem, fix='no --compile') from error
             except torch.OutOfMemoryError as error:
                 self.reset()
                 height, width = next(iter(frames.values())).shape[-2:]
                 self._take_less(height, width, error)
+            except RuntimeError as error:
+                if type(error).__module__.startswith(('torch._dynamo', 'torch._inductor')):
+                    what, problem = 'this network cannot be compiled here', str(error).strip().splitlines()[0]
+                    raise UserError(what, value=problem, fix='no --compile') from error
+                raise
 
     def _take_less(self, height: int, width: int, error: torch.OutOfMemoryError) -> None:
         """Half of what was done at a time: of the windows, then of the frame."""
