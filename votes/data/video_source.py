@@ -23,7 +23,7 @@ class _OpenVideo:
     """One video with the time of every frame, and where the decoder stands."""
 
     def __init__(self, path: Path):
-        self.reader = VideoReader(path)
+        self.reader = VideoReader(path, threads=1)  # workers are what is many; each decoder's threads hold frames
         self.times, self.keys = self.reader.frame_times()
         self.frames: Iterator | None = None
         self.next = 0

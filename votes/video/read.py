@@ -136,6 +136,7 @@ class VideoReader:
         raw: ``WIDTHxHEIGHT:FORMAT:RATE`` of a file of raw YUV, such as 832x480:yuv420p:30.
         tolerant: goes on after what cannot be decoded.
         deinterlace: makes one whole frame of the two fields of each (bwdif), for interlaced video.
+        threads: that decode, 0 for as many as there are cores.
 
     Raises:
         UserError: the file is missing, damaged, holds no video, or HDR video; while iterating: it breaks off.
@@ -151,8 +152,9 @@ class VideoReader:
         deinterlace: bool = False,
         raw: str | None = None,
         tolerant: bool = False,
+        threads: int = 0,
     ):
-        self.tolerant = tolerant
+        self.tolerant, self.threads = tolerant, threads
         self.path, self.deep, self.matrix, self.full, self.deinterlace = Path(path), deep, matrix, full, deinterlace
         self.raw = _raw_options(raw) if raw else {}
         if matrix and matrix not in MATRICES:
@@ -215,6 +217,7 @@ class VideoReader:
     def _take_stream(self) -> None:
         self.stream = cast(VideoStream, self.container.streams[self.index])
         self.stream.thread_type = 'AUTO'
+        self.stream.thread_count = self.threads
 
     def _unreadable(self, error: Exception) -> UserError:
         return UserError(
