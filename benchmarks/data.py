@@ -23,10 +23,10 @@ import numpy as np
 from numpy.typing import NDArray
 from skimage import data as photographs
 
-from votes.data.packing import pack
 from votes.data.sources import read_picture
+from votes.data.tools.pack import pack
+from votes.data.tools.speed import measure
 from votes.data.uvssm_dataset import UVSSMDataset
-from votes.reports.data_speed import measure
 
 CLIPS, FRAMES = 4, 12
 

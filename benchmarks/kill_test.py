@@ -29,7 +29,7 @@ import torch
 import yaml
 
 from votes import checkpoint
-from votes.saves import Saves, state_path, weights_path
+from votes.training.checkpoint_store import Saves, state_path, weights_path
 
 ROOT = Path(__file__).resolve().parents[1]
 ITERATIONS = 30

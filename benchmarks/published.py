@@ -8,8 +8,8 @@ from unittest import mock
 
 import torch
 
-from votes.archs import pcd
-from votes.archs.window_network import WindowNetwork
+from votes.archs.parts import pcd
+from votes.archs.parts.window_network import WindowNetwork
 
 
 def concatenated(conv: torch.nn.Conv2d, first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:

@@ -31,13 +31,13 @@ from published import as_published
 from skimage import data as photographs
 from torch.utils.flop_counter import FlopCounterMode
 
-from votes.archs.blocks import compile_blocks
+from votes.archs.parts.blocks import compile_blocks
 from votes.archs.votes_arch import VOTES
+from votes.inference.stream import WindowStream
+from votes.inference.tiles import Limits
+from votes.inference.windows import sliding_windows
 from votes.models.optimisation import AMP
 from votes.restore.progress import peak_memory
-from votes.restore.stream import WindowStream
-from votes.restore.tiles import Limits
-from votes.restore.windows import sliding_windows
 from votes.video.degrade import shrink_and_compress
 from votes.video.read import TimedFrame
 

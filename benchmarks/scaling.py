@@ -28,9 +28,9 @@ import torch
 import torch.distributed as dist
 from train_step import CPU_BATCH, SIZES, Way
 
-from votes import distributed
 from votes.archs import build_network
 from votes.options import load_options
+from votes.processes import distributed
 
 LINKS = {'10 Gbit/s': 1.25, '100 Gbit/s': 12.5, '400 Gbit/s': 50.0, 'NVLink, 450 GB/s': 450.0}  # GB/s each way
 STEPS = (50, 100, 200)  # milliseconds

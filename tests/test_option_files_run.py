@@ -66,7 +66,7 @@ def provide_weights(opt):
 def test_runs(path, workplace, monkeypatch):
     monkeypatch.chdir(workplace)
     for drawing in ('draw_curves', 'make_preview'):  # a second each, tested elsewhere
-        monkeypatch.setattr(f'votes.validation.{drawing}', lambda *args, **how: None)
+        monkeypatch.setattr(f'votes.training.validation.{drawing}', lambda *args, **how: None)
     mode = 'test' if 'test' in path.parts else 'train'
     overrides = ['num_gpu=0']
     as_given = load_options(path, mode, check_paths=False)

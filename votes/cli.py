@@ -25,21 +25,21 @@ def _test(parser: argparse.ArgumentParser) -> None:
 
 
 def _restore(parser: argparse.ArgumentParser) -> None:
-    from votes.restore import command
+    from votes.commands import restore as command
 
     command.add_arguments(parser)
     parser.set_defaults(function=command.run)
 
 
 def _dfm(parser: argparse.ArgumentParser) -> None:
-    from votes.restore import command
+    from votes.commands import restore as command
 
     command.add_dfm_arguments(parser)
     parser.set_defaults(function=command.run_dfm)
 
 
 def _probe(parser: argparse.ArgumentParser) -> None:
-    from votes.restore import command
+    from votes.commands import restore as command
 
     command.add_probe_arguments(parser)
     parser.set_defaults(function=command.run_probe)
@@ -52,7 +52,7 @@ def _demo_data(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--overwrite', action='store_true', help='replace a folder that exists')
 
     def run(args: argparse.Namespace) -> int:
-        from votes.data.demo import make_demo_data
+        from votes.data.tools.demo import make_demo_data
 
         make_demo_data(args.output, seed=args.seed, qp=args.qp, overwrite=args.overwrite)
         return 0
@@ -61,21 +61,21 @@ def _demo_data(parser: argparse.ArgumentParser) -> None:
 
 
 def _sense(parser: argparse.ArgumentParser) -> None:
-    from votes import sense
+    from votes.commands import sense
 
     sense.add_arguments(parser)
     parser.set_defaults(function=sense.run)
 
 
 def _launch(parser: argparse.ArgumentParser) -> None:
-    from votes import launch
+    from votes.processes import launch
 
     launch.add_arguments(parser)
     parser.set_defaults(function=launch.run)
 
 
 def _checkpoint(parser: argparse.ArgumentParser) -> None:
-    from votes.reports import checkpoints
+    from votes.commands import checkpoint as checkpoints
 
     actions = parser.add_subparsers(dest='action', required=True, metavar='ACTION')
     inspect = actions.add_parser('inspect', help='what is in a file of weights or a training state')
@@ -108,7 +108,7 @@ def _compare_runs(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('second', type=Path, metavar='experiments/B')
 
     def run(args: argparse.Namespace) -> int:
-        from votes.reports.runs import compare_runs
+        from votes.commands.compare_runs import compare_runs
 
         equal, text = compare_runs(args.first, args.second)
         print(text)
@@ -127,7 +127,7 @@ def _pack(parser: argparse.ArgumentParser) -> None:
     )
 
     def run(args: argparse.Namespace) -> int:
-        from votes.data.packing import pack, verify
+        from votes.data.tools.pack import pack, verify
 
         if args.verify:
             problems = verify(args.source)
@@ -160,7 +160,7 @@ def _degrade(parser: argparse.ArgumentParser) -> None:
 
 
 def _metrics(parser: argparse.ArgumentParser) -> None:
-    from votes.reports import measure
+    from votes.commands import metrics as measure
 
     measure.add_arguments(parser)
     parser.set_defaults(function=measure.run)
@@ -181,7 +181,7 @@ def _plot(parser: argparse.ArgumentParser) -> None:
 
 
 def _finetune(parser: argparse.ArgumentParser) -> None:
-    from votes import finetune
+    from votes.commands import finetune
 
     finetune.add_arguments(parser)
     parser.set_defaults(function=finetune.run)
@@ -208,7 +208,7 @@ def _metadata(parser: argparse.ArgumentParser) -> None:
 
 
 def _prepare(parser: argparse.ArgumentParser) -> None:
-    from votes.data import prepare
+    from votes.data.tools import prepare
 
     prepare.add_arguments(parser)
     parser.set_defaults(function=prepare.run)
@@ -223,7 +223,7 @@ def _check_data(parser: argparse.ArgumentParser) -> None:
     def run(args: argparse.Namespace) -> int:
         import json
 
-        from votes.reports.check_data import as_json, check_option_file, may_train
+        from votes.data.tools.check import as_json, check_option_file, may_train
 
         found = check_option_file(args.opt, args.all, args.write_list)
         if args.json:
@@ -240,7 +240,7 @@ def _bench_data(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--seconds', type=float, default=5, help='how long to read samples')
 
     def run(args: argparse.Namespace) -> int:
-        from votes.reports.data_speed import measure_option_file
+        from votes.data.tools.speed import measure_option_file
 
         print(measure_option_file(args.opt, args.seconds))
         return 0
@@ -282,7 +282,7 @@ def _compare(parser: argparse.ArgumentParser) -> None:
 
 def _doctor(parser: argparse.ArgumentParser) -> None:
     def run(_: argparse.Namespace) -> int:
-        from votes.reports.doctor import diagnosis
+        from votes.commands.doctor import diagnosis
 
         print(diagnosis())
         return 0
@@ -291,7 +291,7 @@ def _doctor(parser: argparse.ArgumentParser) -> None:
 
 
 def _bench(parser: argparse.ArgumentParser) -> None:
-    from votes.reports import bench
+    from votes.commands import bench
 
     bench.add_arguments(parser)
     parser.set_defaults(function=bench.run)

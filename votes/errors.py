@@ -31,3 +31,7 @@ class UserError(Exception):
 
 def _rebuild(what: str, details: dict[str, Any]) -> UserError:
     return UserError(what, **details)
+
+
+class Diverged(Exception):
+    """Training produces NaN or Inf again and again; going on makes no sense."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import json
 import platform
 import shutil
 import sys
@@ -17,19 +16,21 @@ if __name__ == '__main__' and not __package__:
 import torch
 
 import votes
-from votes import checkpoint, distributed
+from votes import checkpoint
 from votes.data import VideoUVSSMTestDataset, build_test_set
+from votes.inference.evaluation import evaluate
 from votes.models import build_model
-from votes.models.evaluation import evaluate, pick_device
 from votes.options import Options
-from votes.run import RunLog, add_program_arguments, end_process, logger, put_aside, run_program
+from votes.processes import distributed
+from votes.processes.devices import device_of
+from votes.processes.program import add_program_arguments, end_process, run_program
+from votes.training.run_log import RunLog, logger, put_aside
 
 
 def test(opt: Options, args: argparse.Namespace) -> None:
     """Evaluates every test set of the options."""
     assert opt.val is not None
-    device, notices = pick_device(opt.num_gpu)
-    opt.notices += notices
+    device = device_of(opt)
     folder = Path(opt.path.results_root) / opt.name
     start_folder(folder, args.overwrite)
     with RunLog(folder, opt):
@@ -105,8 +106,7 @@ def write_results(path: Path, opt: Options, sets: dict[str, VideoUVSSMTestDatase
         'versions': {'votes': votes.__version__, 'torch': torch.__version__, 'python': platform.python_version()},
         'results': results,
     }
-    with checkpoint.atomic_write(path) as temporary:
-        temporary.write_text(json.dumps(content, indent=1))
+    checkpoint.write_json(path, content)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

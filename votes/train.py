@@ -15,27 +15,20 @@ if __name__ == '__main__' and not __package__:
 
 import torch
 
-from votes import distributed, position
+from votes import checkpoint
 from votes.data import build_train_loader, build_train_set
-from votes.health import Guard
 from votes.models import RestorationModel, build_model
-from votes.models.evaluation import pick_device
 from votes.options import Options
-from votes.position import Position, Setup
-from votes.run import (
-    RunLog,
-    StepMeter,
-    add_program_arguments,
-    crash_summary,
-    duration,
-    end_process,
-    logger,
-    put_aside,
-    run_program,
-)
-from votes.saves import Saves, write_json
-from votes.signals import Preempted, StopRequests, tell_launcher
-from votes.validation import Validation
+from votes.processes import distributed
+from votes.processes.devices import device_of
+from votes.processes.program import add_program_arguments, crash_summary, end_process, run_program
+from votes.processes.signals import Preempted, StopRequests, tell_launcher
+from votes.training import position
+from votes.training.checkpoint_store import Saves
+from votes.training.health import Guard
+from votes.training.position import Position, Setup
+from votes.training.run_log import RunLog, StepMeter, duration, logger, put_aside
+from votes.training.validation import Validation
 
 
 def train(opt: Options, args: argparse.Namespace) -> None:
@@ -107,9 +100,7 @@ def prepare(opt: Options) -> torch.device:
     if opt.deterministic:
         torch.use_deterministic_algorithms(True)
         torch.backends.cudnn.benchmark = False
-    device, notices = pick_device(opt.num_gpu)
-    opt.notices += notices
-    return device
+    return device_of(opt)
 
 
 def start_folder(folder: Path, restart: bool) -> None:
@@ -188,7 +179,9 @@ def leave(folder: Path, at: Position, saves: Saves, stop: StopRequests) -> None:
     if distributed.rank() == 0:
         saves.finish()
         marker = folder / 'PREEMPTED.json'
-        write_json(marker, {'iter': at.iteration, 'signal': stop.requested, 'time': time.strftime('%Y-%m-%d %H:%M:%S')})
+        checkpoint.write_json(
+            marker, {'iter': at.iteration, 'signal': stop.requested, 'time': time.strftime('%Y-%m-%d %H:%M:%S')}
+        )
         tell_launcher('stopped', str(marker.absolute()))
         logger.info('stopped on request after iteration %d; the same command goes on from here', at.iteration)
     distributed.barrier()

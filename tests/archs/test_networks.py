@@ -2,9 +2,9 @@ import pytest
 import torch
 
 from votes.archs import build_network, infer_options
-from votes.archs.blocks import conv_of_pair
-from votes.archs.dfm import degradation_feature_map
-from votes.archs.padding import forward_padded
+from votes.archs.parts.blocks import conv_of_pair
+from votes.archs.parts.dfm import degradation_feature_map
+from votes.archs.parts.padding import forward_padded
 from votes.errors import UserError
 from votes.registry import NETWORKS
 

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from votes.data.packing import pack
+from votes.data.tools.pack import pack
 from votes.video.degrade import encode_h264
 
 READ = """

@@ -15,11 +15,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from votes.cli import main
-from votes.data import packing
 from votes.data.open_source import KINDS, kind_of, open_source
-from votes.data.packing import pack, verify
 from votes.data.pairs import ClipPairs
 from votes.data.sources import FolderSource
+from votes.data.tools import pack as packing
+from votes.data.tools.pack import pack, verify
 from votes.errors import UserError
 from votes.video.read import VideoReader
 

@@ -11,9 +11,9 @@ import pytest
 from restore.clips import Enlarge, frames_of, lossless, moving, small_network
 
 from votes.errors import UserError
+from votes.processes.signals import Preempted
 from votes.restore import Settings, restore_video
 from votes.restore.job import Job
-from votes.signals import Preempted
 
 SMALL = Settings(codec='ffv1', segment=8)
 

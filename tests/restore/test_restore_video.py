@@ -9,8 +9,8 @@ from test_video import audio_packets, read, textured, write
 
 from votes.data.windows import window_indices
 from votes.errors import UserError
+from votes.inference.windows import sliding_windows
 from votes.restore import Settings, check_paths, restore_video
-from votes.restore.windows import sliding_windows
 from votes.video.degrade import encode_h264
 from votes.video.read import TimedFrame
 

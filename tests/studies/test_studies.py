@@ -120,7 +120,7 @@ def test_an_interrupted_study_goes_on(place, capsys, monkeypatch):
     content['jobs'] = {k: v for k, v in content['jobs'].items() if k in ('dsm', 'good', 'test_good')}
     content['jobs']['good']['set'] = {'train.total_iter': 3000, 'train.scheduler.periods': [3000]}
     Path('small.yml').write_text(yaml.safe_dump(content))
-    from votes.signals import StopRequests
+    from votes.processes.signals import StopRequests
 
     def asked(self):
         return Path('out/logs/good.log').is_file() and 'it 3/' in Path('out/logs/good.log').read_text()

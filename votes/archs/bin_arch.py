@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from votes.archs.blocks import check_window, conv3x3, one_by_one
+from votes.archs.parts.blocks import check_window, conv3x3, one_by_one
 
 
 class DenseLayer(nn.Module):

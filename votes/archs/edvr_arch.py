@@ -6,8 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from votes.archs.blocks import conv3x3, lrelu, upsample
-from votes.archs.window_network import Init, WindowNetwork
+from votes.archs.parts.blocks import conv3x3, lrelu, upsample
+from votes.archs.parts.window_network import Init, WindowNetwork
 
 
 def _pooled(x: Tensor) -> Tensor:

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from votes.archs.bin_arch import BIN
-from votes.archs.blocks import conv3x3, lrelu
-from votes.archs.dfm import degradation_feature_map, map_of_difference
-from votes.archs.window_network import Init, WindowNetwork
+from votes.archs.parts.blocks import conv3x3, lrelu
+from votes.archs.parts.dfm import degradation_feature_map, map_of_difference
+from votes.archs.parts.window_network import Init, WindowNetwork
 
 
 class DegradationModulation(nn.Module):

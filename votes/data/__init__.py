@@ -16,8 +16,8 @@ from votes.data.sampler import EndlessBatches
 from votes.data.video_test_dataset import VideoUVSSMTestDataset
 from votes.errors import UserError
 from votes.options import DatasetOptions
+from votes.processes.signals import ignore_in_worker
 from votes.registry import DATASETS
-from votes.signals import ignore_in_worker
 
 
 def _start_worker(_: int) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from votes import checkpoint
+from votes.checkpoint import write_json
 from votes.data.sources import Crop
 from votes.data.video_source import VideoSource
 from votes.errors import UserError
@@ -32,8 +32,7 @@ def write_metadata(folder: Path, video: DecodedVideo) -> None:
             np.save(partial / f'{name}.npy', values)
     pqf = pqf_labels(video.qp, video.bytes).tolist()
     about = {'size': video.frames.shape[1:3], 'types': video.types, 'bytes': video.bytes.tolist(), 'pqf': pqf}
-    with checkpoint.atomic_write(partial / 'frames.json') as temporary:
-        temporary.write_text(json.dumps(about))
+    write_json(partial / 'frames.json', about)
     partial.rename(folder)
 
 

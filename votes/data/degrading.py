@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from av import library_versions
 
-from votes import checkpoint
+from votes.checkpoint import write_json
 from votes.data.codec_metadata import write_metadata
 from votes.data.open_source import open_source
 from votes.data.sources import Crop, Frame, FrameSource, cropped
@@ -52,7 +52,7 @@ def degrade_source(
     target.mkdir(parents=True, exist_ok=True)
     if job.exists() and json.loads(job.read_text()) != recipe.model_dump():
         raise UserError('this folder was begun with another recipe', where=target, fix='remove it')
-    _write_json(job, recipe.model_dump())
+    write_json(job, recipe.model_dump())
     frames, clips = open_source(source), {}
     for number, clip in enumerate(frames.clips()):
         done = target / f'.{clip}.json'
@@ -71,19 +71,14 @@ def degrade_source(
             if metadata:
                 write_metadata(metadata / clip, said[0])
             about = {'sha256': digest, 'generations': [asdict(g) for g in generations]}
-            _write_json(done, about | ({'shows': shown} if recipe.frame_rate else {}))
+            write_json(done, about | ({'shows': shown} if recipe.frame_rate else {}))
             last = generations[-1]
             say(f'{clip}: {len(degraded)} frames, {last.kbps} kbit/s' + (f', QP {last.qp}' if last.qp else ''))
         clips[clip] = json.loads(done.read_text())
     versions = {'av': version('av'), 'libavcodec': list(library_versions['libavcodec'])}
-    _write_json(manifest, {'recipe': recipe.model_dump(), 'versions': versions, 'clips': clips})
+    write_json(manifest, {'recipe': recipe.model_dump(), 'versions': versions, 'clips': clips})
     for path in [job, *(target / f'.{clip}.json' for clip in clips)]:
         path.unlink()
-
-
-def _write_json(path: Path, content: object) -> None:
-    with checkpoint.atomic_write(path) as temporary:
-        temporary.write_text(json.dumps(content, indent=1))
 
 
 def write_clip(folder: Path, frames: Iterable[Frame]) -> str:

@@ -14,9 +14,9 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.utils._pytree import tree_map
 from torch.utils.checkpoint import checkpoint as recompute
 
-from votes import distributed
-from votes.archs.blocks import compile_blocks
+from votes.archs.parts.blocks import compile_blocks
 from votes.options import Options
+from votes.processes import distributed
 from votes.registry import OPTIMIZERS, SCHEDULERS
 
 AMP = {'none': None, 'bf16': torch.bfloat16, 'fp16': torch.float16}

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from votes import checkpoint
 from votes.archs import build_network
-from votes.archs.padding import forward_padded
+from votes.archs.parts.padding import forward_padded
 from votes.data.transforms import orient
 from votes.models.optimisation import Optimisation, Outcome
 from votes.options import Options

@@ -14,14 +14,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from votes.archs.padding import to_multiple
+from votes.archs.parts.padding import to_multiple
 from votes.archs.votes_arch import VOTES
 from votes.data import VideoUVSSMTestDataset, build_test_set
 from votes.data.sources import read_picture
 from votes.errors import UserError
+from votes.inference.evaluation import RESTORED
 from votes.models import build_model
-from votes.models.evaluation import RESTORED, pick_device
 from votes.options import Options, load_options
+from votes.processes.devices import device_of
 from votes.reports.sheet import ERROR_GAIN, heat
 
 Image = NDArray[np.uint8]
@@ -103,7 +104,7 @@ def _sensing(opt: Options, shown: TestSet) -> Callable[[torch.Tensor], Image] | 
     if not weights or not Path(weights).is_file():
         shown.notes.append('no degradation map: the weights are not there any more')
         return None
-    model = build_model(opt, pick_device(opt.num_gpu)[0])
+    model = build_model(opt, device_of(opt))
     net = model.net
     if not isinstance(net, VOTES) or not net.dfm:
         return None

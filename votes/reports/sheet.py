@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 
 from votes.archs.votes_arch import VOTES
 from votes.data import VideoUVSSMTestDataset, build_test_set
+from votes.inference.evaluation import to_image, write_image
 from votes.metrics.psnr_ssim import calculate_psnr
 from votes.models import RestorationModel, build_model
-from votes.models.evaluation import pick_device, to_image, write_image
 from votes.options import load_options
+from votes.processes.devices import device_of
 
 Image = NDArray[np.uint8]
 TITLE_HEIGHT = 22
@@ -81,6 +82,6 @@ def make_sheet(option_file: str | Path, output: Path, count: int = 3) -> None:
     """Writes a PNG with a row for each of `count` frames spread over the first test set of a test option file."""
     opt = load_options(option_file, mode='test')
     dataset = build_test_set(next(data for key, data in opt.datasets.items() if key != 'train'), opt.scale)
-    model = build_model(opt, pick_device(opt.num_gpu)[0])
+    model = build_model(opt, device_of(opt))
     picks = [int((i + 0.5) * len(dataset) / count) for i in range(count)]
     write_image(output, _stack([_row(model, dataset[i]) for i in picks]))

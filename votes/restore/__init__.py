@@ -47,7 +47,7 @@ def restore(
     Raises:
         UserError: bad input, with what to do about it.
     """
-    from votes.restore.arguments import pick_device
+    from votes.processes.devices import pick_device
 
     place = pick_device(device)
     check_paths(source, target, overwrite)
@@ -73,7 +73,7 @@ def stream(
     Raises:
         UserError: bad input.
     """
-    from votes.restore.arguments import pick_device
+    from votes.processes.devices import pick_device
 
     place = pick_device(device)
     work = Restoration(_network(weights, str(place)), source, Settings(**settings), place)

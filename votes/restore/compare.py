@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from votes.archs.bin_arch import BIN
-from votes.archs.dfm import degradation_feature_map
+from votes.archs.parts.dfm import degradation_feature_map
 from votes.archs.votes_arch import VOTES
 from votes.errors import UserError
 from votes.reports.frames import TestSet, data_uri, middle

@@ -12,7 +12,7 @@ from typing import Any
 
 from torch import nn
 
-from votes.checkpoint import atomic_write
+from votes.checkpoint import write_json
 from votes.errors import UserError
 
 SUFFIX = '.votes-job'
@@ -102,8 +102,7 @@ class Job:
             )
 
     def _write(self, path: Path, content: Any) -> None:
-        with atomic_write(path) as temporary:
-            temporary.write_text(json.dumps(content, indent=1))
+        write_json(path, content)
 
     def _empty(self) -> None:
         for path in self.folder.iterdir():

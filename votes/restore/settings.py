@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from votes.errors import UserError
+from votes.inference.ensemble import parse_ensemble
 from votes.models.optimisation import AMP
-from votes.restore.ensemble import parse_ensemble
 from votes.restore.inputs import Reading
 from votes.video.write import FORMATS, Encoding
 

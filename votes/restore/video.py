@@ -20,19 +20,19 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from votes.archs.blocks import compile_blocks
+from votes.archs.parts.blocks import compile_blocks
 from votes.data.ahead import ahead
 from votes.errors import UserError
-from votes.restore.ensemble import Ensemble, parse_ensemble
+from votes.inference.ensemble import Ensemble, parse_ensemble
+from votes.inference.stream import SAME, Frames, WindowStream, fit, precision_gap
+from votes.inference.tiles import Limits
+from votes.inference.windows import Window, groups, overlapping_segments, sliding_windows
+from votes.processes.signals import Preempted, StopRequests
 from votes.restore.inputs import Reader, open_input
 from votes.restore.job import Job, fingerprint, weights_hash
 from votes.restore.progress import Reporter, peak_memory
 from votes.restore.settings import Settings, Summary, check_paths
 from votes.restore.sinks import PictureSink, Sink, VideoSink
-from votes.restore.stream import SAME, Frames, WindowStream, fit, precision_gap
-from votes.restore.tiles import Limits
-from votes.restore.windows import Window, groups, overlapping_segments, sliding_windows
-from votes.signals import Preempted, StopRequests
 from votes.video.read import TimedFrame
 
 

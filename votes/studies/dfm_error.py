@@ -6,7 +6,6 @@ python -m votes.studies.dfm_error -opt TEST.yml -o OUT.json
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -18,13 +17,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from votes import checkpoint
-from votes.archs.padding import to_multiple
+from votes.archs.parts.padding import to_multiple
 from votes.archs.votes_arch import VOTES
 from votes.data import build_test_set
 from votes.errors import UserError
+from votes.inference.evaluation import to_image, write_image
 from votes.models import RestorationModel, build_model
-from votes.models.evaluation import pick_device, to_image, write_image
 from votes.options import Options, load_options
+from votes.processes.devices import device_of
 from votes.reports.sheet import heat
 
 REGION = 16  # LQ pixels: the side of the regions whose means are compared
@@ -54,7 +54,7 @@ def measure(opt: Options, folder: Path) -> dict[str, Any]:
         UserError: the network has no DFM.
     """
     dataset = build_test_set(next(data for key, data in opt.datasets.items() if key != 'train'), opt.scale)
-    model = build_model(opt, pick_device(opt.num_gpu)[0])
+    model = build_model(opt, device_of(opt))
     if not isinstance(model.net, VOTES) or not model.net.dfm:
         raise UserError('this network has no degradation map', value=opt.network_g.type, where=opt.name)
     frames = []
@@ -116,8 +116,7 @@ def main(argv: list[str] | None = None) -> int:
     opt = load_options(args.opt, 'test', args.overrides)
     found = measure(opt, args.output.parent)
     args.output.parent.mkdir(parents=True, exist_ok=True)
-    with checkpoint.atomic_write(args.output) as temporary:
-        temporary.write_text(json.dumps(found, indent=1))
+    checkpoint.write_json(args.output, found)
     print(f'correlation of DFM and error: {found["correlation"]:.3f} (of LQ: {found["correlation_lq"]:.3f})')
     return 0
 

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from votes import checkpoint
-from votes.run import environment
 from votes.studies.outcome import NOT_RUN, PASS, Result
 from votes.studies.runner import Outcome
 from votes.studies.study import Study
+from votes.training.run_log import environment
 
 HEADS = {
     'psnr': 'PSNR dB',

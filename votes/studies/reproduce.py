@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from votes.errors import UserError
-from votes.signals import PREEMPTED
+from votes.processes.signals import PREEMPTED
 from votes.studies.outcome import FAIL, NOT_RUN, results_of
 from votes.studies.render import write_all
 from votes.studies.runner import Runner

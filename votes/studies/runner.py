@@ -18,7 +18,7 @@ from votes import checkpoint
 from votes.errors import UserError
 from votes.options import load_options
 from votes.options.yaml_file import read_option_file
-from votes.signals import PREEMPTED, StopRequests
+from votes.processes.signals import PREEMPTED, StopRequests
 from votes.studies.study import PROGRAMS, SOURCE, Job, Study, as_override
 
 Say = Callable[[str], None]
@@ -90,8 +90,7 @@ class Runner:
         else:
             outcome = self._execute(name, job, device, changed=before.get('definition', definition) != definition)
         outcome.definition = definition
-        with checkpoint.atomic_write(record) as temporary:
-            temporary.write_text(json.dumps(asdict(outcome)))
+        checkpoint.write_json(record, asdict(outcome))
         if outcome.state != 'done':
             self.say(f'{name}: {outcome.state} ({outcome.reason})')
         return outcome

@@ -1,0 +1,117 @@
+"""Adapting a network to another platform, from a folder of pairs or of originals."""
+
+import json
+import re
+from pathlib import Path
+
+import cv2
+import pytest
+import torch
+from conftest import TINY_DSM, write_clip
+
+from votes import checkpoint
+from votes.archs import build_network
+from votes.cli import main
+from votes.options import load_options
+from votes.training.validation import Validation
+
+NETWORK = {
+    'type': 'VOTES',
+    'num_feat': 8,
+    'deformable_groups': 2,
+    'num_extract_block': 1,
+    'num_reconstruct_block': 1,
+    'num_modulation_blocks': 1,
+    **{f'dsm_{k}': v for k, v in TINY_DSM.items()},
+}
+SMALL = ['--batch', '2', '--gt-size', '16', '--set', 'datasets.train.num_worker_per_gpu=0', 'num_gpu=0']
+
+
+@pytest.fixture
+def weights(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    torch.manual_seed(0)
+    checkpoint.save({'params': build_network(NETWORK).state_dict(), 'network_g': NETWORK}, 'start.pth')
+    return 'start.pth'
+
+
+def test_from_pairs(weights, capsys):
+    for i in range(5):
+        clip = write_clip(Path('mine/HQ') / f'c{i}', 5, (32, 48), seed=i)
+        for j, frame in enumerate(clip):
+            Path(f'mine/LQ/c{i}').mkdir(parents=True, exist_ok=True)
+            small = cv2.resize(frame, (24, 16), interpolation=cv2.INTER_AREA)
+            cv2.imwrite(f'mine/LQ/c{i}/{j:08d}.png', small[..., ::-1])
+    command = ['finetune', '--weights', weights, '--data', 'mine', '--platform', 'Here', '--epochs', '2', *SMALL]
+    assert main(command) == 0
+    said = capsys.readouterr().out
+    opt = load_options('experiments/finetune_Here.yml')
+    assert opt.train.total_iter == 2 * (3 * 5 // 2)
+    assert opt.datasets['train'].dataset_enlarge_ratio == 5
+    folder = Path('datasets/finetune_Here')
+    lists = [(folder / f'meta_info_{part}.txt').read_text().split()[::2] for part in ('train', 'val', 'test')]
+    assert sorted(clip for clips in lists for clip in clips) == [f'c{i}' for i in range(5)]
+    assert [len(clips) for clips in lists] == [3, 1, 1]
+    assert said.count('epoch ') == 2
+    assert 'votes restore IN.mp4 OUT.mp4 --weights experiments/finetune_Here/models/net_g_best.pth' in said
+    before, after = (
+        json.loads(Path(f'results/finetune_Here{end}/results.json').read_text()) for end in ('_before', '')
+    )
+    assert before['weights']['path'] == weights
+    assert len(re.findall(r'^finetune_Here(?:_before)? +\d', said, re.M)) == 2, 'a line before, a line after'
+    restored = [r['results']['finetune_Here']['mean']['restored']['psnr'] for r in (before, after)]
+    assert restored[0] != restored[1]
+
+
+def test_from_originals_and_a_recipe(weights, capsys):
+    for i in range(3):
+        write_clip(Path('mine') / f'c{i}', 5, (32, 64), seed=i)
+    recipe = Path(__file__).resolve().parents[1] / 'options' / 'degrade' / 'reds_x2_qp33.yml'
+    command = ['finetune', '--weights', weights, '--data', 'mine', '--platform', 'X', '--recipe', str(recipe)]
+    assert main([*command, '--epochs', '1', *SMALL]) == 0
+    assert Path('datasets/finetune_X/LQ_frames_qp33_x2/manifest.json').is_file()
+
+
+def test_what_is_refused(weights, capsys):
+    command = ['finetune', '--weights', weights, '--platform', 'X', *SMALL, '--data']
+    assert main([*command, 'nowhere']) == 2
+    for i in range(4):
+        write_clip(Path('mine/HQ') / f'c{i}', 5, (32, 48), seed=i)
+    assert main([*command, 'mine']) == 2
+    assert 'or originals alone and --recipe' in capsys.readouterr().err
+    for i in range(4):
+        write_clip(Path('mine/LQ') / f'c{i}', 5, (8, 12), seed=i)
+    assert main([*command, 'mine']) == 2
+    captured = capsys.readouterr()
+    assert 'in the option file: scale: 4' in captured.out
+    assert 'not fit for training' in captured.err
+    dsm = {'type': 'BIN', **TINY_DSM}
+    checkpoint.save({'params': build_network(dsm).state_dict(), 'network_g': dsm}, 'dsm.pth')
+    assert main(['finetune', '--weights', 'dsm.pth', '--platform', 'X', '--data', 'mine']) == 2
+
+
+def test_training_ends_when_nothing_is_gained(place, capsys, monkeypatch):
+    """With a rate of zero nothing is gained: it ends after `patience` validations, also when resumed."""
+    options = place(
+        val__patience=2,
+        val__val_freq=1,
+        train__optim_g={'type': 'Adam', 'lr': 0.0},
+        train__total_iter=40,
+        train__scheduler=None,
+        name='stale',
+    )
+    seen = []
+    original = Validation.run_if_due
+
+    def noted(self, model, at, *rest):
+        seen.append(at.iteration)
+        return original(self, model, at, *rest)
+
+    monkeypatch.setattr(Validation, 'run_if_due', noted)
+    assert main(['train', '-opt', options]) == 0
+    assert max(seen) == 3, 'the first is the best so far, and two gain nothing'
+    state = checkpoint.load('experiments/stale/training_states/3.state')
+    assert state['position']['stale'] == 2
+    assert Path('experiments/stale/models/net_g_latest.pth').is_file()
+    assert main(['train', '-opt', options]) == 0
+    assert not Path('experiments/stale/training_states/4.state').exists()

@@ -1,0 +1,188 @@
+"""Downloaded data sets, imitated in miniature, into clips, lists and splits."""
+
+import shutil
+import zipfile
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from conftest import write_clip
+
+from votes.cli import main
+from votes.data.clip_lists import read_meta_info, split_clips
+from votes.data.open_source import open_source
+from votes.data.pairs import ClipPairs
+from votes.data.tools.layouts import LAYOUTS
+from votes.data.tools.prepare import folds
+from votes.errors import UserError
+from votes.video.degrade import encode_h264
+
+SIZE = (16, 32)
+RECIPE = str(Path(__file__).resolve().parents[2] / 'options' / 'degrade' / 'reds_x2_qp33.yml')
+
+
+def reds(root):
+    for name in ('train/train_sharp/000', 'train/train_sharp/001', 'val/val_sharp/000', 'val/val_sharp/001'):
+        write_clip(root / name, 3, (32, 64), seed=hash(name) % 100)
+
+
+def uvssm(root):
+    for platform, count in (('WeChat', 75), ('twitter', 12)):
+        for i in range(1, count):
+            for side, scale in (('HQ_frames', 2), ('LQ_frames', 1)):
+                write_clip(root / platform / side / f'{i:03d}', 1, (4 * scale, 4 * scale), seed=i)
+
+
+def ldv(root):
+    for folder in ('training_raw', 'training_fixed-QP', 'validation_raw', 'validation_fixed-QP'):
+        (root / folder).mkdir(parents=True)
+        for i in (1, 2):
+            clip = list(np.random.default_rng(i).integers(0, 256, (4, *SIZE, 3), dtype=np.uint8))
+            encode_h264(clip, root / folder / f'{i:03d}.mp4', 0 if 'raw' in folder else 40)
+
+
+def vid4(root):
+    for clip in ('calendar', 'city'):
+        write_clip(root / 'GT' / clip, 3, SIZE)
+        for i, path in enumerate(sorted((root / 'GT' / clip).iterdir())):
+            path.rename(path.with_name(f'Frame {i + 1:03d}.png'))
+        write_clip(root / 'BIx4' / clip, 3, (4, 8))
+
+
+def vimeo90k(root):
+    for name in ('00001/0001', '00001/0002', '00002/0001'):
+        write_clip(root / 'vimeo_septuplet' / 'sequences' / name, 7, SIZE)
+    (root / 'vimeo_septuplet' / 'sep_trainlist.txt').write_text('00001/0001\n00002/0001\n')
+    (root / 'vimeo_septuplet' / 'sep_testlist.txt').write_text('00001/0002\n\n')
+
+
+def videos(root):
+    root.mkdir()
+    for name in 'abcde':
+        clip = list(np.random.default_rng(ord(name)).integers(0, 256, (4, *SIZE, 3), dtype=np.uint8))
+        encode_h264(clip, root / f'{name}.mp4', 10)
+
+
+WANTED = {  # folder, LQ folder, train, val, test
+    'reds': ('', None, ['001'], ['000'], ['240', '241']),
+    'uvssm': ('twitter', 'LQ_frames', 1, 0, 10),
+    'ldv': ('', 'LQ_frames_fixed-qp', ['train_001', 'train_002'], ['val_001', 'val_002'], []),
+    'vid4': ('', 'LQ_frames_BIx4', [], [], ['calendar', 'city']),
+    'vimeo90k': ('', None, ['00001_0001', '00002_0001'], [], ['00001_0002']),
+    'videos': ('', None, 3, 1, 1),
+}
+
+
+@pytest.mark.parametrize('name', sorted(LAYOUTS))
+def test_every_data_set(name, tmp_path, capsys):
+    source, target = tmp_path / 'download', tmp_path / 'out'
+    globals()[name](source)
+    assert main(['prepare', name, str(source), str(target)]) == 0
+    said = capsys.readouterr().out
+    folder, lq, *parts = WANTED[name]
+    root = target / folder
+    found = [list(read_meta_info(p)) if p.is_file() else [] for p in map(root.joinpath, LISTS)]
+    assert all(len(f) == n if isinstance(n, int) else f == n for f, n in zip(found, parts, strict=True)), found
+    frames = open_source(root / 'HQ_frames')
+    assert set(frames.clips()) == {clip for part in found for clip in part}
+    assert sorted(p.name for p in (root / 'HQ_frames' / frames.clips()[0]).iterdir())[0].startswith('00000000')
+    assert f'dataroot_gt: {root / "HQ_frames"}' in said
+    if lq:
+        scale = frames.size(frames.clips()[0])[0] // open_source(root / lq).size(frames.clips()[0])[0]
+        assert ClipPairs(str(root / 'HQ_frames'), str(root / lq), scale).names() == frames.clips()
+
+
+LISTS = [f'meta_info_{part}.txt' for part in ('train', 'val', 'test')]
+
+
+def test_reds_in_archives_with_its_recipe_resumed(tmp_path, monkeypatch, capsys):
+    reds(tmp_path / 'plain')
+    (tmp_path / 'zips').mkdir()
+    for part in ('train', 'val'):
+        shutil.make_archive(str(tmp_path / 'zips' / f'{part}_sharp'), 'zip', tmp_path / 'plain', part)
+    command = ['prepare', 'reds', str(tmp_path / 'zips'), str(tmp_path / 'out'), '--recipe', RECIPE]
+    from votes.data.tools import prepare
+
+    original, calls = prepare._write, []
+
+    def dies(*args):
+        calls.append(args)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        original(*args)
+
+    with monkeypatch.context() as m:
+        m.setattr(prepare, '_write', dies)
+        with pytest.raises(KeyboardInterrupt):
+            main(command)
+    assert sorted(p.name for p in (tmp_path / 'out' / 'HQ_frames').iterdir()) == ['000', '001']
+    assert main(command) == 0
+    assert capsys.readouterr().out.count('unpacking') == 2, 'not unpacked again'
+    lq = tmp_path / 'out' / 'LQ_frames_qp33_x2'
+    assert ClipPairs(str(tmp_path / 'out' / 'HQ_frames'), str(lq), 2).names() == ['000', '001', '240', '241']
+    assert np.array_equal(
+        open_source(tmp_path / 'out' / 'HQ_frames').read('240', 1),
+        open_source(tmp_path / 'plain' / 'val' / 'val_sharp').read('000', 1),
+    )
+    before = (lq / 'manifest.json').stat().st_mtime_ns
+    assert main(command) == 0
+    assert (lq / 'manifest.json').stat().st_mtime_ns == before
+
+
+def test_links_and_copies(tmp_path):
+    vid4(tmp_path / 'in')
+    for copy in ([], ['--copy']):
+        out = tmp_path / f'out{len(copy)}'
+        assert main(['prepare', 'vid4', str(tmp_path / 'in'), str(out), '--frames', '2', *copy]) == 0
+        frames = sorted((out / 'HQ_frames' / 'city').iterdir())
+        assert len(frames) == 2
+        assert frames[0].is_symlink() is not bool(copy)
+        assert np.array_equal(cv2.imread(str(frames[0])), cv2.imread(str(tmp_path / 'in/GT/city/Frame 001.png')))
+
+
+def test_wechat_folds(tmp_path):
+    """As in the paper: five splits of 10 test and 4 validation clips; the published list is the split itself."""
+    uvssm(tmp_path / 'in')
+    assert main(['prepare', 'uvssm', str(tmp_path / 'in'), str(tmp_path / 'out')]) == 0
+    root = tmp_path / 'out' / 'WeChat'
+    tests = [set(read_meta_info(root / f'meta_info_fold{k}_test.txt')) for k in range(5)]
+    assert len(set.union(*tests)) == 50
+    for k in range(5):
+        train, val = (set(read_meta_info(root / f'meta_info_fold{k}_{part}.txt')) for part in ('train', 'val'))
+        assert (len(train), len(val), len(tests[k])) == (60, 4, 10)
+        assert len(train | val | tests[k]) == 74
+    assert list(read_meta_info(root / 'meta_info_test.txt')) == ['016', '048', '055', '065']
+
+
+def test_a_drawn_split_is_the_one_of_option_files():
+    clips = [f'{i:03d}' for i in range(50)]
+    (mine,) = folds(clips, 1, 10, 0, seed=0)
+    for part in ('train', 'test'):
+        assert mine[part] == split_clips(clips, {'seed': 0, 'test': 10, 'val': 0, 'part': part})
+    with pytest.raises(UserError, match='too few clips'):
+        folds(clips, 6, 10, 0, 0)
+
+
+def test_pairs_of_videos(tmp_path, capsys):
+    videos(tmp_path / 'hq')
+    shutil.copytree(tmp_path / 'hq', tmp_path / 'lq')
+    command = ['prepare', 'videos', str(tmp_path / 'hq'), str(tmp_path / 'out'), '--lq', str(tmp_path / 'lq')]
+    assert main(command) == 0
+    assert open_source(tmp_path / 'out' / 'LQ_frames').clips() == list('abcde')
+    (tmp_path / 'lq' / 'c.mp4').unlink()
+    assert main(command[:3] + [str(tmp_path / 'out2')] + command[4:]) == 2
+    assert 'c (of LQ_frames)' in capsys.readouterr().err
+
+
+def test_what_is_not_there(tmp_path, capsys):
+    (tmp_path / 'in' / 'stuff').mkdir(parents=True)
+    for name in sorted(LAYOUTS):
+        assert main(['prepare', name, str(tmp_path / 'in'), str(tmp_path / 'out')]) == 2
+    error = capsys.readouterr().err
+    assert 'no folder train_sharp' in error
+    assert 'it holds stuff' in error
+    (tmp_path / 'in' / 'a.zip').write_bytes(b'PK\x03\x04 cut off')
+    assert main(['prepare', 'reds', str(tmp_path / 'in'), str(tmp_path / 'out')]) == 2
+    assert 'a.zip' in capsys.readouterr().err
+    assert zipfile.is_zipfile(tmp_path / 'in' / 'a.zip') is False

@@ -1,0 +1,73 @@
+"""Promise P9 on one process: a signal ends a run after this step and a checkpoint, and the same command goes on."""
+
+import json
+import os
+import signal
+from pathlib import Path
+
+import pytest
+import torch
+
+from votes import checkpoint
+from votes.cli import main
+from votes.processes.signals import StopRequests
+
+RUN = Path('experiments/tiny')
+
+
+def weights(name='tiny', n=6):
+    return checkpoint.read_weights(Path('experiments', name, 'models', f'net_g_{n}.pth'))
+
+
+def options(place, **changes):
+    long = {'train__total_iter': 6, 'train__scheduler': None, 'logger__save_checkpoint_freq': 100, 'val__val_freq': 3}
+    return place(**{**long, **changes})
+
+
+@pytest.mark.parametrize('name', ['SIGTERM', 'SIGINT', 'SIGUSR1', 'SIGHUP'])
+@pytest.mark.parametrize('workers', [0, 1])
+def test_stops_at_this_step_and_goes_on(place, name, workers):
+    loader = {'datasets__train__num_worker_per_gpu': workers}
+    plain = {'type': 'CharbonnierLoss', 'epsilon': 1e-3}
+    assert main(['train', '-opt', options(place, name='whole', train__pixel_opt=plain, **loader)]) == 0
+    loss = {'type': 'faults:SignalledLoss', 'at': [3], 'name': name}
+    assert main(['train', '-opt', options(place, train__pixel_opt=loss, **loader)]) == 75
+    marker = json.loads((RUN / 'PREEMPTED.json').read_text())
+    assert marker['iter'] == 3
+    assert marker['signal'] == name
+    assert checkpoint.load(RUN / 'training_states' / '3.state')['position']['validated'] == 0, 'validation can wait'
+    assert main(['train', '-opt', options(place, train__pixel_opt=plain, **loader), '--allow_changes']) == 0
+    assert not (RUN / 'PREEMPTED.json').exists()
+    whole, resumed = weights('whole'), weights()
+    assert all(torch.equal(whole[k], resumed[k]) for k in whole)
+    assert (RUN / 'previews' / '00000003.png').exists(), 'and was made up for'
+
+
+def test_validation_is_given_up(place, monkeypatch):
+    """A signal in a long validation does not wait for its end."""
+    from votes.models.restoration_model import RestorationModel
+
+    original, calls = RestorationModel.predict, []
+
+    def predict(self, lq):
+        calls.append(1)
+        if len(calls) == 4:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return original(self, lq)
+
+    monkeypatch.setattr(RestorationModel, 'predict', predict)
+    assert main(['train', '-opt', options(place)]) == 75
+    assert len(calls) == 4, 'of 21 frames'
+    assert json.loads((RUN / 'PREEMPTED.json').read_text())['iter'] == 3
+    assert main(['train', '-opt', 'opt.yml']) == 0
+    assert (RUN / 'previews' / '00000003.png').exists(), 'and made up for'
+
+
+def test_a_second_ctrl_c_leaves_at_once():
+    before = signal.getsignal(signal.SIGINT)
+    with StopRequests() as stop:
+        os.kill(os.getpid(), signal.SIGINT)
+        assert stop.requested == 'SIGINT'
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+    assert signal.getsignal(signal.SIGINT) == before

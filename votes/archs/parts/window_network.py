@@ -1,0 +1,151 @@
+"""What EDVR and VOTES share: a window of frames in, its centre frame out.
+
+`forward` is composed of named parts, so that restoring a video can compute each of them once a frame.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from votes.archs.parts.blocks import check_window, conv3x3, lrelu, one_by_one, residual_blocks, upsample, zero_
+from votes.archs.parts.pcd import DeformableConv, PCDAlignment
+
+Init = Literal['default', 'kaiming']
+
+
+class WindowNetwork(nn.Module):
+    """Feature extraction, PCD alignment and reconstruction around a fusion that subclasses add (as `fusion`).
+
+    Args:
+        num_in_ch: channels of a frame.
+        num_out_ch: channels of the output.
+        num_feat: channels C of the features.
+        num_frame: frames T of the window, odd.
+        deformable_groups: groups of the deformable convolutions; C divides by it.
+        num_extract_block: residual blocks of the feature extraction.
+        num_reconstruct_block: residual blocks N of the reconstruction.
+        center_frame_idx: which frame of the window is restored (default: the middle one).
+        scale: output size / input size, 2, 3 or 4.
+
+    The release's initialisation ('default') is PyTorch's for plain convolutions, under which a signal fades about
+    twofold a layer. 'kaiming' keeps its size and starts from the enlarged input: short trainings get further.
+    """
+
+    multiple = 4  # two halvings in the pyramid
+    fusion: nn.Module
+
+    def __init__(
+        self,
+        num_in_ch: int,
+        num_out_ch: int,
+        num_feat: int,
+        num_frame: int,
+        deformable_groups: int,
+        num_extract_block: int,
+        num_reconstruct_block: int,
+        center_frame_idx: int | None,
+        scale: int,
+    ):
+        super().__init__()
+        if scale not in (2, 3, 4):
+            raise ValueError(f'scale must be 2, 3 or 4, not {scale}')
+        if num_frame % 2 == 0:
+            raise ValueError(f'num_frame must be odd, not {num_frame}')
+        if num_feat % deformable_groups:
+            raise ValueError(f'num_feat {num_feat} does not divide by deformable_groups {deformable_groups}')
+        self.num_frame, self.scale = num_frame, scale
+        self.centre = num_frame // 2 if center_frame_idx is None else center_frame_idx
+        self.conv_first = conv3x3(num_in_ch, num_feat)
+        self.feature_extraction = residual_blocks(num_extract_block, num_feat)
+        self.conv_l2_1 = conv3x3(num_feat, num_feat, stride=2)
+        self.conv_l2_2 = conv3x3(num_feat, num_feat)
+        self.conv_l3_1 = conv3x3(num_feat, num_feat, stride=2)
+        self.conv_l3_2 = conv3x3(num_feat, num_feat)
+        self.pcd_align = PCDAlignment(num_feat, deformable_groups)
+        self.reconstruction = residual_blocks(num_reconstruct_block, num_feat)
+        if scale == 4:
+            self.upconv1 = conv3x3(num_feat, num_feat * 4)
+            self.upconv2 = conv3x3(num_feat, 64 * 4)
+        else:
+            self.upconv1 = conv3x3(num_feat, 64 * scale**2)
+        self.conv_hr = conv3x3(64, 64)
+        self.conv_last = conv3x3(64, num_out_ch)
+
+    @torch.no_grad()
+    def initialise(self, init: Init) -> None:
+        """Called by subclasses when all layers are there."""
+        if init == 'default':
+            return
+        if init != 'kaiming':
+            raise ValueError(f"init is 'default' or 'kaiming', not {init!r}")
+        for name, module in self.named_modules():
+            if isinstance(module, DeformableConv):
+                nn.init.kaiming_normal_(module.weight, a=0.1)
+                module.weight.mul_(2)  # its masks start at a half
+            elif (
+                isinstance(module, nn.Conv2d)
+                and not name.endswith('conv_offset')
+                and not name.startswith(('bin.', 'feature_extraction.', 'reconstruction.'))
+            ):
+                nn.init.kaiming_normal_(module.weight, a=0.1)
+                zero_(module.bias)
+        zero_(self.conv_last.weight)
+
+    def features(self, frames: Tensor) -> list[Tensor]:
+        """(B, C_in, h, w) -> the three levels of the pyramid, (B, C, h, w), (B, C, h/2, w/2), (B, C, h/4, w/4)."""
+        return one_by_one(self, self._pyramid, frames)
+
+    def _pyramid(self, frames: Tensor) -> list[Tensor]:
+        level1 = self.feature_extraction(lrelu(self.conv_first(frames)))
+        level2 = lrelu(self.conv_l2_2(lrelu(self.conv_l2_1(level1))))
+        level3 = lrelu(self.conv_l3_2(lrelu(self.conv_l3_1(level2))))
+        return [level1, level2, level3]
+
+    def align(self, pyramid: list[Tensor], batch: int, shares: list[Tensor] | None = None) -> Tensor:
+        """The pyramid of (B*T) frames -> level-1 features aligned to each window's centre, (B, T, C, h, w).
+
+        Args:
+            shares: ``pcd_align.shares(pyramid)``, where they are known.
+        """
+        centre = [level.unflatten(0, (batch, -1))[:, self.centre] for level in pyramid]
+        return self.pcd_align(pyramid, centre, shares).unflatten(0, (batch, -1))
+
+    def degradation_map(self, x: Tensor, difference: Tensor | None = None) -> Tensor:
+        """Where windows (B, T, 3, h, w) are damaged, (B, 1, h, w) in [0, 1]; zeros of a network that does not look."""
+        return x.new_zeros(x.shape[0], 1, *x.shape[3:])
+
+    def fuse(self, aligned: Tensor, dfm: Tensor) -> Tensor:
+        """Aligned features (B, T, C, h, w) and the degradation maps (B, 1, h, w) -> (B, C, h, w)."""
+        return self.fusion(aligned, dfm)
+
+    def reconstruct(self, fused: Tensor, frame: Tensor) -> Tensor:
+        """Fused features (B, C, h, w) and the centre frame (B, 3, h, w) -> (B, 3, S*h, S*w)."""
+        x = self.reconstruction(fused)
+        if self.scale == 4:
+            x = lrelu(F.pixel_shuffle(self.upconv1(x), 2))
+            x = lrelu(F.pixel_shuffle(self.upconv2(x), 2))
+        else:
+            x = lrelu(F.pixel_shuffle(self.upconv1(x), self.scale))
+        return self.conv_last(lrelu(self.conv_hr(x))) + upsample(frame, self.scale)
+
+    def forward(self, x: Tensor, difference: Tensor | None = None) -> Tensor:
+        """(B, T, 3, h, w) -> (B, 3, S*h, S*w).
+
+        Args:
+            difference: what the DSM found in the centre frames, where it is known: dfm.luma_difference, (B, 1, h, w).
+        """
+        check_window(x, self.num_frame, self.multiple)
+        aligned = self.align(self.features(x.flatten(0, 1)), x.shape[0])
+        return self.reconstruct(self.fuse(aligned, self.degradation_map(x, difference)), x[:, self.centre])
+
+    def deformable_convs(self) -> dict[str, nn.Module]:
+        """Name -> each deformable convolution, for their learning rate and offset statistics."""
+        pcd = cast(PCDAlignment, self.pcd_align)
+        return {
+            **{f'pcd_align.dcn_pack.{k}': m for k, m in pcd.dcn_pack.items()},
+            'pcd_align.cas_dcnpack': pcd.cas_dcnpack,
+        }

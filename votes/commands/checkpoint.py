@@ -1,0 +1,90 @@
+"""What is in a checkpoint, whether it is whole, and the same in another format."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from votes import checkpoint
+from votes.archs.infer import infer_options
+from votes.errors import UserError
+from votes.training.checkpoint_store import Saves
+
+
+def read(path: Path, param_key: str | None = None) -> dict[str, Tensor]:
+    """Weights of a .pth or a .safetensors file."""
+    if path.suffix != '.safetensors':
+        return checkpoint.read_weights(path, param_key)
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise UserError('checkpoint cannot be read', where=path, value=error) from error
+
+
+def inspect(path: Path) -> str:
+    """Lines on the file: kind, iteration, network, number and size of its tensors."""
+    lines = [f'{path}: {path.stat().st_size / 1e6:.2f} MB' if path.is_file() else str(path)]
+    content = {} if path.suffix == '.safetensors' else checkpoint.load(path)
+    if 'optimizers' in content:
+        at = content.get('position', {})
+        lines += [f'training state after iteration {content["iter"]}']
+        lines += [f'  {key}: {value}' for key, value in at.items() if key != 'iteration']
+        options = content.get('setup', {}).get('options', {})
+        lines += [f'  options: {options.get("name")}, {options.get("model_type")}'] if options else []
+        return '\n'.join(lines)
+    keys: list[str | None] = [k for k in checkpoint.WEIGHT_KEYS if k in content]
+    for key in keys or [None]:
+        weights = read(path, key)
+        count = sum(t.numel() for t in weights.values())
+        broken = sum(not bool(torch.isfinite(t).all()) for t in weights.values())
+        lines.append(
+            f'{key or "weights"}: {len(weights)} tensors, {count / 1e6:.3f} M values'
+            + (f', {broken} tensors with NaN or Inf' if broken else '')
+        )
+    try:
+        lines.append('network: ' + ', '.join(f'{k}: {v}' for k, v in infer_options(weights, path).items()))
+    except UserError:
+        lines.append('network: none that is known here')
+    return '\n'.join(lines)
+
+
+def verify(folder: Path) -> tuple[bool, str]:
+    """Whether every checkpoint of a run folder is whole, and a line on each."""
+    saves = Saves(folder)
+    iterations = saves.iterations()
+    if not iterations:
+        raise UserError('no checkpoints', where=folder, fix='experiments/NAME')
+    found = {n: saves.problem(n) for n in iterations}
+    lines = [f'{n:>9}  {problem or "good"}' for n, problem in found.items()]
+    return not any(found.values()), '\n'.join(lines)
+
+
+def convert(source: Path, target: Path, param_key: str | None, dsm: bool, overwrite: bool) -> str:
+    """Writes the weights of `source` as .safetensors, or as ``{'params': ...}`` with the release's key names.
+
+    Raises:
+        UserError: `source` is no checkpoint, `target` exists or has another suffix, or there is no DSM in it.
+    """
+    if target.suffix not in ('.safetensors', '.pth', '.pt'):
+        raise UserError('unknown format', where=target, fix='a name that ends in .safetensors or .pth')
+    if target.exists() and not overwrite:
+        raise UserError('the output exists', where=target, fix='choose another name, or --overwrite')
+    weights = read(source, param_key)
+    if dsm:
+        weights = {k.removeprefix('bin.'): v for k, v in weights.items() if k.startswith('bin.')}
+        if not weights:
+            raise UserError('there is no DSM in this checkpoint', where=source)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if target.suffix == '.safetensors':
+        from safetensors.torch import save_file
+
+        with checkpoint.atomic_write(target) as temporary:
+            save_file({k: v.contiguous() for k, v in weights.items()}, temporary)
+    else:
+        checkpoint.save({'params': weights}, target)
+    return f'{target}: {len(weights)} tensors'

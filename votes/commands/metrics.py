@@ -1,0 +1,334 @@
+"""`votes metrics A B`: two videos, folders of frames or frame sources compared, with the protocol written beside."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import itertools
+import platform
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+import votes
+from votes import checkpoint
+from votes.data.open_source import open_source
+from votes.data.sources import SUFFIXES, FolderSource, Frame, FrameSource
+from votes.errors import UserError
+from votes.metrics import temporal
+from votes.metrics.bd_rate import METHOD, bd_rate
+from votes.metrics.perceptual import DISTS, LPIPS
+from votes.metrics.psnr_ssim import ms_ssim, planes, psnr, ssim
+from votes.metrics.vmaf import vmaf
+from votes.models.restoration_model import enlarged
+from votes.reports.compare import comparison
+from votes.video.read import VideoReader
+
+PLANE = {'psnr': psnr, 'ssim': ssim, 'ms_ssim': ms_ssim}
+PAIRS = ('warping_error', 'tof')
+LEARNED = ('lpips', 'dists')
+NAMES = (*PLANE, *PAIRS, 'vmaf', *LEARNED)
+BATCH = 8
+
+
+@dataclass
+class Protocol:
+    """How frames are compared."""
+
+    metrics: list[str]
+    channel: str = 'y'
+    crop_border: int = 2
+
+    def described(self) -> dict[str, Any]:
+        """For a results file, in the form of `votes test`."""
+        plane = {
+            name: {'type': f'calculate_{name}', 'crop_border': self.crop_border, 'test_y_channel': self.channel == 'y'}
+            for name in self.metrics
+            if name in PLANE
+        }
+        return {
+            'metrics': plane | {name: {'type': name} for name in self.metrics if name not in PLANE},
+            'channel': self.channel,
+            'crop_border': self.crop_border,
+            'range': 'RGB 0 to 255, peak 255; Y 16 to 235',
+            'rounding': 'frames as decoded, 8 bit',
+            'luma': 'BT.601 studio range, Y = 16 + 65.481 R + 128.553 G + 24.966 B, where channel is y',
+            'aggregation': 'mean over the frames of a clip, then over clips',
+            'window_padding': 'none',
+            'flow': temporal.FLOW if set(self.metrics) & set(PAIRS) else None,
+            'fluctuation': 'standard deviation of PSNR over the frames of a clip, mean over clips',
+        }
+
+
+Frames = Callable[[], Iterator[Frame]]
+Clips = dict[str, Frames]
+Learned = dict[str, Callable[[Tensor, Tensor], Tensor]]
+
+
+def clips_at(path: Path) -> Clips:
+    """What lies at a path: a video file, a folder of pictures, or any frame source of clips."""
+    if path.is_file():
+        return {path.stem: lambda: (frame.rgb for frame in VideoReader(path))}
+    if path.is_dir() and any(p.suffix.lower() in SUFFIXES for p in path.iterdir()):
+        source: FrameSource = FolderSource(path.absolute().parent)
+        names = [path.absolute().name]
+    else:
+        source = open_source(path)
+        names = source.clips()
+
+    def frames(clip: str) -> Iterator[Frame]:
+        return (source.read(clip, i) for i in range(source.length(clip)))
+
+    return {name: (lambda name=name: frames(name)) for name in names}  # type: ignore[misc]
+
+
+def matched(
+    first: Clips, second: Clips
+) -> list[tuple[str, Callable[[], Iterator[Frame]], Callable[[], Iterator[Frame]]]]:
+    """Pairs of clips: the only one of each, or those of one name.
+
+    Raises:
+        UserError: names that are only on one side.
+    """
+    if len(first) == len(second) == 1:
+        return [(next(iter(second)), next(iter(first.values())), next(iter(second.values())))]
+    apart = sorted(first.keys() ^ second.keys())
+    if apart:
+        raise UserError(f'{len(apart)} clips are only on one side', value=', '.join(apart[:8]))
+    return [(name, first[name], second[name]) for name in sorted(first)]
+
+
+def to_batch(frames: list[Frame], device: torch.device) -> Tensor:
+    """uint8 (B, 3, H, W)."""
+    return torch.from_numpy(np.ascontiguousarray(np.stack(frames).transpose(0, 3, 1, 2))).to(device)
+
+
+def _sizes(first: Frame, second: Frame) -> str:
+    return ' and '.join(f'{frame.shape[1]}x{frame.shape[0]}' for frame in (first, second))
+
+
+class Measurer:
+    """Measures clips by a protocol.
+
+    Args:
+        learned: name -> network of LPIPS or DISTS, with its weights.
+    """
+
+    def __init__(
+        self, protocol: Protocol, device: torch.device, learned: dict[str, Callable[[Tensor, Tensor], Tensor]]
+    ):
+        self.protocol, self.device, self.learned = protocol, device, learned
+
+    def clip(self, name: str, first: Iterator[Frame], second: Iterator[Frame]) -> list[dict[str, float]]:
+        """Metrics of every frame: what concerns two frames in a row counts for the later one.
+
+        Raises:
+            UserError: the sides differ in size or number of frames.
+        """
+        rows: list[dict[str, float]] = []
+        before: tuple[Frame, Frame] | None = None
+        everything: list[tuple[Frame, Frame]] = []
+        pairs = itertools.zip_longest(first, second)
+        while chunk := list(itertools.islice(pairs, BATCH)):
+            for number, (a, b) in enumerate(chunk, len(rows)):
+                if a is None or b is None:
+                    raise UserError(
+                        'the sides have different numbers of frames',
+                        where=name,
+                        value=f'one ends after {number} frames',
+                        fix='cut the longer one',
+                    )
+                if a.shape != b.shape:
+                    raise UserError('frames of different sizes', where=f'{name}, frame {number}', value=_sizes(a, b))
+            found = self._single([a for a, _ in chunk], [b for _, b in chunk])
+            for row, (a, b) in zip(found, chunk, strict=True):
+                if before is not None:
+                    row |= self._in_a_row(before, (a, b))
+                before = a, b
+            rows += found
+            everything += chunk if 'vmaf' in self.protocol.metrics else []
+        if not rows:
+            raise UserError('no frames', where=name)
+        if everything:
+            for row, value in zip(rows, vmaf((a for a, _ in everything), (b for _, b in everything)), strict=True):
+                row['vmaf'] = value
+        return rows
+
+    def _single(self, first: list[Frame], second: list[Frame]) -> list[dict[str, float]]:
+        a, b = (to_batch(frames, self.device) for frames in (first, second))
+        channel = 'y' if self.protocol.channel == 'y' else 'rgb'
+        pair = [planes(x, self.protocol.crop_border, channel) for x in (a, b)]  # type: ignore[arg-type]
+        found = {name: measure(*pair) for name, measure in PLANE.items() if name in self.protocol.metrics}
+        found |= {name: net(a.float() / 255, b.float() / 255) for name, net in self.learned.items()}
+        return [{name: float(values[i]) for name, values in found.items()} for i in range(len(first))]
+
+    def _in_a_row(self, before: tuple[Frame, Frame], now: tuple[Frame, Frame]) -> dict[str, float]:
+        found = {}
+        if 'warping_error' in self.protocol.metrics:
+            found['warping_error'] = temporal.warping_error(before[0], now[0], (before[1], now[1]))
+        if 'tof' in self.protocol.metrics:
+            found['tof'] = temporal.tof((before[0], now[0]), (before[1], now[1]))
+        return found
+
+
+def means(frames: dict[str, list[dict[str, float]]]) -> tuple[dict[str, float], dict[str, dict[str, float]]]:
+    """Clip -> rows of frames -> means over clips, and metric -> clip -> mean over frames; fluctuation beside PSNR."""
+    clips: dict[str, dict[str, float]] = {}
+    for clip, rows in frames.items():
+        for name in dict.fromkeys(name for row in rows for name in row):
+            clips.setdefault(name, {})[clip] = fmean(row[name] for row in rows if name in row)
+        if 'psnr' in rows[0]:
+            clips.setdefault('fluctuation', {})[clip] = temporal.fluctuation([row['psnr'] for row in rows])
+    return {name: fmean(values.values()) for name, values in clips.items()}, clips
+
+
+def hashed(frames: Iterator[Frame], total: Any) -> Iterator[Frame]:
+    """Passes frames on and adds them to a checksum."""
+    for frame in frames:
+        total.update(frame.tobytes())
+        yield frame
+
+
+def compare_videos(first: Path, second: Path, lq: Path | None, measurer: Measurer) -> dict[str, Any]:
+    """A results file: `first` against the reference `second`, and LQ enlarged by bicubic interpolation against it."""
+    sums = {name: hashlib.sha256() for name in ('restored', 'reference')}
+    sides = {'restored': first, **({'LQ bicubic': lq} if lq else {})}
+    content: dict[str, Any] = {'mean': {}, 'clips': {}}
+    frames: dict[tuple[str, int], dict[str, dict[str, float]]] = {}
+    for row, path in sides.items():
+        measured = {}
+        for clip, get, reference in matched(clips_at(path), clips_at(second)):
+            a, b = get(), reference()
+            if row == 'restored':
+                a, b = hashed(a, sums['restored']), hashed(b, sums['reference'])
+            else:
+                a = enlarge_like(a, reference())
+            measured[clip] = measurer.clip(clip, a, b)
+            for index, values in enumerate(measured[clip]):
+                frames.setdefault((clip, index), {})[row] = values
+        content['mean'][row], content['clips'][row] = means(measured)
+    content['mean'] = {row: content['mean'][row] for row in reversed(content['mean'])}
+    content['frames'] = [{'clip': clip, 'index': index, **values} for (clip, index), values in frames.items()]
+    return {
+        'name': first.stem,
+        'protocol': measurer.protocol.described(),
+        'sides': {'restored': str(first), 'reference': str(second), 'lq': lq and str(lq)},
+        'data': {name: f'sha256 of decoded frames {total.hexdigest()}' for name, total in sums.items()},
+        'versions': {
+            'votes': votes.__version__,
+            'torch': torch.__version__,
+            'python': platform.python_version(),
+            'opencv': version('opencv-python-headless'),
+            'av': version('av'),
+        },
+        'results': {second.stem: content},
+    }
+
+
+def enlarge_like(frames: Iterator[Frame], reference: Iterator[Frame]) -> Iterator[Frame]:
+    """LQ frames brought to the size of the reference's first frame by bicubic interpolation (a = -0.5)."""
+    height, width = next(reference).shape[:2]
+    for frame in frames:
+        batch = torch.from_numpy(frame.copy()).permute(2, 0, 1)[None].float().div(255)
+        large = enlarged(batch, (height, width))[0].mul(255).round().byte()
+        yield large.permute(1, 2, 0).numpy()
+
+
+def read_curve(path: Path) -> list[tuple[float, float]]:
+    """Lines of ``rate,quality``; a first line of words is passed over.
+
+    Raises:
+        UserError: not found, or a line that is not two numbers.
+    """
+    if not path.is_file():
+        raise UserError('not found', where=path)
+    points = []
+    for number, line in enumerate(path.read_text().splitlines(), 1):
+        cells = line.replace(';', ',').split(',')
+        try:
+            rate, quality = (float(cell) for cell in cells)
+            points.append((rate, quality))
+        except ValueError as error:
+            if number > 1 and line.strip():
+                raise UserError('a curve has lines of RATE,QUALITY', where=f'{path}:{number}', value=line) from error
+    return points
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        'inputs',
+        nargs='+',
+        metavar='A B',
+        help='restored and reference; or compare RESULTS.json ...; or bd-rate A.csv B.csv',
+    )
+    parser.add_argument('--lq', type=Path, help='the compressed video: gain over it')
+    parser.add_argument('--metrics', default='psnr,ssim', help=f'of {", ".join(NAMES)} (default psnr,ssim)')
+    parser.add_argument('--channel', choices=('y', 'rgb'), default='y', help='of PSNR, SSIM and MS-SSIM (default y)')
+    parser.add_argument('--crop', type=int, default=2, help='pixels left out at each edge (default 2)')
+    parser.add_argument('--device', default='auto')
+    parser.add_argument('--json', type=Path, metavar='OUT.json', help='writes everything, frame by frame')
+    parser.add_argument('--format', choices=('text', 'markdown', 'latex', 'csv'), default='text', help='of compare')
+    parser.add_argument('--any-protocol', action='store_true', help='compare although the protocols differ')
+    parser.add_argument('--features', type=Path, help="LPIPS, DISTS: torchvision's weights of AlexNet or VGG16")
+    parser.add_argument('--lpips', type=Path, help='weights of LPIPS v0.1, alex.pth or vgg.pth')
+    parser.add_argument('--dists', type=Path, help='weights of DISTS, weights.pt')
+
+
+def run(args: argparse.Namespace) -> int:
+    if args.inputs[0] == 'compare':
+        print(comparison([Path(p) for p in args.inputs[1:]], args.format, args.any_protocol))
+        return 0
+    if args.inputs[0] == 'bd-rate':
+        if len(args.inputs) != 3:
+            raise UserError('two curves are compared', fix='votes metrics bd-rate ANCHOR.csv TEST.csv')
+        value = bd_rate(*(read_curve(Path(p)) for p in args.inputs[1:]))
+        print(f'{value:+.2f} % bits for the same quality ({METHOD})')
+        return 0
+    names = args.metrics.split(',')
+    unknown = [name for name in names if name not in NAMES]
+    if unknown or len(args.inputs) != 2:
+        raise UserError(
+            f'unknown metric {unknown[0]!r}' if unknown else 'two inputs are compared',
+            value=args.inputs,
+            fix=f'votes metrics RESTORED REFERENCE --metrics {",".join(NAMES[:3])}',
+        )
+    first, second = (Path(p) for p in args.inputs)
+    for path in (first, second, args.lq):
+        if path is not None and not path.exists():
+            raise UserError('not found', where=path)
+    device = torch.device(('cuda' if torch.cuda.is_available() else 'cpu') if args.device == 'auto' else args.device)
+    content = compare_videos(
+        first, second, args.lq, Measurer(Protocol(names, args.channel, args.crop), device, _learned(names, args))
+    )
+    for row, values in content['results'][second.stem]['mean'].items():
+        print(f'{row:<12}' + '  '.join(f'{name} {value:.4f}' for name, value in values.items()))
+    if args.lq:
+        rows = content['results'][second.stem]['mean']
+        gains = {n: rows['restored'][n] - rows['LQ bicubic'][n] for n in rows['restored']}
+        print(f'{"gain":<12}' + '  '.join(f'{name} {value:+.4f}' for name, value in gains.items()))
+    if args.json:
+        checkpoint.write_json(args.json, content)
+    return 0
+
+
+def _learned(names: list[str], args: argparse.Namespace) -> Learned:
+    found: Learned = {}
+    for name, weights in (('lpips', args.lpips), ('dists', args.dists)):
+        if name not in names:
+            continue
+        if weights is None or args.features is None:
+            raise UserError(
+                f'{name} needs weights, which are not distributed here', fix=f'--features VGG16.pth --{name} WEIGHTS'
+            )
+        if name == 'dists':
+            found[name] = DISTS(args.features, weights)
+        else:
+            found[name] = LPIPS(args.features, weights, 'vgg' if 'vgg' in weights.name else 'alex')
+    return found

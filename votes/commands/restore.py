@@ -1,0 +1,253 @@
+"""`votes restore`, `votes dfm` and `votes probe`."""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from votes.archs import load_pretrained
+from votes.archs.bin_arch import BIN
+from votes.commands import arguments
+from votes.errors import UserError
+from votes.inference.stream import fit
+from votes.processes.devices import pick_device
+from votes.processes.signals import PREEMPTED, Preempted, StopRequests
+from votes.restore.compare import KINDS, HeatMap, compare
+from votes.restore.inputs import PictureReader, open_input, videos_of
+from votes.restore.progress import clock
+from votes.restore.settings import Settings, Summary, check_paths
+from votes.restore.video import Restoration, restore_video, to_tensor
+from votes.video.mux import plan_copies
+from votes.video.probe import as_text, probe, strength
+from votes.video.write import CODECS
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument('input', help='video, folder of pictures, folder of videos, or a pattern such as "*.mp4"')
+    parser.add_argument('output', type=Path, help='video to write; a name without a suffix is a folder')
+    parser.add_argument(
+        '--weights',
+        type=Path,
+        required=True,
+        metavar='W.pth',
+        help='a checkpoint of this project, of the VOTES release or of EDVR in BasicSR',
+    )
+    arguments.add_running(parser)
+    parser.add_argument('--dry-run', action='store_true', help='say what would be done, how long, and stop')
+    parser.add_argument('--compare', choices=KINDS, action='append', default=[], help='write a comparison as well')
+    arguments.add_network(parser)
+    arguments.add_encoding(parser)
+    arguments.add_reading(parser)
+    arguments.add_range(parser)
+    parser.add_argument('--part', help=argparse.SUPPRESS)  # I/N: what a process that `--gpus` starts is to do
+
+
+def run(args: argparse.Namespace) -> int:
+    device = pick_device(args.device)
+    videos = videos_of(args.input)
+    if not videos:
+        check_paths(args.input, args.output, args.overwrite or args.dry_run or args.part is not None)
+    net = load_pretrained(str(args.weights), device)
+    if not hasattr(net, 'num_frame') or isinstance(net, BIN):
+        raise UserError(
+            f'{type(net).__name__} restores no video', where=args.weights, fix='weights of stage 2: VOTES or EDVR'
+        )
+    return _guarded(lambda: _several(args, net, device, videos) if videos else _one(args, net, device))
+
+
+def _guarded(work: Callable[[], int]) -> int:
+    try:
+        return work()
+    except Preempted as stopped:
+        print(stopped, file=sys.stderr)
+        return PREEMPTED
+
+
+def _several(args: argparse.Namespace, net: nn.Module, device: torch.device, videos: list[Path]) -> int:
+    """Every video; one that fails does not stop the others."""
+    folder: Path = args.output
+    if folder.exists() and not folder.is_dir():
+        raise UserError('several videos need a folder as output', where=folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    table, failed = [], 0
+    for video in videos:
+        suffix = video.suffix if video.suffix.lower() in CODECS['h264'].suffixes else '.mp4'
+        own = argparse.Namespace(**vars(args) | {'input': str(video), 'output': folder / f'{video.stem}{suffix}'})
+        try:
+            _one(own, net, device)
+            table.append(f'done    {own.output}')
+        except UserError as error:
+            failed += 1
+            table.append(f'FAILED  {video}: {error.what}')
+            print(f'error: {error}', file=sys.stderr)
+    print('\n'.join(table))
+    return 1 if failed else 0
+
+
+def _one(args: argparse.Namespace, net: nn.Module, device: torch.device) -> int:
+    source = Path(args.input)
+    chosen = arguments.settings(args, _rate(source, args) if args.preview else Fraction(25))
+    if args.dry_run:
+        print(_plan(args, net, device, chosen))
+        return 0
+    if args.gpus > 1:
+        _with_helpers(args)
+    summary = restore_video(
+        net,
+        source,
+        args.output,
+        device=device,
+        settings=chosen,
+        overwrite=args.overwrite or args.part is not None,
+        progress=args.progress,
+        restart=args.restart and args.gpus == 1,
+        part=None if args.part is None else _part(args.part),
+    )
+    if args.part is not None:
+        return 0
+    summary.notes += _hint(source)
+    kinds = args.compare or (['side'] if args.preview else [])
+    for kind in kinds:
+        summary.notes.append(f'comparison: {compare(kind, source, args.output, chosen, net, device, args.overwrite)}')
+    _tell(summary, args.progress)
+    return 0
+
+
+def _tell(summary: Summary, progress: str) -> None:
+    print(summary, file=sys.stderr if progress == 'json' else sys.stdout)
+
+
+def _rate(source: Path, args: argparse.Namespace) -> Fraction:
+    with open_input(source, arguments.reading(args)) as reader:
+        return reader.rate
+
+
+def _part(text: str) -> tuple[int, int]:
+    number, count = text.split('/')
+    return int(number), int(count)
+
+
+def _hint(source: Path) -> list[str]:
+    """A line for who restores what hardly needs it."""
+    if not source.is_file():
+        return []
+    try:
+        guess = strength(source, 30)
+    except UserError:
+        return []
+    advice = '; a network for compressed video may smooth it' if guess.word == 'hardly' else ''
+    return [f'the source is {guess}{advice}']
+
+
+def _plan(args: argparse.Namespace, net: nn.Module, device: torch.device, chosen: Settings) -> str:
+    """What `--dry-run` prints."""
+    source, target = Path(args.input), Path(args.output)
+    work = Restoration(net, source, chosen, device)
+    lines = []
+    with work.open() as reader:
+        lines += [
+            f'input: {source}, {work.size[1]}x{work.size[0]}, about {reader.frames_hint} frames, {reader.bits} bits'
+        ]
+        lines += [f'  {note}' for note in [*reader.notes, *work.notes]]
+        lines += [f'output: {target}, {work.new_size[1]}x{work.new_size[0]}']
+        if target.suffix:
+            encoding = work.settings.encoding(target, reader.bits)
+            known = CODECS[encoding.codec]
+            crf = known.crf if encoding.crf is None else encoding.crf
+            lines += [f'  {known.encoder}, {encoding.pixels(work.new_size)}' + ('' if crf is None else f', crf {crf}')]
+            if not isinstance(reader, PictureReader):
+                copies = plan_copies(reader.container, target.suffix.lower(), reader.index)
+                lines += [f'  kept: {c}' for c in copies.kept] + [f'  dropped: {c}' for c in copies.dropped]
+        side = args.tile if args.tile is not None else fit(net, device, work.settings.amp, *work.size)
+        lines += [f'tiles: {f"{side} pixels" if side else "none, whole frames fit"}; precision {work.settings.amp}']
+        work.limits.tile = side or None
+        maker, seconds = work.stream(), 0.0
+        for window in itertools.islice(work.windows(reader, lambda index: True), 3):  # the first one is the slowest
+            frames = {i: to_tensor(frame, device) for i, frame in window.frames.items()}
+            started = time.monotonic()
+            maker.restore([window], frames)
+            seconds = time.monotonic() - started
+        count = len(range(reader.frames_hint)[slice(*work.settings.frames)])
+        lines += [f'time: about {clock(seconds * count)} ({seconds:.2f} s a frame on {device})']
+    return '\n'.join(lines)
+
+
+def _with_helpers(args: argparse.Namespace) -> None:
+    """Processes that make every Nth segment each; what is missing afterwards is made by this one."""
+    if args.restart:
+        raise UserError('--restart and --gpus do not go together', fix='remove the job folder')
+    environment = dict(os.environ, PYTHONPATH=os.pathsep.join(p for p in sys.path if p))
+    given = [a for a in sys.argv[1:] if not a.startswith('--gpus')]
+    if '--gpus' in sys.argv:
+        at = sys.argv.index('--gpus')
+        given = sys.argv[1:at] + sys.argv[at + 2 :]
+    children = []
+    for i in range(args.gpus):
+        device = f'cuda:{i}' if args.device in ('auto', 'cuda') and torch.cuda.device_count() > i else args.device
+        command = [*given, '--part', f'{i}/{args.gpus}', '--device', device, '--progress', 'none']
+        children.append(subprocess.Popen([sys.executable, '-m', 'votes.cli', *command], env=environment))
+    with StopRequests() as stop:
+        while any(child.poll() is None for child in children):
+            time.sleep(0.2)
+            if stop.asked():
+                for child in children:
+                    if child.poll() is None:
+                        child.send_signal(signal.SIGTERM)
+                for child in children:
+                    child.wait()
+                raise Preempted('stopped; the same command continues')
+
+
+def add_dfm_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument('input', type=Path, help='video, or folder of pictures')
+    parser.add_argument('output', type=Path, help='video to write')
+    parser.add_argument('--weights', type=Path, required=True, metavar='W.pth', help='a VOTES, or a DSM (stage 1)')
+    arguments.add_running(parser)
+    arguments.add_encoding(parser)
+    arguments.add_reading(parser)
+
+
+def run_dfm(args: argparse.Namespace) -> int:
+    device = pick_device(args.device)
+    check_paths(args.input, args.output, args.overwrite)
+    net = HeatMap(load_pretrained(str(args.weights), device))
+
+    def work() -> int:
+        summary = restore_video(
+            net,
+            args.input,
+            args.output,
+            device=device,
+            settings=arguments.settings(args),
+            overwrite=args.overwrite,
+            progress=args.progress,
+            restart=args.restart,
+        )
+        _tell(summary, args.progress)
+        return 0
+
+    return _guarded(work)
+
+
+def add_probe_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument('videos', type=Path, nargs='+', metavar='FILE')
+    parser.add_argument('--json', action='store_true', help='everything, for programs')
+
+
+def run_probe(args: argparse.Namespace) -> int:
+    found: list[dict[str, Any]] = [probe(path) for path in args.videos]
+    print(json.dumps(found, indent=1) if args.json else '\n\n'.join(map(as_text, found)))
+    return 0

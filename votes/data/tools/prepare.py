@@ -1,0 +1,202 @@
+"""`votes prepare`: datasets as people download them into clips of frames, meta_info lists and splits."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import shutil
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from votes import checkpoint
+from votes.data.degrading import degrade_source, write_clip
+from votes.data.sources import FolderSource
+from votes.data.tools.layouts import LAYOUTS, Clips, Layout, Places
+from votes.errors import UserError
+from votes.video.recipe import read_recipe
+
+Say = Callable[[str], None]
+
+
+@dataclass
+class Wish:
+    """What a user asks for besides the data set's own layout."""
+
+    lq: Path | None = None
+    recipes: list[str] = field(default_factory=list)
+    frames: int | None = None
+    copy: bool = False
+    test: int | None = None
+    val: int | None = None
+    folds: int | None = None
+    seed: int = 0
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument('dataset', choices=sorted(LAYOUTS))
+    parser.add_argument('source', type=Path, help='folder with the downloaded files; .zip files in it are unpacked')
+    parser.add_argument('output', type=Path, help='folder to make; the same command goes on where it stopped')
+    parser.add_argument('--lq', type=Path, help='for videos: folder of compressed videos of the same names')
+    parser.add_argument('--recipe', action='append', default=[], metavar='R.yml', help='makes LQ frames by this recipe')
+    parser.add_argument('--frames', type=int, help='at most so many frames of each clip')
+    parser.add_argument('--copy', action='store_true', help='copy pictures; otherwise they are linked')
+    parser.add_argument('--test', type=int, help='clips for testing, drawn with the seed')
+    parser.add_argument('--val', type=int, help='clips for validation, drawn with the seed')
+    parser.add_argument('--folds', type=int, help='so many splits whose test clips do not overlap')
+    parser.add_argument('--seed', type=int, default=0)
+
+
+def run(args: argparse.Namespace) -> int:
+    wish = Wish(args.lq, args.recipe, args.frames, args.copy, args.test, args.val, args.folds, args.seed)
+    prepare(args.dataset, args.source, args.output, wish)
+    return 0
+
+
+def prepare(dataset: str, source: Path, target: Path, wish: Wish | None = None, say: Say = print) -> None:
+    """Makes target/[PART/]{HQ_frames,LQ_frames*}/CLIP/00000000.png and meta_info lists.
+
+    Pictures are linked, or copied; videos are decoded. A clip's folder appears when it is complete.
+
+    Raises:
+        UserError: the files of this data set are not there, pairs are missing, or a split leaves nothing.
+    """
+    wish = wish or Wish()
+    if not source.is_dir():
+        raise UserError('no such folder', where=source.absolute())
+    for recipe in wish.recipes:
+        read_recipe(recipe)
+    target.mkdir(parents=True, exist_ok=True)
+    places = Places([source, _unpacked(source, target / 'unpacked', say)])
+    for layout in LAYOUTS[dataset](places, wish.lq):
+        folder = target / layout.folder
+        counts = _counts(layout, wish.frames)
+        for name, clips in {'HQ_frames': layout.gt, **layout.lq}.items():
+            for number, (clip, count) in enumerate(counts.items(), 1):
+                if not (folder / name / clip).is_dir():
+                    _write(clips, clip, count, folder / name / clip, wish.copy)
+                    say(f'{folder / name / clip}: {count} frames ({number}/{len(counts)})')
+        made = [_degraded(folder, recipe, say) for recipe in wish.recipes]
+        lists = _write_lists(folder, layout, counts, wish)
+        _say_options(folder, [*layout.lq, *made], lists, say)
+
+
+def _unpacked(source: Path, target: Path, say: Say) -> Path:
+    """Every .zip of a folder, unpacked."""
+    for path in sorted(source.glob('*.zip')):
+        if (target / path.name).is_dir():
+            continue
+        partial = target / f'.{path.name}.partial'
+        shutil.rmtree(partial, ignore_errors=True)
+        say(f'unpacking {path}')
+        try:
+            with zipfile.ZipFile(path) as archive:
+                archive.extractall(partial)
+        except (zipfile.BadZipFile, OSError, EOFError) as error:
+            raise UserError('archive cannot be unpacked', where=path, value=error, fix='download it again') from error
+        partial.rename(target / path.name)
+    return target
+
+
+def _counts(layout: Layout, most: int | None) -> dict[str, int]:
+    """Frames of every clip that has all its parts."""
+    missing = [
+        f'{clip} (of {name})'
+        for name, clips in {'HQ_frames': layout.gt, **layout.lq}.items()
+        for other in (layout.gt, *layout.lq.values())
+        for clip in sorted(other.keys() - clips.keys())
+    ]
+    if missing:
+        raise UserError(
+            f'{len(missing)} clips without a partner', where=layout.folder or None, value=', '.join(missing[:10])
+        )
+    counts = {}
+    for clip in sorted(layout.gt):
+        lengths = [clips[clip][0].length(clips[clip][1]) for clips in (layout.gt, *layout.lq.values())]
+        counts[clip] = min([*lengths, most or lengths[0]])
+    return counts
+
+
+def _write(clips: Clips, clip: str, count: int, folder: Path, copy: bool) -> None:
+    source, name = clips[clip]
+    if not isinstance(source, FolderSource):
+        write_clip(folder, (source.read(name, i) for i in range(count)))
+        return
+    partial = folder.with_name(f'.{folder.name}.partial')
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    for i, file in enumerate(source.files(name)[:count]):
+        original, frame = source.root / name / file, partial / f'{i:08d}{Path(file).suffix.lower()}'
+        if copy:
+            shutil.copyfile(original, frame)
+        else:
+            frame.symlink_to(original.resolve())
+    partial.rename(folder)
+
+
+def _degraded(folder: Path, recipe: str, say: Say) -> str:
+    """LQ frames by a recipe; returns the folder's name, for the stock recipes of REDS the release's."""
+    read = read_recipe(recipe)
+    reds = re.fullmatch(r'reds_(x\d)_(qp\d+)', read.name)
+    name = f'LQ_frames_{reds[2]}_{reds[1]}' if reds else f'LQ_frames_{read.name}'
+    if not (folder / name / 'manifest.json').exists():
+        degrade_source(folder / 'HQ_frames', folder / name, read, say=say)
+    return name
+
+
+def _write_lists(folder: Path, layout: Layout, counts: dict[str, int], wish: Wish) -> list[str]:
+    """meta_info_{train,val,test}.txt and those of the folds; returns their names."""
+    test, val = (
+        size if asked is None else asked for size, asked in zip(layout.sizes, (wish.test, wish.val), strict=True)
+    )
+    drawn = not layout.parts or wish.test is not None or wish.val is not None
+    parts = folds(sorted(counts), 1, test, val, wish.seed)[0] if drawn else layout.parts
+    lists = {f'meta_info_{part}.txt': clips for part, clips in parts.items()}
+    number = layout.folds if wish.folds is None else wish.folds
+    for k, fold in enumerate(folds(sorted(counts), number, test, val, wish.seed)):
+        lists |= {f'meta_info_fold{k}_{part}.txt': clips for part, clips in fold.items()}
+    for name, clips in lists.items():
+        lines = [f'{clip} {counts[clip]}' for clip in clips if clip in counts]
+        if lines:
+            with checkpoint.atomic_write(folder / name) as temporary:
+                temporary.write_text('\n'.join(lines) + '\n')
+    return [name for name in lists if (folder / name).is_file()]
+
+
+def folds(clips: list[str], number: int, test: int, val: int, seed: int) -> list[dict[str, list[str]]]:
+    """Seeded splits into 'train', 'val' and 'test' whose test clips do not overlap (the paper: 5, of 10 and 4).
+
+    Raises:
+        UserError: there are too few clips.
+    """
+    if number and (number * test > len(clips) or test + val >= len(clips)):
+        raise UserError(
+            'too few clips for this split', value=f'{len(clips)} clips, {number} times {test} test, {val} val'
+        )
+    order = [clips[i] for i in np.random.default_rng(seed).permutation(len(clips))]
+    found = []
+    for k in range(number):
+        tested = order[k * test : (k + 1) * test]
+        rest = [clip for clip in order if clip not in set(tested)]
+        rest = rest[k * test :] + rest[: k * test]  # other clips for validation in each
+        found.append({'train': sorted(rest[val:]), 'val': sorted(rest[:val]), 'test': sorted(tested)})
+    return found
+
+
+def _say_options(folder: Path, lq: list[str], lists: list[str], say: Say) -> None:
+    say(f'# {folder}: for the option file')
+    say('datasets:')
+    for section, part in (('train', 'train'), ('val', 'val' if 'meta_info_val.txt' in lists else 'test')):
+        if f'meta_info_{part}.txt' not in lists:
+            continue
+        say(f'  {section}:')
+        say(f'    dataroot_gt: {folder / "HQ_frames"}')
+        say(f'    dataroot_lq: {folder / lq[0] if lq else "~   # --recipe R.yml makes them, or degradation: R.yml"}')
+        say(f'    meta_info_file: {folder / f"meta_info_{part}.txt"}')
+    for name in lq[1:]:
+        say(f'# also {folder / name}')
+    if extra := [name for name in lists if 'fold' in name]:
+        say(f'# folds: {extra[0]} ... {extra[-1]}')

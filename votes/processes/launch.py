@@ -1,0 +1,111 @@
+"""`votes launch`: a training on several processes and machines, through torchrun, whose end can be trusted.
+
+torchrun alone does not recover a killed gloo or nccl rank (restarted processes dial the dead rank's store), dies of
+SIGUSR1 without telling anybody, and ends with 1 however well its processes have ended.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from votes.errors import UserError
+from votes.processes.signals import PREEMPTED, REPORT_VARIABLE, SIGNALS, told
+
+PROGRAMS = {'train': 'votes.train', 'test': 'votes.test'}
+GRACE = 600  # seconds that processes have for their last step and a checkpoint before they are killed
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument('--nproc', default='auto', metavar='N', help='processes on this machine; auto: one a GPU')
+    parser.add_argument('--port', type=int, default=0, help='of the rendezvous on this machine (default: a free one)')
+    parser.add_argument('--nnodes', default='1', help='machines, as MIN:MAX where they may come and go')
+    parser.add_argument('--rdzv', metavar='HOST:PORT', help='rendezvous of several machines: the first one')
+    parser.add_argument('--rdzv-id', default='votes', help='name of the job at the rendezvous')
+    parser.add_argument('--max-restarts', type=int, default=0, help='how often to start again after a process died')
+    parser.add_argument('program', choices=sorted(PROGRAMS), help='what each process runs')
+    parser.add_argument('arguments', nargs=argparse.REMAINDER, help='its arguments, such as -opt FILE.yml')
+
+
+def command(args: argparse.Namespace) -> list[str]:
+    """torchrun's command line."""
+    if args.nproc != 'auto' and not (args.nproc.isdigit() and int(args.nproc) > 0):
+        raise UserError('not a number of processes', value=args.nproc, fix='1 or more, or auto')
+    if args.nnodes != '1' and not args.rdzv:
+        raise UserError('several machines need a rendezvous', fix='--rdzv HOST:PORT, the same on all of them')
+    if args.port and not args.rdzv:
+        _check_free(args.port)
+    place = (
+        ['--standalone'] if not args.rdzv and not args.port else ['--rdzv-backend=c10d', f'--rdzv-id={args.rdzv_id}']
+    )
+    if args.rdzv or args.port:
+        place.append(f'--rdzv-endpoint={args.rdzv or f"localhost:{args.port}"}')
+    return [
+        *(sys.executable, '-m', 'torch.distributed.run', *place),
+        f'--nnodes={args.nnodes}',
+        f'--nproc-per-node={"gpu" if args.nproc == "auto" else args.nproc}',
+        f'--max-restarts={args.max_restarts}',
+        f'--signals-to-handle={",".join(s.name for s in SIGNALS)}',
+        f'--shutdown-timeout={GRACE}',
+        *('-m', PROGRAMS[args.program], *args.arguments, '--launcher', 'pytorch'),
+    ]
+
+
+def run(args: argparse.Namespace) -> int:
+    """Starts the processes and waits for them. Any of the signals stops training after a checkpoint.
+
+    Returns:
+        0 done, 75 stopped on request after saving, else what torchrun ended with (1 after a crash, 2 for bad input).
+    """
+    arguments = command(args)
+    if args.nproc == 'auto':
+        import torch
+
+        if not torch.cuda.is_available():
+            arguments = [a.replace('--nproc-per-node=gpu', '--nproc-per-node=1') for a in arguments]
+    with tempfile.TemporaryDirectory(prefix='votes_launch_') as folder:
+        report = Path(folder) / 'report'
+        environment = {
+            **os.environ,
+            REPORT_VARIABLE: str(report),
+            'TORCH_DISABLE_SHARE_RDZV_TCP_STORE': '1',
+            'OMP_NUM_THREADS': os.environ.get('OMP_NUM_THREADS', str(_threads(args.nproc))),
+        }
+        # its own session: Ctrl-C reaches the processes once, through the handler below
+        agent = subprocess.Popen(arguments, env=environment, start_new_session=True)
+
+        def pass_on(number: int, frame: FrameType | None) -> None:
+            agent.send_signal(signal.SIGTERM)
+
+        previous: dict[signal.Signals, Any] = {number: signal.signal(number, pass_on) for number in SIGNALS}
+        try:
+            code = agent.wait()
+        finally:
+            for number, handler in previous.items():
+                signal.signal(number, handler)
+        ended = told(report)
+        if ended and ended['end'] == 'stopped':
+            print(f'stopped on request ({ended["text"]}); the same command goes on', flush=True)
+            return PREEMPTED
+        return 2 if ended and code else code if code >= 0 else 128 - code
+
+
+def _check_free(port: int) -> None:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(('localhost', port))
+        except OSError as error:
+            raise UserError('this port is in use: by another training?', value=port, fix='another port') from error
+
+
+def _threads(nproc: str) -> int:
+    return max(1, (os.cpu_count() or 1) // int(nproc)) if nproc.isdigit() and int(nproc) else 1

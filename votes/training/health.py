@@ -1,0 +1,119 @@
+"""NaN and Inf in training: found by all ranks together, skipped, named, and gone back from."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from votes import checkpoint
+from votes.errors import Diverged
+from votes.models import RestorationModel
+from votes.models.optimisation import Outcome
+from votes.options import Options
+from votes.processes import distributed
+from votes.training import position
+from votes.training.checkpoint_store import Saves, copied, state_path
+from votes.training.position import Position
+
+logger = logging.getLogger('votes')
+LARGE_OFFSET = 50  # pixels
+
+
+class Guard:
+    """Watches the steps of a run.
+
+    Args:
+        opt: what to do is ``train.nonfinite``.
+        folder: of the run; bad batches go to bad_batches/.
+    """
+
+    def __init__(self, opt: Options, folder: Path):
+        assert opt.train is not None
+        self.plan = opt.train.nonfinite
+        self.folder = folder
+        self.dumped = False
+        self.warned: set[str] = set()
+
+    def went_back(
+        self, outcome: Outcome, batch: dict[str, Any], model: RestorationModel, at: Position, saves: Saves, samples: int
+    ) -> bool:
+        """Deals with a step. Every rank calls it, with the same `outcome.finite`.
+
+        Returns:
+            Whether `model` and `at` are now those of an earlier checkpoint.
+
+        Raises:
+            Diverged: too often.
+        """
+        if outcome.finite:
+            at.bad_in_row = 0
+            return False
+        at.bad_in_row += 1
+        self._report(outcome, batch, model, at)
+        if at.bad_in_row < self.plan.patience:
+            return False
+        if self.plan.then == 'stop' or at.rollbacks >= self.plan.rollbacks:
+            raise Diverged(f'{at.bad_in_row} steps in a row with NaN or Inf, after {at.rollbacks} roll-backs')
+        self._go_back(model, at, saves, samples)
+        return True
+
+    def _report(self, outcome: Outcome, batch: dict[str, Any], model: RestorationModel, at: Position) -> None:
+        terms = {name: float(term) for name, term in outcome.terms.items()}
+        gradients = model.optimisation.worst_gradients()
+        mine: dict[str, Any] = {
+            'rank': distributed.rank(),
+            'terms': [
+                f'{name} = {value}' for name, value in terms.items() if value != value or abs(value) == torch.inf
+            ],
+            'samples': list(batch.get('key', [])),
+            'gradients': gradients,
+        }
+        ranks = distributed.gather(mine)
+        logger.warning(
+            'warning: NaN or Inf at iteration %d (%d in a row), no rank updates; worst gradients: %s',
+            at.iteration,
+            at.bad_in_row,
+            ', '.join(gradients) or 'all finite',
+        )
+        # where losses are finite and only gradients are not, they have been averaged: every rank is suspect
+        for found in [r for r in ranks if r['terms']] or ranks:
+            logger.warning(
+                '  rank %d: %s; samples %s', found['rank'], ', '.join(found['terms']) or 'finite loss', found['samples']
+            )
+        if not self.dumped and (mine['terms'] or mine['gradients']):
+            self.dumped = True
+            path = self.folder / 'bad_batches' / f'{at.iteration}_rank{mine["rank"]}.pth'
+            checkpoint.save({'iter': at.iteration, **mine, **copied(batch)}, path)
+            logger.warning('  the batch is in %s', path)
+
+    def _go_back(self, model: RestorationModel, at: Position, saves: Saves, samples: int) -> None:
+        if distributed.rank() == 0:
+            saves.finish()
+        newest, _ = distributed.from_first(saves.newest_good() if distributed.rank() == 0 else None)
+        if newest is None:
+            raise Diverged(f'{at.bad_in_row} steps in a row with NaN or Inf, and no checkpoint to go back to')
+        state = checkpoint.load(state_path(saves.folder, newest))
+        old = position.load(model, saves.folder, newest, state, samples)
+        # samples are not seen again: others may do better
+        at.iteration, at.bad_in_row, at.validated = old.iteration, 0, old.validated
+        at.rollbacks += 1
+        at.lr_scale *= self.plan.lr_factor
+        logger.warning(
+            'warning: back to checkpoint %d, with %.3g times the learning rate from now on', newest, at.lr_scale
+        )
+
+    def check_offsets(self, offsets: dict[str, float]) -> None:
+        """Warns once a layer where deformable convolutions look further than training survives."""
+        for name, offset in offsets.items():
+            if offset > LARGE_OFFSET and name not in self.warned:
+                self.warned.add(name)
+                logger.warning(
+                    'warning: mean |offset| of %s is %.0f pixels: above %d training diverges; '
+                    'lower the rate or train.dcn_lr_mul',
+                    name,
+                    offset,
+                    LARGE_OFFSET,
+                )

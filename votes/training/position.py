@@ -1,0 +1,210 @@
+"""Where a training run is, what it was started with, and going on from there."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from votes import checkpoint
+from votes.errors import UserError
+from votes.models import RestorationModel
+from votes.options import Options
+from votes.processes import distributed
+from votes.training.checkpoint_store import Saves, state_path, weights_path
+
+logger = logging.getLogger('votes')
+
+# what may differ when a run goes on: where things are, how fast they go, what is printed
+HARMLESS = (
+    'name',
+    'num_gpu',
+    'debug',
+    'path',
+    'val',
+    'logger',
+    'dist_params',
+    'find_unused_parameters',
+    'datasets.val',
+    'datasets.test',
+    'datasets.train.name',
+    'datasets.train.dataroot_gt',
+    'datasets.train.dataroot_lq',
+    'datasets.train.meta_info_file',
+    'datasets.train.meta_val_file',
+    'datasets.train.meta_test_file',
+    'datasets.train.io_backend',
+    'datasets.train.num_worker_per_gpu',
+    'datasets.train.pin_memory',
+    'datasets.train.persistent_workers',
+    'datasets.train.prefetch_mode',
+    'datasets.train.num_prefetch_queue',
+    'datasets.train.augment_on_device',
+    'datasets.train.batch_size_per_gpu',  # compared as samples a step
+    'train.accumulate',
+    'train.total_iter',
+    'train.nonfinite',
+    'train.compile',
+    'train.channels_last',
+    'train.activation_checkpoint',
+    'train.static_graph',
+)
+
+
+@dataclass
+class Position:
+    """Everything that training has to remember besides weights and optimiser.
+
+    Attributes:
+        iteration: updates done (or skipped).
+        consumed: samples seen by all ranks together.
+        lr_scale: factor on the learning rate, below 1 after a roll-back.
+        bad_in_row: steps with NaN or Inf since the last good one.
+        rollbacks: how often training went back.
+        validated: the last iteration after which validation was completed.
+        best: validation set -> metric -> highest value.
+        stale: validations since the first metric of the first set last rose.
+        origin: the training state of another run that this one started from.
+    """
+
+    iteration: int = 0
+    consumed: int = 0
+    lr_scale: float = 1.0
+    bad_in_row: int = 0
+    rollbacks: int = 0
+    validated: int = 0
+    best: dict[str, dict[str, float]] = field(default_factory=dict)
+    stale: int = 0
+    origin: str | None = None
+
+    def advance(self, samples: int) -> None:
+        self.iteration += 1
+        self.consumed += samples
+
+
+@dataclass
+class Setup:
+    """What a run was started with, kept in its checkpoints: resolved options, samples a step, the training clips."""
+
+    options: dict[str, Any]
+    samples_a_step: int
+    ranks: int
+    clips: str | None
+
+    @classmethod
+    def of(cls, opt: Options, clips: dict[str, int] | None) -> Setup:
+        """Args: clips: name -> frames of the training clips."""
+        assert opt.train is not None
+        ranks = distributed.world_size()
+        samples = opt.datasets['train'].batch_size_per_gpu * opt.train.accumulate * ranks
+        listed = json.dumps(sorted(clips.items())) if clips else None
+        return cls(opt.resolved(), samples, ranks, listed and hashlib.sha256(listed.encode()).hexdigest())
+
+    def changes(self, before: dict[str, Any]) -> list[str]:
+        """Training-relevant differences to the setup in a checkpoint, a line each."""
+        was, now = _flat(before['options']), _flat(self.options)
+        rows = [
+            f'  {key}: was {was.get(key)!r}, is {now.get(key)!r}'
+            for key in sorted(was.keys() | now.keys())
+            if was.get(key) != now.get(key) and not _harmless(key)
+        ]
+        if before['samples_a_step'] != self.samples_a_step and before['ranks'] == self.ranks:
+            rows.append(f'  samples a step: were {before["samples_a_step"]}, are {self.samples_a_step}')
+        if before['clips'] != self.clips:
+            rows.append('  the training clips or their lengths are not the same')
+        return rows
+
+
+def _flat(options: dict[str, Any], prefix: str = '') -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in options.items():
+        flat |= _flat(value, f'{prefix}{key}.') if isinstance(value, dict) else {prefix + key: value}
+    return flat
+
+
+def _harmless(key: str) -> bool:
+    return any(key == name or key.startswith((f'{name}.', f'{name}_')) for name in HARMLESS)
+
+
+def save(model: RestorationModel, saves: Saves, position: Position, setup: Setup) -> None:
+    """Writes a checkpoint of this iteration."""
+    state = {
+        'iter': position.iteration,
+        'epoch': 0,
+        **model.state(),
+        'position': asdict(position),
+        'setup': asdict(setup),
+    }
+    saves.write(position.iteration, model.weights(), state)
+
+
+def load(model: RestorationModel, folder: Path, iteration: int, state: dict[str, Any], samples: int) -> Position:
+    """Takes a checkpoint over into `model`; one of another program is at ``iter`` and has seen that many steps."""
+    if 'setup' in state:
+        model.resume(weights_path(folder, iteration), state)
+    else:
+        # optimisers number their parameters: another program's moments would go to other parameters
+        checkpoint.load_network(model.net, weights_path(folder, iteration))
+        logger.warning(
+            'warning: this state was saved by another program: weights and iteration are taken over, '
+            "the optimiser's moments start anew"
+        )
+    known = {f.name for f in fields(Position)}
+    found = {k: v for k, v in state.get('position', {}).items() if k in known}
+    return Position(**{'iteration': int(state['iter']), 'consumed': int(state['iter']) * samples, **found})
+
+
+def resume(model: RestorationModel, saves: Saves, opt: Options, setup: Setup, allow_changes: bool = False) -> Position:
+    """Goes on from the run's own newest good checkpoint, else from ``path.resume_state``, else from the start.
+
+    Raises:
+        UserError: checkpoints are there but none is whole, or what was trained with is not what is asked for now.
+    """
+    newest, problems = distributed.from_first(saves.newest_good() if distributed.rank() == 0 else None)
+    for problem in problems:
+        logger.warning('warning: %s', problem)
+    if problems and newest is None:
+        raise UserError(
+            'no checkpoint of this run is whole', where=saves.folder, fix='--restart puts the run aside and starts anew'
+        )
+    folder, iteration, origin = saves.folder, newest, None
+    state = None if newest is None else checkpoint.load(state_path(folder, newest))
+    wanted = opt.path.resume_state
+    if wanted and (state is None or state.get('position', {}).get('origin') != str(wanted)):
+        state, folder, origin = _state_of_another(Path(wanted)), Path(wanted).parent.parent, str(wanted)
+        iteration = int(state['iter'])
+    if state is None or iteration is None:
+        return Position()
+    changes = setup.changes(state['setup']) if 'setup' in state else []
+    if changes and not allow_changes:
+        raise UserError(
+            '\n'.join(['this run was started with other options:', *changes]),
+            where=state_path(folder, iteration),
+            fix='change them back, give the run another name, --restart it, or --allow_changes',
+        )
+    position = load(model, folder, iteration, state, setup.samples_a_step)
+    position.origin = origin or position.origin
+    logger.info('resumed from %s', state_path(folder, iteration))
+    if 'setup' in state and state['setup']['samples_a_step'] != setup.samples_a_step:
+        logger.warning(
+            'warning: a step now has %d samples, it had %d', setup.samples_a_step, state['setup']['samples_a_step']
+        )
+    return position
+
+
+def _state_of_another(path: Path) -> dict[str, Any]:
+    state = checkpoint.load(path)
+    if not {'iter', 'optimizers'} <= state.keys():
+        raise UserError(
+            'not a training state',
+            where=path,
+            value=f'keys: {", ".join(list(state)[:5])}',
+            fix='path.resume_state names a file of training_states/',
+        )
+    problem = Saves(path.parent.parent).problem(int(state['iter'])) if path.stem == str(state['iter']) else None
+    if problem:
+        raise UserError('this checkpoint is damaged', where=path, value=problem, fix='take an earlier one')
+    return state

@@ -1,0 +1,204 @@
+"""The folder of a run and its logs: options, environment, notices, metrics.jsonl, TensorBoard."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import platform
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from importlib import metadata
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import torch
+import yaml
+
+import votes
+from votes import checkpoint
+from votes.errors import UserError
+from votes.options import Options
+from votes.processes import distributed
+
+logger = logging.getLogger('votes')
+
+
+def environment() -> dict[str, Any]:
+    """What a run depends on besides its options: versions, machine, commit of the source, command."""
+    source = Path(votes.__file__).resolve().parents[1]
+
+    def git(*command: str) -> str | None:
+        try:
+            done = subprocess.run(['git', '-C', str(source), *command], capture_output=True, text=True, timeout=10)
+        except (OSError, subprocess.SubprocessError):
+            return None
+        return done.stdout.strip() if done.returncode == 0 else None
+
+    return {
+        'command': sys.argv,
+        'folder': os.getcwd(),
+        'processes': distributed.world_size(),
+        'commit': git('rev-parse', 'HEAD'),
+        'changed_files': (git('status', '--porcelain', '--untracked-files=no') or '').splitlines(),
+        'python': platform.python_version(),
+        'system': f'{platform.system()} {platform.release()} {platform.machine()}',
+        'threads': torch.get_num_threads(),
+        'gpus': [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())],
+        'cuda': torch.version.cuda,
+        'packages': dict(sorted((d.name, d.version) for d in metadata.distributions() if d.name)),
+    }
+
+
+def put_aside(folder: Path) -> None:
+    """Renames a folder of an earlier run, as BasicSR does."""
+    folder.rename(folder.with_name(f'{folder.name}_archived_{time.strftime("%Y%m%d_%H%M%S")}'))
+
+
+class RunLog:
+    """The folder of a run: log file, metrics.jsonl, TensorBoard. Only rank 0 writes."""
+
+    def __init__(self, folder: Path, opt: Options, tensorboard: bool = False):
+        self.folder = folder
+        self.active = distributed.rank() == 0
+        self.tensorboard: Any = None
+        self.failed: set[str] = set()
+        logger.setLevel(logging.INFO if self.active else logging.ERROR)
+        self.handlers: list[logging.Handler] = []
+        if not self.active:
+            return
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError('the run folder cannot be made', where=folder.absolute(), value=error) from error
+        with checkpoint.atomic_write(folder / 'options.yml') as temporary:
+            temporary.write_text(yaml.safe_dump(opt.resolved(), sort_keys=False))
+        checkpoint.write_json(folder / 'environment.json', environment())
+        stamp = time.strftime('%Y%m%d_%H%M%S')
+        self._add_handler(logging.StreamHandler(sys.stdout), '%(message)s')
+        self._add_handler(logging.FileHandler(folder / f'{opt.name}_{stamp}.log'), '%(asctime)s %(message)s')
+        if tensorboard:
+            self._open_tensorboard(folder / 'tb_logger')
+        for notice in opt.notices:
+            logger.info('notice: %s', notice)
+
+    def __enter__(self) -> RunLog:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for handler in self.handlers:
+            logger.removeHandler(handler)
+            handler.close()
+        if self.tensorboard is not None:
+            with self.harmless('TensorBoard'):
+                self.tensorboard.close()
+
+    def _add_handler(self, handler: logging.Handler, layout: str) -> None:
+        handler.setFormatter(logging.Formatter(layout))
+        logger.addHandler(handler)
+        self.handlers.append(handler)
+
+    def _open_tensorboard(self, folder: Path) -> None:
+        try:
+            from torch.utils.tensorboard import SummaryWriter
+
+            self.tensorboard = SummaryWriter(str(folder))
+        except (ImportError, RuntimeError, OSError) as error:
+            logger.warning('warning: TensorBoard cannot be written: %s', error)
+
+    def scalars(self, iteration: int, values: dict[str, float], prefix: str = 'train') -> None:
+        """Appends a line to metrics.jsonl and the values to TensorBoard."""
+        if not self.active:
+            return
+        row = json.dumps({'iter': iteration, 'kind': prefix, **values})
+        with self.harmless('metrics.jsonl'), open(self.folder / 'metrics.jsonl', 'a') as file:
+            file.write(row + '\n')
+        if self.tensorboard is not None:
+            with self.harmless('TensorBoard'):
+                for name, value in values.items():
+                    self.tensorboard.add_scalar(f'{prefix}/{name}', value, iteration)
+
+    @contextlib.contextmanager
+    def harmless(self, what: str) -> Iterator[None]:
+        """What tells about a run cannot stop it: anything that goes wrong inside is told once and given up."""
+        try:
+            yield
+        except Exception as error:
+            if what not in self.failed:
+                logger.warning('warning: %s cannot be written: %s', what, error)
+            self.failed.add(what)
+
+    def clips(self, dataset: Any) -> dict[str, int] | None:
+        """Name -> frames of the training clips, where the dataset says so; kept in data.json."""
+        pairs = getattr(dataset, 'pairs', None)
+        if pairs is None:
+            return None
+        clips = {name: int(pairs.lengths[name]) for name in pairs.names()}
+        if self.active:
+            checkpoint.write_json(
+                self.folder / 'data.json', {'clips': clips, 'lq': str(pairs.lq.root), 'gt': str(pairs.gt.root)}
+            )
+        return clips
+
+    def rewind(self, iteration: int) -> None:
+        """Forgets what metrics.jsonl says about iterations after `iteration`, which will come again."""
+        path = self.folder / 'metrics.jsonl'
+        if not self.active or not path.exists():
+            return
+        with self.harmless('metrics.jsonl'):
+            rows = []
+            for line in path.read_text().splitlines():
+                with contextlib.suppress(ValueError, KeyError, TypeError):  # a line cut off by a crash
+                    rows += [line] if json.loads(line)['iter'] <= iteration else []
+            with checkpoint.atomic_write(path) as temporary:
+                temporary.write_text(''.join(f'{row}\n' for row in rows))
+
+
+class StepMeter:
+    """Progress of a training run: iterations a second, share of time spent waiting for data, time left."""
+
+    def __init__(self, done: int, total: int):
+        self.first = self.done = done
+        self.total = total
+        self.started = self.mark = time.monotonic()
+        self.waiting = 0.0
+        self.terms: dict[str, Any] = {}
+        self.count = 0
+
+    def data_ready(self) -> None:
+        """Called when a batch has arrived; the time since `step_done` was spent waiting for it."""
+        self.waiting += time.monotonic() - self.mark
+
+    def step_done(self, terms: dict[str, Any]) -> None:
+        """Called after a step with its loss terms, which are averaged on the device until `summary`."""
+        for name, term in terms.items():
+            self.terms[name] = self.terms.get(name, 0) + term
+        self.count += 1
+        self.done += 1
+        self.mark = time.monotonic()
+
+    def summary(self, iteration: int) -> dict[str, float]:
+        """Mean loss terms since the last summary, seconds an iteration, share of waiting (0 to 1), seconds left."""
+        elapsed = self.mark - self.started
+        pace = elapsed / max(1, self.done - self.first)
+        values = {name: float(distributed.mean(term / self.count)) for name, term in self.terms.items()}
+        values |= {
+            'loss': sum(values.values()),
+            'seconds': pace,
+            'data': self.waiting / max(elapsed, 1e-9),
+            'eta': pace * (self.total - iteration),
+        }
+        self.terms, self.count = {}, 0
+        return values
+
+
+def duration(seconds: float) -> str:
+    """90061 -> '1d 01:01:01'."""
+    days, rest = divmod(int(seconds), 86400)
+    return (f'{days}d ' if days else '') + f'{rest // 3600:02d}:{rest % 3600 // 60:02d}:{rest % 60:02d}'
