@@ -66,7 +66,7 @@ def test_from_pairs(weights, capsys):
 def test_from_originals_and_a_recipe(weights, capsys):
     for i in range(3):
         write_clip(Path('mine') / f'c{i}', 5, (32, 64), seed=i)
-    recipe = Path(__file__).resolve().parents[1] / 'options' / 'degrade' / 'reds_x2_qp33.yml'
+    recipe = Path(__file__).resolve().parents[2] / 'options' / 'degrade' / 'reds_x2_qp33.yml'
     command = ['finetune', '--weights', weights, '--data', 'mine', '--platform', 'X', '--recipe', str(recipe)]
     assert main([*command, '--epochs', '1', *SMALL]) == 0
     assert Path('datasets/finetune_X/LQ_frames_qp33_x2/manifest.json').is_file()

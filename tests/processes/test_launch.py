@@ -17,7 +17,7 @@ import torch
 from votes import checkpoint
 from votes.cli import main
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 PLAIN = {'type': 'CharbonnierLoss', 'epsilon': 1e-3}
 SMALL = {'datasets__train__batch_size_per_gpu': 1, 'train__total_iter': 6, 'train__scheduler': None}
 SMALL |= {'val__val_freq': 100, 'train__pixel_opt': PLAIN, 'logger__save_checkpoint_freq': 1}

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-SCRIPT = Path(__file__).resolve().parents[1] / 'scripts' / 'slurm_train.sh'
+SCRIPT = Path(__file__).resolve().parents[2] / 'scripts' / 'slurm_train.sh'
 
 
 @pytest.fixture

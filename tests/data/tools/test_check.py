@@ -147,7 +147,7 @@ def test_bits_and_colours(place, capsys):
 
 
 def test_pairs_made_while_training(place, capsys):
-    recipe = str(Path(__file__).resolve().parents[2] / 'options' / 'degrade' / 'crf25.yml')
+    recipe = str(Path(__file__).resolve().parents[3] / 'options' / 'degrade' / 'crf25.yml')
     Path('r.yml').write_text(Path(recipe).read_text().replace('scale: 4', 'scale: 2'))
     assert (
         main(['check-data', '-opt', place(datasets__train__dataroot_lq=None, datasets__train__degradation='r.yml')])

@@ -19,7 +19,7 @@ from votes.errors import UserError
 from votes.video.degrade import encode_h264
 
 SIZE = (16, 32)
-RECIPE = str(Path(__file__).resolve().parents[2] / 'options' / 'degrade' / 'reds_x2_qp33.yml')
+RECIPE = str(Path(__file__).resolve().parents[3] / 'options' / 'degrade' / 'reds_x2_qp33.yml')
 
 
 def reds(root):

@@ -14,7 +14,7 @@ from votes.errors import UserError
 
 Clips = dict[str, tuple[FrameSource, str]]  # name here -> where it is, and its name there
 DEPTH = 4  # folders below the one that was named
-LISTS = Path(__file__).parent / 'meta_info'
+LISTS = Path(__file__).parents[1] / 'meta_info'
 
 
 @dataclass
