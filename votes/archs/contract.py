@@ -1,0 +1,290 @@
+"""How a network sees a video: what its class promises, and the one place that calls networks by these promises.
+
+A network is an nn.Module, written as its paper has it. What everything else must know about it stands in its class (or
+is set by its constructor):
+
+    sees        Frame(), Window(5), Clip(), Causal(): see there. The only promise without a default.
+    scale       output size / input size, 1 unless told
+    multiple    height and width of its input must be multiples of it, 1 unless told: others are padded here
+    smallest    the least height and width that it takes, 1 unless told
+    channels    'rgb', or 'luma' for networks of one channel: they restore Y (BT.601, as YUV files have it), the colours
+                of the input are kept
+    inputs      fields that it reads besides frames, see archs.fields: keyword arguments of `forward` by these names
+    optional    fields that it uses where a sample has them
+    parts       name -> how the names of its parameters begin: what option files may freeze, slow down, load from
+                another file or compute again
+    supervised  loss term -> {'output', 'target', 'frame', 'weight'}: what one pixel loss is meant to compare,
+                ``{'l_pix': {}}`` unless told: 'out' with GT
+    small       constructor arguments with which a test of a second covers all of it
+
+and may have
+
+    arguments(sample)            class or instance method: keyword arguments of `forward` made of a sample with the
+                                 fields of `inputs`, for a network that wants them in its own convention
+    from_weights(weights)        class method: constructor arguments of the network a state_dict belongs to, or None
+    published_weights(weights)   class method: a published state_dict with the keys of this class
+    stream(...)                  see inference.stream
+    degradation_map(x)           windows (B, T, 3, h, w) -> (B, 1, h, w) in [0, 1], where `senses` is True
+
+`forward` returns the restored frames, or a mapping with them under 'out' and whatever else a loss may look at.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from votes.archs.fields import FIELDS, padded
+from votes.errors import UserError
+
+Result = dict[str, Tensor]
+Sample = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Frame:
+    """Each frame for itself: ``net(x)`` takes (B, 3, h, w) and gives (B, 3, S*h, S*w)."""
+
+
+@dataclass(frozen=True)
+class Window:
+    """One frame and its neighbours: ``net(x)`` takes (B, frames, 3, h, w) and gives (B, 3, S*h, S*w), the frame at
+    `centre`.
+
+    Attributes:
+        frames: of a window.
+        centre: which of them is restored, the middle one unless told.
+        pick: 'next' to each other, or 'peaks': the frame, and the nearest frames of peak quality (field 'pqf') before
+            and after it; (frames - 1) / 2 of them on either side.
+    """
+
+    frames: int = 5
+    centre: int = -1
+    pick: Literal['next', 'peaks'] = 'next'
+
+    def __post_init__(self) -> None:
+        if self.centre < 0:
+            object.__setattr__(self, 'centre', self.frames // 2)
+        if not 0 <= self.centre < self.frames:
+            raise ValueError(f'a window of {self.frames} frames has no frame {self.centre}')
+
+
+@dataclass(frozen=True)
+class Clip:
+    """All frames at once, in both directions: ``net(x)`` takes (B, T, 3, h, w) and gives (B, T, 3, S*h, S*w).
+
+    Attributes:
+        least: frames of the shortest clip that it takes.
+        context: frames that a piece of a long video needs before and after it, for its frames to be (nearly) as good as
+            those of the whole.
+    """
+
+    least: int = 1
+    context: int = 8
+
+
+@dataclass(frozen=True)
+class Causal:
+    """One frame after the other: ``net.step(frames, state)`` takes a frame and those ahead of it, (B, 1 + look_ahead,
+    3, h, w) (beyond a clip's end its last frame again), and the state that the step before returned (None before the
+    first frame). It returns the restored frame (B, 3, S*h, S*w), or a mapping with it under 'out', and the new state:
+    tensors in dictionaries, lists and tuples. Fields are given as frames are.
+
+    ``net(x)`` is ``run_causal(net, x)``: a whole clip (B, T, 3, h, w) -> (B, T, 3, S*h, S*w).
+    """
+
+    look_ahead: int = 0
+    least: int = 1
+
+
+Sees = Frame | Window | Clip | Causal
+
+
+@dataclass(frozen=True)
+class Promise:
+    """What a network says about itself, with defaults filled in; see the top of this file."""
+
+    name: str
+    sees: Sees
+    scale: int = 1
+    multiple: int = 1
+    smallest: int = 1
+    channels: Literal['rgb', 'luma'] = 'rgb'
+    inputs: tuple[str, ...] = ()
+    optional: tuple[str, ...] = ()
+    parts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    supervised: Mapping[str, Mapping[str, Any]] = field(default_factory=lambda: {'l_pix': {}})
+
+    def restored(self, count: int) -> list[int]:
+        """Which of `count` frames that it is given come out."""
+        return [self.sees.centre] if isinstance(self.sees, Window) else list(range(count))
+
+    def frames(self, least: int = 1) -> int:
+        """How many frames a test or a trial may give it: at least `least`."""
+        if isinstance(self.sees, Window):
+            return self.sees.frames
+        return 1 if isinstance(self.sees, Frame) else max(least, self.sees.least)
+
+
+def promise(net: nn.Module) -> Promise:
+    """What `net` says about itself.
+
+    Raises:
+        UserError: it does not say how it sees a video, or names a field that there is not.
+    """
+    name = type(net).__name__
+    sees = getattr(net, 'sees', None)
+    if not isinstance(sees, Sees):
+        raise UserError(
+            f'{name} does not say how it sees a video',
+            value=f'sees = {sees!r}',
+            fix='give its class sees = Frame(), Window(5), Clip() or Causal() of votes.archs.contract',
+        )
+    given = {key: getattr(net, key) for key in Promise.__dataclass_fields__ if key != 'name' and hasattr(net, key)}
+    said = Promise(name, **given)
+    unknown = [key for key in (*said.inputs, *said.optional) if key not in FIELDS]
+    if unknown:
+        raise UserError(
+            f'{name} reads fields that there are not', value=', '.join(unknown), fix=f'known: {", ".join(FIELDS)}'
+        )
+    return said
+
+
+def broken(said: Promise, what: str, value: object, fix: str | None = None) -> UserError:
+    """The error of a network, or of who calls it, that does not keep to the promise."""
+    return UserError(f'{said.name}: {what}', where=f'it promises {said.sees}, scale {said.scale}', value=value, fix=fix)
+
+
+def apply(
+    net: nn.Module,
+    sample: Sample,
+    *,
+    amp: torch.dtype | None = None,
+    call: Callable[..., Any] | None = None,
+    said: Promise | None = None,
+) -> Result:
+    """What a network makes of a sample: the only place that knows shapes, padding, precision, and what comes out for
+    which frame.
+
+    Args:
+        sample: 'lq' (B, T, 3, h, w) float in [0, 1], of any size; fields that the network reads; others are ignored.
+        amp: the type of autocast; results are float32 in any case.
+        call: what runs in place of ``net`` (a network wrapped for several processes).
+
+    Returns:
+        'out': (B, T_out, 3, S*h, S*w), not clamped, where T_out is 1 of a Window and T of all others; and what else the
+        network returns, by its names, frames along dimension 1, cropped where it was padded.
+
+    Raises:
+        UserError: the sample or the network does not keep the promise.
+    """
+    said = said or promise(net)
+    lq = sample['lq']
+    if lq.dim() != 5:
+        raise broken(said, 'frames are (B, T, 3, h, w)', tuple(lq.shape))
+    count, (height, width) = lq.shape[1], lq.shape[-2:]
+    _check_count(said, count)
+    fields = {name: sample[name] for name in (*said.inputs, *said.optional) if sample.get(name) is not None}
+    missing = [name for name in said.inputs if name not in fields]
+    if missing:
+        raise broken(
+            said,
+            f'reads {", ".join(missing)}, which the sample does not have',
+            f'it has {", ".join(name for name in sample if name in FIELDS)}',
+            'codec_metadata: in the dataset (`votes metadata` makes it), or a video file',
+        )
+    bottom, right = (max(said.smallest - n, 0) for n in (height, width))
+    bottom, right = (n + -(size + n) % said.multiple for n, size in ((bottom, height), (right, width)))
+    frames = padded('lq', lq, bottom, right)
+    fields = {name: padded(name, value, bottom, right) for name, value in fields.items()}
+    luma = luma_of(frames) if said.channels == 'luma' else None
+    with torch.autocast(lq.device.type, dtype=amp or torch.bfloat16, enabled=amp is not None):
+        result = _call(net, said, frames if luma is None else luma, fields, call or net)
+    result = {name: value.float() for name, value in result.items()}
+    if luma is not None:
+        result['luma'] = result['out']
+        result['out'] = with_luma(frames[:, said.restored(count)], result['out'])
+    size = height + bottom, width + right
+    result = {name: _cropped(value, size, (height, width)) for name, value in result.items()}
+    expected = (lq.shape[0], len(said.restored(count)), lq.shape[2], height * said.scale, width * said.scale)
+    if result['out'].shape != expected:
+        raise broken(said, f'the output is not {expected}', tuple(result['out'].shape), 'scale, or what `sees` says')
+    return result
+
+
+def _check_count(said: Promise, count: int) -> None:
+    if isinstance(said.sees, Window) and count != said.sees.frames:
+        raise broken(said, f'sees windows of {said.sees.frames} frames', f'{count} frames')
+    if isinstance(said.sees, Clip | Causal) and count < said.sees.least:
+        raise broken(said, f'sees clips of at least {said.sees.least} frames', f'{count} frames')
+
+
+def _call(net: nn.Module, said: Promise, frames: Tensor, fields: Sample, call: Callable[..., Any]) -> Result:
+    """`call` with the shapes that `sees` says; every value of the result has its frames along dimension 1."""
+    batch, count = frames.shape[:2]
+    if isinstance(said.sees, Frame):
+        frames = frames.flatten(0, 1)
+        fields = {name: value.flatten(0, 1) for name, value in fields.items()}
+    arguments = getattr(net, 'arguments', None)
+    returned = call(frames, **(arguments(fields) if arguments else fields))
+    result: Result = dict(returned) if isinstance(returned, Mapping) else {'out': returned}
+    if not isinstance(result.get('out'), Tensor):
+        raise broken(said, "returns the restored frames, or a mapping with them under 'out'", type(returned).__name__)
+    if isinstance(said.sees, Frame):
+        return {name: value.unflatten(0, (batch, count)) for name, value in result.items()}
+    if isinstance(said.sees, Window):
+        return {name: value.unsqueeze(1) for name, value in result.items()}
+    return result
+
+
+def _cropped(x: Tensor, padded_size: tuple[int, int], size: tuple[int, int]) -> Tensor:
+    """The part without padding, of an output whose size is a part or a multiple of the frame's."""
+    if x.dim() < 4:
+        return x
+    height, width = (-(-whole * n // full) for whole, n, full in zip(x.shape[-2:], size, padded_size, strict=True))
+    return x[..., :height, :width]
+
+
+def run_causal(net: nn.Module, x: Tensor, **fields: Tensor) -> Any:
+    """A whole clip (B, T, 3, h, w) through ``net.step``: (B, T, 3, S*h, S*w), or a mapping of such."""
+    said, count = promise(net), x.shape[1]
+    assert isinstance(said.sees, Causal)
+    state: Any = None
+    results = []
+    for number in range(count):
+        ahead = [min(number + n, count - 1) for n in range(said.sees.look_ahead + 1)]
+        result, state = net.step(x[:, ahead], state, **{k: v[:, ahead] for k, v in fields.items()})  # type: ignore[operator]
+        results.append(result)
+    if isinstance(results[0], Mapping):
+        return {name: torch.stack([result[name] for result in results], 1) for name in results[0]}
+    return torch.stack(results, 1)
+
+
+# Y of networks of one channel: BT.601 in the studio range, as YUV files and the papers of such networks have it
+
+_FORWARD = ((65.481, 128.553, 24.966), (-37.797, -74.203, 112.0), (112.0, -93.786, -18.214))
+_OFFSETS = (16.0, 128.0, 128.0)
+
+
+def _ycc(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    matrix = torch.tensor(_FORWARD, dtype=torch.float32, device=x.device) / 255
+    offset = torch.tensor(_OFFSETS, dtype=torch.float32, device=x.device) / 255
+    return torch.einsum('oc,...chw->...ohw', matrix, x.float()) + offset.view(3, 1, 1), matrix, offset
+
+
+def luma_of(x: Tensor) -> Tensor:
+    """RGB (..., 3, h, w) in [0, 1] -> Y (..., 1, h, w), 16/255 to 235/255; one channel stays as it is."""
+    return x if x.shape[-3] == 1 else _ycc(x)[0][..., :1, :, :]
+
+
+def with_luma(rgb: Tensor, luma: Tensor) -> Tensor:
+    """RGB (..., 3, h, w) with its Y replaced by `luma` (..., 1, h, w)."""
+    if rgb.shape[-3] == 1:
+        return luma
+    ycc, matrix, offset = _ycc(rgb)
+    changed = torch.cat((luma.float(), ycc[..., 1:, :, :]), -3) - offset.view(3, 1, 1)
+    return torch.einsum('oc,...chw->...ohw', torch.linalg.inv(matrix), changed)
