@@ -36,7 +36,7 @@ from votes.archs.votes_arch import VOTES
 from votes.inference.stream import WindowStream
 from votes.inference.tiles import Limits
 from votes.inference.windows import sliding_windows
-from votes.models.optimisation import AMP
+from votes.archs.contract import AMP
 from votes.restore.progress import peak_memory
 from votes.video.degrade import shrink_and_compress
 from votes.video.read import TimedFrame

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from votes.errors import UserError
 
 WEIGHT_KEYS = ('params_ema', 'params', 'state_dict')
+TRAINERS = ('generator_ema.', 'generator.')  # mmagic keeps a network inside its trainer, beside a discriminator
 
 
 @contextlib.contextmanager
@@ -68,6 +69,17 @@ def save(content: dict[str, Any], path: str | os.PathLike[str]) -> dict[str, Any
     return {'bytes': buffer.getbuffer().nbytes, 'sha256': hashlib.sha256(buffer.getbuffer()).hexdigest()}
 
 
+def copied(value: Any) -> Any:
+    """The same structure with every tensor copied to the CPU, so that training can go on while it is written."""
+    if isinstance(value, Tensor):
+        return value.detach().to('cpu', copy=True)
+    if isinstance(value, dict):
+        return {key: copied(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [copied(item) for item in value]
+    return value
+
+
 def sha256(path: str | os.PathLike[str]) -> str:
     with open(path, 'rb') as file:
         return hashlib.file_digest(file, 'sha256').hexdigest()
@@ -109,7 +121,7 @@ def load(path: str | os.PathLike[str]) -> dict[str, Any]:
 def read_weights(path: str | os.PathLike[str], param_key: str | None = None) -> dict[str, Tensor]:
     """The state_dict in a checkpoint: under `param_key`, or under the first of params_ema, params, state_dict, or bare.
 
-    A ``module.`` prefix, which DDP leaves, is removed.
+    A ``module.`` prefix, which DDP leaves, and a ``generator.`` prefix, which mmagic does, are removed.
     """
     content = load(path)
     if param_key is not None and param_key not in content:
@@ -125,7 +137,9 @@ def read_weights(path: str | os.PathLike[str], param_key: str | None = None) -> 
             value=f'keys: {", ".join(map(str, list(content)[:5]))}',
             fix='a file of models/ is needed, not one of training_states/',
         )
-    return {k.removeprefix('module.'): v for k, v in weights.items()}
+    weights = {k.removeprefix('module.'): v for k, v in weights.items()}
+    trainer = next((prefix for prefix in TRAINERS if any(k.startswith(prefix) for k in weights)), '')
+    return {k.removeprefix(trainer): v for k, v in weights.items() if k.startswith(trainer)}
 
 
 @dataclass
@@ -165,7 +179,9 @@ def compare(expected: dict[str, Tensor], found: dict[str, Tensor]) -> Mismatch:
 def load_network(
     net: nn.Module, path: str | os.PathLike[str], strict: bool = True, param_key: str | None = None, prefix: str = ''
 ) -> Mismatch:
-    """Loads a checkpoint of this project, of BasicSR or of the VOTES release into `net`.
+    """Loads a checkpoint of this project, or one that was published elsewhere, into `net`.
+
+    A network whose published keys differ from its own says by ``published_weights`` what they are called here.
 
     Args:
         strict: every key must be there and fit; otherwise what fits is loaded and the rest is returned.
@@ -179,6 +195,9 @@ def load_network(
     if prefix and any(k.startswith(prefix) for k in weights):
         weights = {k.removeprefix(prefix): v for k, v in weights.items() if k.startswith(prefix)}
     expected = net.state_dict()
+    published = getattr(net, 'published_weights', None)
+    if published and weights.keys() != expected.keys():
+        weights = published(weights)
     mismatch = compare(expected, weights)
     bad_shapes = {row.split(':')[0] for row in mismatch.shapes}
     fits = {k: v for k, v in weights.items() if k in expected and k not in bad_shapes}

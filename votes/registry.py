@@ -52,10 +52,20 @@ class Registry:
 
 NETWORKS = Registry(
     'network',
-    {'BIN': 'votes.archs.bin_arch:BIN', 'EDVR': 'votes.archs.edvr_arch:EDVR', 'VOTES': 'votes.archs.votes_arch:VOTES'},
+    {
+        # a network each, and what networks and losses are made of
+        'BIN': 'votes.archs.bin_arch:BIN',
+        'EDVR': 'votes.archs.edvr_arch:EDVR',
+        'VOTES': 'votes.archs.votes_arch:VOTES',
+    },
 )
 LOSSES = Registry(
-    'loss', {'L1Loss': 'votes.losses.pixel_loss:L1Loss', 'CharbonnierLoss': 'votes.losses.pixel_loss:CharbonnierLoss'}
+    'loss',
+    {
+        # a term of a training loss each
+        'CharbonnierLoss': 'votes.losses.pixel_loss:CharbonnierLoss',
+        'L1Loss': 'votes.losses.pixel_loss:L1Loss',
+    },
 )
 METRICS = Registry(
     'metric',
@@ -65,13 +75,33 @@ METRICS = Registry(
         'calculate_ms_ssim': 'votes.metrics.psnr_ssim:calculate_ms_ssim',
     },
 )
+TARGETS = Registry(
+    'target',
+    {
+        name: f'votes.losses.targets:{name}'
+        for name in ('gt', 'gt_small', 'gt_small_area', 'gt_structure', 'gt_detail', 'gt_luma')
+    },
+)
+# one task trains every network; what differs between these of BasicSR and the release is told by the network's class
+# and by the losses
 MODELS = Registry(
     'model_type',
-    {
-        'DSMModel': 'votes.models.dsm_model:DSMModel',
-        'VOTESModel': 'votes.models.votes_model:VOTESModel',
-        'EDVRModel': 'votes.models.votes_model:VOTESModel',
-    },
+    dict.fromkeys(
+        (
+            'RestorationModel',
+            'DSMModel',
+            'VOTESModel',
+            'EDVRModel',
+            'SRModel',
+            'SRGANModel',
+            'ESRGANModel',
+            'VideoBaseModel',
+            'VideoGANModel',
+            'VideoRecurrentModel',
+            'VideoRecurrentGANModel',
+        ),
+        'votes.models.restoration_model:RestorationModel',
+    ),
 )
 DATASETS = Registry(
     'dataset',

@@ -29,23 +29,24 @@ from votes.training.run_log import RunLog, logger, put_aside
 
 def test(opt: Options, args: argparse.Namespace) -> None:
     """Evaluates every test set of the options."""
-    assert opt.val is not None
     device = device_of(opt)
     folder = Path(opt.path.results_root) / opt.name
     start_folder(folder, args.overwrite)
     with RunLog(folder, opt):
-        sets = {key: build_test_set(data, opt.scale) for key, data in opt.datasets.items() if key != 'train'}
         model = build_model(opt, device)
+        sets = {
+            key: build_test_set(data, opt.scale, model.said) for key, data in opt.datasets.items() if key != 'train'
+        }
         for message in model.messages:
             logger.info('%s', message)
         results = {}
         for key, dataset in sets.items():
             name = opt.datasets[key].name or key
-            images = folder / 'visualization' / name if opt.val.save_img else None
-            suffix = f'_{opt.val.suffix}' if opt.val.suffix else ''
-            result = evaluate(model, dataset, name, opt.val.metrics, images, suffix)
+            images = folder / 'visualization' / name if opt.validation.save_img else None
+            suffix = f'_{opt.validation.suffix}' if opt.validation.suffix else ''
+            result = evaluate(model, dataset, name, opt.validation.metrics, images, suffix)
             assert result is not None
-            logger.info('%s', result.table())
+            logger.info('%s', '\n'.join([result.table(), *result.notes]))
             results[name] = result.as_dict()
         if distributed.rank() == 0:
             write_results(folder / 'results.json', opt, sets, results)
@@ -79,14 +80,15 @@ def recognised(dataset: VideoUVSSMTestDataset) -> dict[str, Any]:
 
 def write_results(path: Path, opt: Options, sets: dict[str, VideoUVSSMTestDataset], results: dict[str, Any]) -> None:
     """The numbers together with what is needed to compare them: protocol, weights, versions."""
-    assert opt.val is not None
     weights = opt.path.pretrain_network_g
     content = {
         'name': opt.name,
         'scale': opt.scale,
         'protocol': {
-            'metrics': {key: {'type': spec.type, **spec.args} for key, spec in opt.val.metrics.items()},
-            'channel': {k: 'Y' if spec.args.get('test_y_channel') else 'RGB' for k, spec in opt.val.metrics.items()},
+            'metrics': {key: {'type': spec.type, **spec.args} for key, spec in opt.validation.metrics.items()},
+            'channel': {
+                k: 'Y' if spec.args.get('test_y_channel') else 'RGB' for k, spec in opt.validation.metrics.items()
+            },
             'range': '0 to 255',
             'rounding': 'output rounded to 8 bit',
             'data': {opt.datasets[key].name or key: recognised(dataset) for key, dataset in sets.items()},

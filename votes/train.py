@@ -33,7 +33,6 @@ from votes.training.validation import Validation
 
 def train(opt: Options, args: argparse.Namespace) -> None:
     """The whole training loop."""
-    assert opt.train is not None
     device = prepare(opt)
     folder = Path(opt.path.experiments_root) / opt.name
     start_folder(folder, args.restart)
@@ -41,9 +40,9 @@ def train(opt: Options, args: argparse.Namespace) -> None:
 
     with RunLog(folder, opt, opt.logger.use_tb_logger) as log, StopRequests() as stop:
         data = opt.datasets['train']
-        dataset = build_train_set(data, opt.scale, opt.manual_seed)
-        validation = Validation(opt, folder, log, stop)
         model = build_model(opt, device)
+        dataset = build_train_set(data, opt.scale, opt.manual_seed, model.said)
+        validation = Validation(opt, folder, log, stop, model.said)
         setup = Setup.of(opt, log.clips(dataset))
         saves.check_room(checkpoint_bytes(model))
         at = position.resume(model, saves, opt, setup, args.allow_changes)
@@ -55,16 +54,16 @@ def train(opt: Options, args: argparse.Namespace) -> None:
             distributed.rank(),
             distributed.world_size(),
             at.consumed,
-            opt.train.accumulate,
+            opt.training.accumulate,
         )
         introduce(model, at, setup, device)
 
-        guard, meter, batch = Guard(opt, folder), StepMeter(at.iteration, opt.train.total_iter), None
+        guard, meter, batch = Guard(opt, folder), StepMeter(at.iteration, opt.training.total_iter), None
         batches = loader.batches(device)
         if not validation.run_if_due(model, at):  # of a run that was stopped before it had validated
             leave(folder, at, saves, stop)
         with contextlib.closing(loader), crash_summary(lambda: situation(at, batch, saves)):
-            while at.iteration < opt.train.total_iter and not validation.exhausted(at):
+            while at.iteration < opt.training.total_iter and not validation.exhausted(at):
                 batch = next(batches)
                 meter.data_ready()
                 at.advance(setup.samples_a_step)
@@ -78,7 +77,7 @@ def train(opt: Options, args: argparse.Namespace) -> None:
                     progress(log, model, guard, meter, at, float(distributed.mean(outcome.gain)))
                 stopping = outcome.stop or not validation.run_if_due(model, at, saves)
                 meter.mark = time.monotonic()
-                last = at.iteration == opt.train.total_iter or validation.exhausted(at)
+                last = at.iteration == opt.training.total_iter or validation.exhausted(at)
                 if at.iteration % opt.logger.save_checkpoint_freq == 0 or last or stopping:
                     save(model, saves, at, setup)
                 if stopping:
@@ -89,7 +88,7 @@ def train(opt: Options, args: argparse.Namespace) -> None:
         if validation.exhausted(at):
             logger.info('nothing was gained in %d validations: training ends at iteration %d', at.stale, at.iteration)
         if distributed.rank() == 0:
-            saves.write_weights('latest', model.weights())
+            saves.write_weights('latest', model.weights()['net_g'])
             saves.finish()
             logger.info('done: %s', folder / 'models' / 'net_g_latest.pth')
 
@@ -115,9 +114,12 @@ def start_folder(folder: Path, restart: bool) -> None:
 
 def checkpoint_bytes(model: RestorationModel) -> int:
     """About how large a checkpoint is: weights, their average, and the optimiser's two moments."""
-    weights = sum(t.numel() * t.element_size() for t in model.net.state_dict().values())
-    trained = sum(p.numel() * p.element_size() for p in model.optimisation.named.values())
-    return weights * (1 if model.best_net is model.net else 2) + 2 * trained
+    total = 0
+    for learner in model.learners.values():
+        weights = sum(t.numel() * t.element_size() for t in learner.net.state_dict().values())
+        trained = sum(p.numel() * p.element_size() for p in learner.named.values())
+        total += weights * (1 if learner.ema is None else 2) + 2 * trained
+    return total
 
 
 def introduce(model: RestorationModel, at: Position, setup: Setup, device: torch.device) -> None:
@@ -126,7 +128,6 @@ def introduce(model: RestorationModel, at: Position, setup: Setup, device: torch
         logger.info('%s', message)
     trained = sum(p.numel() for p in model.net.parameters() if p.requires_grad)
     total = sum(p.numel() for p in model.net.parameters())
-    assert model.opt.train is not None
     logger.info(
         '%s: %s with %.3f M parameters, %.3f M of them trained, on %s x %d, %d samples a step, iterations %d to %d',
         model.opt.name,
@@ -137,14 +138,14 @@ def introduce(model: RestorationModel, at: Position, setup: Setup, device: torch
         distributed.world_size(),
         setup.samples_a_step,
         at.iteration + 1,
-        model.opt.train.total_iter,
+        model.opt.training.total_iter,
     )
 
 
 def progress(log: RunLog, model: RestorationModel, guard: Guard, meter: StepMeter, at: Position, gain: float) -> None:
     """One line a print_freq."""
     values = meter.summary(at.iteration)
-    values |= {'lr': model.optimisation.learning_rate(at.iteration, at.lr_scale), 'gain_db': gain}
+    values |= {'lr': model.generator.learning_rate(at.iteration, at.lr_scale), 'gain_db': gain}
     offsets = {name: float(mean) for name, mean in model.offset_means().items()}
     values |= {f'offset.{name}': offset for name, offset in offsets.items()}
     logger.info(
@@ -168,7 +169,8 @@ def save(model: RestorationModel, saves: Saves, at: Position, setup: Setup) -> N
     """Writes a checkpoint, unless the weights are broken."""
     if distributed.rank() != 0:
         return
-    if not all(bool(torch.isfinite(p).all()) for p in model.net.parameters()):
+    nets = [learner.net for learner in model.learners.values()]
+    if not all(bool(torch.isfinite(p).all()) for net in nets for p in net.parameters()):
         logger.warning('warning: no checkpoint at iteration %d: the weights hold NaN or Inf', at.iteration)
         return
     position.save(model, saves, at, setup)

@@ -16,7 +16,7 @@ from votes.data.sampler import EndlessBatches
 from votes.data.sources import FolderSource
 from votes.data.uvssm_dataset import UVSSMDataset
 from votes.data.video_test_dataset import VideoUVSSMTestDataset
-from votes.data.windows import window_indices
+from votes.archs.windows import window_indices
 from votes.errors import UserError
 from votes.options import DatasetOptions
 

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from test_video import audio_packets, read, textured, write
 
-from votes.data.windows import window_indices
+from votes.archs.windows import window_indices
 from votes.errors import UserError
 from votes.inference.windows import sliding_windows
 from votes.restore import Settings, check_paths, restore_video

@@ -6,9 +6,8 @@ import os
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from votes.archs.infer import infer_options
 from votes.checkpoint import load, load_network, read_weights
 from votes.errors import UserError
 from votes.registry import NETWORKS
@@ -29,16 +28,39 @@ def build_network(options: dict[str, Any]) -> nn.Module:
 
 
 def stored_options(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """Options of the network in a checkpoint, as stored beside the weights or told by their shapes.
+    """Options of the network in a checkpoint: as stored beside the weights, or told by the class they belong to.
+
+    A network of a user's own (``module:Class``) is imported by its name: its module must be on PYTHONPATH.
 
     Raises:
         UserError: the file cannot be read, or is of a network that is not known here.
     """
     options = load(path).get('network_g')
-    if not isinstance(options, dict) or options.get('type') not in NETWORKS.table:
-        # a name from outside the registry would import what a file says: such networks are built from option files
-        options = infer_options(read_weights(path), where=path)
-    return options
+    if isinstance(options, dict) and isinstance(options.get('type'), str):
+        cls = NETWORKS.get(options['type'])
+        if isinstance(cls, type) and issubclass(cls, nn.Module):
+            return options
+        raise UserError('this checkpoint names something that is no network', where=path, value=options['type'])
+    return infer_options(read_weights(path), where=path)
+
+
+def infer_options(weights: dict[str, Tensor], where: object = None) -> dict[str, Any]:
+    """Options of the network whose class says that `weights`, e.g. of a published checkpoint, belong to it.
+
+    Raises:
+        UserError: no class does.
+    """
+    for name in NETWORKS.names():
+        tell = getattr(NETWORKS.get(name), 'from_weights', None)
+        told = tell(weights) if tell else None
+        if told is not None:
+            return {'type': name, **told}
+    raise UserError(
+        'cannot tell which network this checkpoint belongs to',
+        where=where,
+        value=f'keys: {", ".join(list(weights)[:3])}',
+        fix='name it: -opt OPTION_FILE',
+    )
 
 
 def load_pretrained(path: str, device: str | torch.device = 'cpu') -> nn.Module:

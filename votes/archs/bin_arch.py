@@ -9,7 +9,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from votes.archs.parts.blocks import check_window, conv3x3, one_by_one
+from votes.archs.contract import Window
+from votes.archs.parts.blocks import check_window, conv3x3, count_of, one_by_one
+from votes.archs.parts.dfm import degradation_feature_map
+from votes.archs.parts.window_memory import PairEstimates
 
 
 class DenseLayer(nn.Module):
@@ -74,9 +77,16 @@ class BIN(nn.Module):
         num_grow_ch: channels that a layer adds (G).
     """
 
-    num_frame = 5
-    scale = 1
+    sees = Window(5)
     multiple = 2
+    senses = True
+    # stage 1: the sum of the losses of z_{t-1}, z_t and z_{t+1}
+    supervised = {
+        'l_previous': {'output': 'previous', 'target': 'gt_small', 'frame': -1},
+        'l_centre': {'output': 'out', 'target': 'gt_small'},
+        'l_next': {'output': 'following', 'target': 'gt_small', 'frame': 1},
+    }
+    small = {'num_feat': 4, 'num_block': 1, 'num_layer': 1, 'num_grow_ch': 2}
 
     def __init__(self, num_feat: int = 64, num_block: int = 6, num_layer: int = 4, num_grow_ch: int = 32):
         super().__init__()
@@ -96,10 +106,39 @@ class BIN(nn.Module):
         """F_B2: the centre frame from the estimates on both sides of it, (B, 3, h, w)."""
         return self.model['model2_1'](torch.cat((previous, following), 1))
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """(B, 5, 3, h, w) in [0, 1] -> z_{t-1}, z_{t+1}, z_t, each (B, 3, h, w), not clamped."""
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        """(B, 5, 3, h, w) in [0, 1] -> 'previous' z_{t-1}, 'following' z_{t+1} and 'out' z_t, each (B, 3, h, w), not
+        clamped.
+        """
         check_window(x, 5, self.multiple)
         previous, following = (
             self.sense_pair(x[:, (0, 2)].flatten(0, 1), x[:, (2, 4)].flatten(0, 1)).unflatten(0, (-1, 2)).unbind(1)
         )
-        return previous, following, self.sense_centre(previous, following)
+        return {'out': self.sense_centre(previous, following), 'previous': previous, 'following': following}
+
+    @torch.no_grad()
+    def degradation_map(self, x: Tensor) -> Tensor:
+        """The DFM of the centre frame of windows (B, 5, 3, h, w): (B, 1, h, w) in [0, 1]."""
+        return degradation_feature_map(self(x)['out'], x[:, 2])
+
+    @property
+    def sensor(self) -> BIN:
+        """The module whose estimates a degradation map is made of."""
+        return self
+
+    def pair_estimates(self) -> PairEstimates:
+        """What estimates the frames of a video, see PairEstimates."""
+        return PairEstimates(self.sense_pair, self.sense_centre)
+
+    @classmethod
+    def from_weights(cls, weights: dict[str, Tensor], prefix: str = '') -> dict[str, int] | None:
+        """Constructor arguments told by a state_dict whose keys of a BIN begin with `prefix`."""
+        rdn = f'{prefix}model.model1_1.'
+        if f'{rdn}SFENet1.weight' not in weights:
+            return None
+        return {
+            'num_feat': weights[f'{rdn}SFENet1.weight'].shape[0],
+            'num_block': count_of(weights, f'{rdn}RDBs.'),
+            'num_layer': count_of(weights, f'{rdn}RDBs.0.convs.'),
+            'num_grow_ch': weights[f'{rdn}RDBs.0.convs.0.conv.0.weight'].shape[0],
+        }

@@ -3,7 +3,8 @@
 A network is an nn.Module, written as its paper has it. What everything else must know about it stands in its class (or
 is set by its constructor):
 
-    sees        Frame(), Window(5), Clip(), Causal(): see there. The only promise without a default.
+    sees        Frame(), Window(5), Clip(), Causal(): see there. The only promise without a default; None of what is no
+                network of videos by itself, such as a discriminator or an optical flow
     scale       output size / input size, 1 unless told
     multiple    height and width of its input must be multiples of it, 1 unless told: others are padded here
     smallest    the least height and width that it takes, 1 unless told
@@ -15,6 +16,8 @@ is set by its constructor):
                 another file or compute again
     supervised  loss term -> {'output', 'target', 'frame', 'weight'}: what one pixel loss is meant to compare,
                 ``{'l_pix': {}}`` unless told: 'out' with GT
+    senses      whether it has a degradation map, see below
+    trained_before  parts without whose weights, from an earlier stage, its training makes no sense
     small       constructor arguments with which a test of a second covers all of it
 
 and may have
@@ -23,7 +26,8 @@ and may have
                                  fields of `inputs`, for a network that wants them in its own convention
     from_weights(weights)        class method: constructor arguments of the network a state_dict belongs to, or None
     published_weights(weights)   class method: a published state_dict with the keys of this class
-    stream(...)                  see inference.stream
+    memory()                     what computes a video's windows with what they share computed once, with the interface
+                                 and the bits of parts.window_memory.WindowMemory
     degradation_map(x)           windows (B, T, 3, h, w) -> (B, 1, h, w) in [0, 1], where `senses` is True
 
 `forward` returns the restored frames, or a mapping with them under 'out' and whatever else a loss may look at.
@@ -42,6 +46,7 @@ from votes.archs.fields import FIELDS, padded
 from votes.errors import UserError
 
 Result = dict[str, Tensor]
+AMP = {'none': None, 'bf16': torch.bfloat16, 'fp16': torch.float16}  # what option files call precisions
 Sample = Mapping[str, Any]
 
 
@@ -183,11 +188,41 @@ def apply(
         UserError: the sample or the network does not keep the promise.
     """
     said = said or promise(net)
+    count = sample['lq'].shape[1]
+    _check_count(said, count)
+    return _through(sample, said, said.restored(count), amp, lambda x, fields: _call(net, said, x, fields, call or net))
+
+
+def step(
+    net: nn.Module, sample: Sample, state: Any, *, amp: torch.dtype | None = None, said: Promise | None = None
+) -> tuple[Result, Any]:
+    """One step of a Causal network, as `apply`.
+
+    Args:
+        sample: a frame and those ahead of it, see Causal.
+        state: what the step before returned, None before the first frame.
+
+    Returns:
+        As of `apply` with T_out = 1, and the new state.
+    """
+    said, after = said or promise(net), state
+
+    def one(frames: Tensor, fields: Sample) -> Result:
+        nonlocal after
+        returned, after = net.step(frames, state, **_arguments(net, fields))  # type: ignore[operator]
+        return {name: value.unsqueeze(1) for name, value in _mapping(said, returned).items()}
+
+    return _through(sample, said, [0], amp, one), after
+
+
+def _through(
+    sample: Sample, said: Promise, restored: list[int], amp: torch.dtype | None, run: Callable[[Tensor, Sample], Result]
+) -> Result:
+    """`run` on padded frames and fields, in a precision; its results checked and cropped."""
     lq = sample['lq']
     if lq.dim() != 5:
         raise broken(said, 'frames are (B, T, 3, h, w)', tuple(lq.shape))
-    count, (height, width) = lq.shape[1], lq.shape[-2:]
-    _check_count(said, count)
+    height, width = lq.shape[-2:]
     fields = {name: sample[name] for name in (*said.inputs, *said.optional) if sample.get(name) is not None}
     missing = [name for name in said.inputs if name not in fields]
     if missing:
@@ -197,22 +232,39 @@ def apply(
             f'it has {", ".join(name for name in sample if name in FIELDS)}',
             'codec_metadata: in the dataset (`votes metadata` makes it), or a video file',
         )
-    bottom, right = (max(said.smallest - n, 0) for n in (height, width))
-    bottom, right = (n + -(size + n) % said.multiple for n, size in ((bottom, height), (right, width)))
+    bottom, right = padding_of(said, height, width)
     frames = padded('lq', lq, bottom, right)
     fields = {name: padded(name, value, bottom, right) for name, value in fields.items()}
     luma = luma_of(frames) if said.channels == 'luma' else None
     with torch.autocast(lq.device.type, dtype=amp or torch.bfloat16, enabled=amp is not None):
-        result = _call(net, said, frames if luma is None else luma, fields, call or net)
+        result = run(frames if luma is None else luma, fields)
     result = {name: value.float() for name, value in result.items()}
     if luma is not None:
         result['luma'] = result['out']
-        result['out'] = with_luma(frames[:, said.restored(count)], result['out'])
+        result['out'] = with_luma(frames[:, restored], result['out'])
     size = height + bottom, width + right
     result = {name: _cropped(value, size, (height, width)) for name, value in result.items()}
-    expected = (lq.shape[0], len(said.restored(count)), lq.shape[2], height * said.scale, width * said.scale)
+    expected = (lq.shape[0], len(restored), lq.shape[2], height * said.scale, width * said.scale)
     if result['out'].shape != expected:
         raise broken(said, f'the output is not {expected}', tuple(result['out'].shape), 'scale, or what `sees` says')
+    return result
+
+
+def padding_of(said: Promise, height: int, width: int) -> tuple[int, int]:
+    """Rows at the bottom and columns at the right that a frame of this size lacks."""
+    bottom, right = (max(said.smallest - n, 0) for n in (height, width))
+    return bottom + -(height + bottom) % said.multiple, right + -(width + right) % said.multiple
+
+
+def _arguments(net: nn.Module, fields: Sample) -> Sample:
+    convert = getattr(net, 'arguments', None)
+    return convert(fields) if convert else fields
+
+
+def _mapping(said: Promise, returned: Any) -> Result:
+    result: Result = dict(returned) if isinstance(returned, Mapping) else {'out': returned}
+    if not isinstance(result.get('out'), Tensor):
+        raise broken(said, "returns the restored frames, or a mapping with them under 'out'", type(returned).__name__)
     return result
 
 
@@ -229,11 +281,7 @@ def _call(net: nn.Module, said: Promise, frames: Tensor, fields: Sample, call: C
     if isinstance(said.sees, Frame):
         frames = frames.flatten(0, 1)
         fields = {name: value.flatten(0, 1) for name, value in fields.items()}
-    arguments = getattr(net, 'arguments', None)
-    returned = call(frames, **(arguments(fields) if arguments else fields))
-    result: Result = dict(returned) if isinstance(returned, Mapping) else {'out': returned}
-    if not isinstance(result.get('out'), Tensor):
-        raise broken(said, "returns the restored frames, or a mapping with them under 'out'", type(returned).__name__)
+    result = _mapping(said, call(frames, **_arguments(net, fields)))
     if isinstance(said.sees, Frame):
         return {name: value.unflatten(0, (batch, count)) for name, value in result.items()}
     if isinstance(said.sees, Window):

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from votes.archs.parts.blocks import conv3x3, lrelu, upsample
-from votes.archs.parts.window_network import Init, WindowNetwork
+from votes.archs.parts.window_network import Init, WindowNetwork, scale_of, trunk_of
 
 
 def _pooled(x: Tensor) -> Tensor:
@@ -62,6 +64,8 @@ class EDVR(WindowNetwork):
         Others: see WindowNetwork.
     """
 
+    small = {'num_feat': 8, 'deformable_groups': 2, 'num_extract_block': 1, 'num_reconstruct_block': 1, 'scale': 2}
+
     def __init__(
         self,
         num_in_ch: int = 3,
@@ -99,3 +103,14 @@ class EDVR(WindowNetwork):
 
     def fuse(self, aligned: Tensor, dfm: Tensor) -> Tensor:
         return self.fusion(aligned if self.with_tsa else aligned.flatten(1, 2))
+
+    @classmethod
+    def from_weights(cls, weights: dict[str, Tensor]) -> dict[str, Any] | None:
+        """Constructor arguments told by a state_dict: of BasicSR, whose scale is 4, or of this project."""
+        told = trunk_of(weights)
+        with_tsa = 'fusion.temporal_attn1.weight' in weights
+        fusion = weights.get('fusion.feat_fusion.weight' if with_tsa else 'fusion.weight')
+        if told is None or fusion is None or 'fusion.mask_modulation_first.weight' in weights:
+            return None
+        num_frame = fusion.shape[1] // told['num_feat']
+        return {**told, 'num_frame': num_frame, 'with_tsa': with_tsa, 'scale': scale_of(weights)}

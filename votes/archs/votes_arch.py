@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 from votes.archs.bin_arch import BIN
-from votes.archs.parts.blocks import conv3x3, lrelu
+from votes.archs.parts.blocks import conv3x3, count_of, lrelu
 from votes.archs.parts.dfm import degradation_feature_map, map_of_difference
-from votes.archs.parts.window_network import Init, WindowNetwork
+from votes.archs.parts.window_memory import PairEstimates
+from votes.archs.parts.window_network import Init, WindowNetwork, scale_of, trunk_of
 
 
 class DegradationModulation(nn.Module):
@@ -52,6 +53,17 @@ class VOTES(WindowNetwork):
         Others: see WindowNetwork.
     """
 
+    optional = ('difference',)
+    parts = {'dsm': ('bin.',), **WindowNetwork.parts}
+    small = {
+        'num_feat': 8,
+        'deformable_groups': 2,
+        'num_extract_block': 1,
+        'num_reconstruct_block': 1,
+        'num_modulation_blocks': 1,
+        **{f'dsm_{name}': value for name, value in BIN.small.items()},
+    }
+
     def __init__(
         self,
         num_in_ch: int = 3,
@@ -83,14 +95,44 @@ class VOTES(WindowNetwork):
             center_frame_idx,
             sr_factor,
         )
-        if num_frame != BIN.num_frame:
-            raise ValueError(f'the DSM looks at windows of {BIN.num_frame} frames, num_frame is {num_frame}')
+        if self.sees != BIN.sees:
+            raise ValueError(
+                f'the DSM looks at windows of {BIN.sees.frames} frames around the middle one, '
+                f'num_frame is {num_frame}, center_frame_idx {center_frame_idx}'
+            )
         if dfm_norm not in ('sample', 'batch'):
             raise ValueError(f"dfm_norm is 'sample' or 'batch', not {dfm_norm!r}")
-        self.dfm, self.dfm_norm = dfm, dfm_norm
+        self.dfm = self.senses = dfm
+        self.dfm_norm = dfm_norm
+        self.trained_before = ('dsm',) if dfm else ()
         self.bin = BIN(dsm_num_feat, dsm_num_block, dsm_num_layer, dsm_num_grow_ch).requires_grad_(False)
         self.fusion = DegradationModulation(num_feat, num_frame, num_modulation_blocks)
         self.initialise(init)
+
+    def map_of(self, difference: Tensor) -> Tensor:
+        return map_of_difference(difference, self.dfm_norm)
+
+    @property
+    def sensor(self) -> BIN:
+        """The module whose estimates the degradation map is made of."""
+        return self.bin
+
+    def pair_estimates(self) -> PairEstimates | None:
+        return self.bin.pair_estimates() if self.dfm else None
+
+    @classmethod
+    def from_weights(cls, weights: dict[str, Tensor]) -> dict[str, Any] | None:
+        """Constructor arguments told by a state_dict, such as one of the release."""
+        told, dsm = trunk_of(weights), BIN.from_weights(weights, 'bin.')
+        if told is None or dsm is None or 'fusion.mask_modulation_first.weight' not in weights:
+            return None
+        return {
+            **told,
+            'num_frame': weights['fusion.feat_fusion.weight'].shape[1] // told['num_feat'],
+            'num_modulation_blocks': count_of(weights, 'fusion.feat_cas_l.'),
+            'sr_factor': scale_of(weights),
+            **{f'dsm_{name}': value for name, value in dsm.items()},
+        }
 
     @torch.no_grad()
     def degradation_map(self, x: Tensor, difference: Tensor | None = None) -> Tensor:
@@ -101,6 +143,6 @@ class VOTES(WindowNetwork):
         if not self.dfm:
             return super().degradation_map(x)
         if difference is not None:
-            return map_of_difference(difference, self.dfm_norm)
+            return self.map_of(difference)
         with torch.autocast(x.device.type, enabled=False):  # the map is computed in float32
-            return degradation_feature_map(self.bin(x.float())[2], x[:, self.centre].float(), self.dfm_norm)
+            return degradation_feature_map(self.bin(x.float())['out'], x[:, self.centre].float(), self.dfm_norm)

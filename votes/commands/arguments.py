@@ -6,8 +6,8 @@ import argparse
 import re
 from fractions import Fraction
 
+from votes.archs.contract import AMP
 from votes.errors import UserError
-from votes.models.optimisation import AMP
 from votes.restore.inputs import Reading
 from votes.restore.progress import KINDS
 from votes.restore.settings import Settings

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from votes import checkpoint
-from votes.archs.infer import infer_options
+from votes.archs import infer_options
 from votes.errors import UserError
 from votes.training.checkpoint_store import Saves
 

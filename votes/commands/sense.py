@@ -15,21 +15,21 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import nn
 
-from votes.archs.parts.padding import to_multiple
-from votes.archs.votes_arch import VOTES
+from votes.archs.contract import padding_of, promise
+from votes.archs.fields import padded
+from votes.archs.parts.window_memory import PairEstimates
 from votes.checkpoint import write_json
 from votes.data.degrading import write_clip
 from votes.data.open_source import open_source
 from votes.data.sensed import MANIFEST, digest
 from votes.data.sources import FrameSource
 from votes.errors import UserError
-from votes.inference.stream import WindowStream
-from votes.inference.windows import sliding_windows
+from votes.inference.views import Views
 from votes.models import build_model
 from votes.options import load_options
 from votes.processes.devices import device_of
-from votes.video.read import TimedFrame
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -53,7 +53,7 @@ def run(args: argparse.Namespace) -> int:
     device = device_of(opt)
     model = build_model(opt, device)
     print('\n'.join([*opt.notices, *model.messages]))
-    if not isinstance(model.net, VOTES):
+    if not getattr(model.net, 'senses', False):
         raise UserError('this network has no DSM', where=args.opt, value=opt.network_g.type)
     frames = open_source(lq, data.get('io_backend'))
     sense(model.net, device, frames, target, str(opt.path.bin_model or opt.path.pretrain_network_g))
@@ -61,13 +61,13 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def sense(net: VOTES, device: torch.device, frames: FrameSource, target: Path, weights: str) -> None:
+def sense(net: nn.Module, device: torch.device, frames: FrameSource, target: Path, weights: str) -> None:
     """Writes target/CLIP/00000000.png of all clips and, last, target/sensed.json; goes on with what a stopped one left.
 
     Raises:
         UserError: `target` is complete, or was begun with another DSM.
     """
-    about = {'dsm': digest(net.bin), 'weights': weights}
+    about = {'dsm': digest(net.sensor), 'weights': weights}  # type: ignore[arg-type]
     begun = target / '.begun.json'
     if (target / MANIFEST).exists() or (target.exists() and not begun.exists()):
         raise UserError('the output exists', where=target, fix='choose another name with -o, or remove it')
@@ -75,27 +75,27 @@ def sense(net: VOTES, device: torch.device, frames: FrameSource, target: Path, w
     if begun.exists() and json.loads(begun.read_text())['dsm'] != about['dsm']:
         raise UserError('this folder was begun with another DSM', where=target, fix='remove it')
     write_json(begun, about)
-    stream = WindowStream(net, device)
     for number, clip in enumerate(frames.clips(), 1):
         if not (target / clip).is_dir():
-            stream.reset()
-            write_clip(target / clip, differences(stream, frames, clip))
+            write_clip(target / clip, differences(net, device, frames, clip))
         print(f'{target / clip}: {frames.length(clip)} frames ({number}/{len(frames.clips())})')
     write_json(target / MANIFEST, about)
     begun.unlink()
 
 
-def differences(stream: WindowStream, frames: FrameSource, clip: str) -> Iterator[NDArray[np.uint8]]:
+@torch.inference_mode()
+def differences(net: nn.Module, device: torch.device, frames: FrameSource, clip: str) -> Iterator[NDArray[np.uint8]]:
     """Of each frame (h, w), windows at the ends padded as in evaluation."""
-    height, width = frames.size(clip)
-    held = (TimedFrame(frames.read(clip, i), i) for i in range(frames.length(clip)))
+    said, (height, width) = promise(net), frames.size(clip)
+    more = padding_of(said, height, width)
+    pairs: PairEstimates = net.pair_estimates()  # type: ignore[operator]
     ready: dict[int, torch.Tensor] = {}
-    for window in sliding_windows(held, 5):
-        for number in set(window.indices) - ready.keys():
-            rgb = torch.from_numpy(window.frames[number].rgb).to(stream.device).permute(2, 0, 1)
-            ready[number] = to_multiple(rgb[None, None].float() / 255, stream.multiple)[0]
-        found = stream.difference(window, ready)[0, 0, :height, :width]
+    for view in Views(said).of(range(frames.length(clip))):
+        for number in set(view.indices) - ready.keys():
+            rgb = torch.from_numpy(frames.read(clip, number)).to(device).permute(2, 0, 1)
+            ready[number] = padded('lq', rgb[None].float() / 255, *more)
+        found = pairs.difference(view.indices, ready)[0, 0, :height, :width]
         yield found.round().byte().cpu().numpy()
-        stream.forget(window)
-        for number in ready.keys() - set(window.indices):
+        pairs.forget(view.centres[0] - len(view.indices) + 2)
+        for number in ready.keys() - set(view.indices):
             del ready[number]

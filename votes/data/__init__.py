@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import atexit
+import inspect
+import random
 import weakref
 from collections.abc import Generator, Iterator
 from typing import Any
 
 import cv2
+import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, default_collate
 
+from votes.archs.contract import Promise, Window
 from votes.data.ahead import copied_ahead
 from votes.data.sampler import EndlessBatches
 from votes.data.video_test_dataset import VideoUVSSMTestDataset
@@ -26,15 +30,26 @@ def _start_worker(_: int) -> None:
     ignore_in_worker()
 
 
-class _Reporting(Dataset):
-    """Hands a sample that cannot be read over as its UserError: raised in a worker, it would arrive as a traceback."""
+class _Samples(Dataset):
+    """The samples of a dataset by (epoch, index), each a pure function of these and the seed.
 
-    def __init__(self, dataset: Dataset):
-        self.dataset = dataset
+    A dataset that says `by_epoch` draws for itself; of others, asked for by index, the global generators are seeded.
+    A sample that cannot be read is handed over as its UserError: raised in a worker, it would arrive as a traceback.
+    """
+
+    def __init__(self, dataset: Any, seed: int):
+        self.dataset, self.seed = dataset, seed
 
     def __getitem__(self, key: Any) -> Any:
         try:
-            return self.dataset[key]
+            if getattr(self.dataset, 'by_epoch', False):
+                return self.dataset[key]
+            epoch, index = key
+            drawn = np.random.SeedSequence((self.seed, epoch, index)).generate_state(1)[0]
+            random.seed(int(drawn))
+            np.random.seed(drawn)
+            torch.manual_seed(int(drawn))
+            return self.dataset[index]
         except UserError as error:
             return error
 
@@ -86,11 +101,26 @@ def _close_loaders() -> None:
         loader.close()
 
 
-def build_train_set(options: DatasetOptions, scale: int, seed: int) -> Any:
-    """The dataset of training samples that a section of `datasets` names."""
-    dataset = DATASETS.get(options.type)(**options.args, scale=scale)
+def build_train_set(options: DatasetOptions, scale: int, seed: int, said: Promise | None = None) -> Any:
+    """The dataset of training samples that a section of `datasets` names, with the frames that a network sees."""
+    dataset = DATASETS.get(options.type)(**_completed(options, said), scale=scale)
     dataset.seed = seed
     return dataset
+
+
+def _completed(options: DatasetOptions, said: Promise | None) -> dict[str, Any]:
+    """The dataset's arguments, with what is not said told by the network."""
+    arguments = dict(options.args)
+    if said is None:
+        return arguments
+    told: dict[str, Any] = {'num_frame': said.frames()}
+    if isinstance(said.sees, Window):
+        beside = any(entry.get('frame') for entry in said.supervised.values())
+        told |= {'centre': said.sees.centre, 'pick': said.sees.pick, 'center_gt': not beside}
+    else:
+        told['center_gt'] = False
+    taken = inspect.signature(DATASETS.get(options.type)).parameters
+    return {**{name: value for name, value in told.items() if name in taken}, **arguments}
 
 
 def build_train_loader(
@@ -104,8 +134,8 @@ def build_train_loader(
 ) -> TrainLoader:
     """Batches of training samples without end; `consumed` samples over all ranks are skipped without reading them.
 
-    Batches: {'lq': uint8 (B, T, 3, h, w), 'gt': uint8 (B, 3, H, W) or (B, T, 3, H, W), 'key': list of str}, where B is
-    `accumulate` times batch_size_per_gpu.
+    Batches: {'lq': uint8 (B, T, 3, h, w), 'gt': uint8 (B, 3, H, W) or (B, T, 3, H, W), 'key': list of str} and further
+    fields, see archs.fields; B is `accumulate` times batch_size_per_gpu.
     """
     batches = EndlessBatches(
         len(dataset) * options.dataset_enlarge_ratio,
@@ -118,7 +148,7 @@ def build_train_loader(
     )
     workers = options.num_worker_per_gpu
     return TrainLoader(
-        _Reporting(dataset),
+        _Samples(dataset, seed),
         collate_fn=_collate,
         batch_sampler=batches,
         num_workers=workers,
@@ -129,9 +159,10 @@ def build_train_loader(
     )
 
 
-def build_test_set(options: DatasetOptions, scale: int) -> VideoUVSSMTestDataset:
-    """The evaluation set that a section of `datasets` names."""
-    dataset: VideoUVSSMTestDataset = DATASETS.get(options.type)(**options.args, scale=scale)
+def build_test_set(options: DatasetOptions, scale: int, said: Promise | None = None) -> VideoUVSSMTestDataset:
+    """The evaluation set that a section of `datasets` names, for what a network sees."""
+    least = said and {'num_frame': said.frames() if isinstance(said.sees, Window) and said.sees.pick == 'next' else 1}
+    dataset: VideoUVSSMTestDataset = DATASETS.get(options.type)(**{**(least or {}), **options.args}, scale=scale)
     return dataset
 
 

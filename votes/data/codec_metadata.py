@@ -11,14 +11,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from votes.archs.fields import FIELDS, reversed_in_time
 from votes.checkpoint import write_json
 from votes.data.sources import Crop
 from votes.data.video_source import VideoSource
 from votes.errors import UserError
-from votes.video.metadata import CELL, DecodedVideo, decode_with_metadata, pqf_labels
+from votes.video.metadata import DecodedVideo, decode_with_metadata, pqf_labels
 
-BLOCK = 16  # pixels: a macroblock, which has one quantiser
-FIELDS = {'mv_past': CELL, 'mv_future': CELL, 'past_valid': CELL, 'future_valid': CELL, 'qp': BLOCK}
+CODEC_FIELDS = ('mv_past', 'mv_future', 'past_valid', 'future_valid', 'qp')  # those that are stored for cells
 
 
 def write_metadata(folder: Path, video: DecodedVideo) -> None:
@@ -26,7 +26,7 @@ def write_metadata(folder: Path, video: DecodedVideo) -> None:
     partial = folder.with_name(f'.{folder.name}.partial')
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
-    for name in FIELDS:
+    for name in CODEC_FIELDS:
         values = getattr(video, name)
         if values is not None:
             np.save(partial / f'{name}.npy', values)
@@ -47,7 +47,7 @@ def extract_metadata(videos: str | Path, target: str | Path) -> list[str]:
         if not (target / clip).is_dir():
             write_metadata(target / clip, decode_with_metadata(source.path(clip)))
         found = CodecMetadata(target)
-        given = [name for name in FIELDS if found.field(clip, name) is not None]
+        given = [name for name in CODEC_FIELDS if found.field(clip, name) is not None]
         lines.append(f'{clip}: {found.length(clip)} frames, {", ".join(given) or "picture types and bytes alone"}')
     return lines
 
@@ -103,25 +103,26 @@ class CodecMetadata:
             ord('I'), ord('P'), ord('B') or ord('?'); 'pqf': bool (T,). Of frames in falling order past and future
             change places.
         """
-        found = {name: self._dense(clip, name, indices, crop) for name in FIELDS}
-        if indices[-1] < indices[0]:
-            for kind in ('mv_{}', '{}_valid'):
-                past, future = kind.format('past'), kind.format('future')
-                found[past], found[future] = found[future], found[past]
+        found = {name: self._dense(clip, name, indices, crop) for name in CODEC_FIELDS}
+        if indices[-1] < indices[0]:  # the frames are in their order, what is past and future is not
+            found = {name: x.flip(0) for name, x in reversed_in_time(found, 0).items()}
         about = self.about(clip)
         found['pict_type'] = torch.tensor([ord(about['types'][i]) for i in indices], dtype=torch.uint8)
         found['pqf'] = torch.tensor([about['pqf'][i] for i in indices])
         return found
 
+    def peaks(self, clip: str) -> list[bool]:
+        """Which frames are of peak quality."""
+        return [bool(peak) for peak in self.about(clip)['pqf']]
+
     def _dense(self, clip: str, name: str, indices: list[int], crop: Crop) -> Tensor:
         """A field's cells spread over the pixels that they cover."""
-        stored, (top, left, height, width) = self.field(clip, name), crop
+        stored, (top, left, height, width), cell = self.field(clip, name), crop, FIELDS[name].cell
         vectors, valid = name.startswith('mv'), name.endswith('valid')
         if stored is None:
-            fill = -1 if name == 'qp' else 0
             shape = len(indices), 2 if vectors else 1, height, width
-            return torch.full(shape, fill, dtype=torch.bool if valid else torch.float32)
-        rows, columns = ((np.arange(start, start + n) // FIELDS[name]) for start, n in ((top, height), (left, width)))
+            return torch.full(shape, FIELDS[name].blank, dtype=torch.bool if valid else torch.float32)
+        rows, columns = ((np.arange(start, start + n) // cell) for start, n in ((top, height), (left, width)))
         part = np.stack([stored[i][rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1] for i in indices])
         part = part[:, rows - rows[0]][:, :, columns - columns[0]]
         part = part.transpose(0, 3, 1, 2) if vectors else part[:, None]

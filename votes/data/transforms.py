@@ -9,10 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from votes.archs.fields import turned
 from votes.data.sources import Crop, Frame
-
-MAPS = ('lq', 'gt', 'difference', 'qp', 'past_valid', 'future_valid')
-VECTORS = ('mv_past', 'mv_future')  # x and y of a motion: a mirrored picture moves the other way
 
 
 def random_crop(rng: np.random.Generator, size: tuple[int, int], crop: int) -> Crop:
@@ -34,21 +32,7 @@ def orient(sample: dict[str, Any], turn: Tensor) -> dict[str, Any]:
 
     Turns the square pictures (..., C, n, n) of a sample and the vectors in them. The device is that of the tensors.
     """
-    return {name: _oriented(name, value, turn) if name in MAPS + VECTORS else value for name, value in sample.items()}
-
-
-def _oriented(name: str, x: Tensor, turn: Tensor) -> Tensor:
-    for flag, axis in zip(turn.unbind(-1), (-1, -2, None), strict=True):
-        if turn.ndim == 1 and not flag:
-            continue
-        changed = x.flip(axis) if axis else x.transpose(-1, -2)
-        if name in VECTORS and axis:
-            part = torch.tensor([-1, 1] if axis == -1 else [1, -1], dtype=x.dtype, device=x.device)
-            changed = changed * part.view(2, 1, 1)
-        elif name in VECTORS:
-            changed = changed.flip(-3)  # x becomes y
-        x = changed if turn.ndim == 1 else torch.where(flag.view(-1, *[1] * (x.ndim - 1)), changed, x)
-    return x.contiguous()
+    return {name: turned(name, value, turn) for name, value in sample.items()}
 
 
 def to_tensor(frames: Sequence[Frame]) -> Tensor:

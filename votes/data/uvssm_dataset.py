@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from torch.utils.data import Dataset
 
+from votes.archs.windows import peak_indices
 from votes.data.clip_lists import Split, excluded_by, read_meta_info
 from votes.data.codec_metadata import CodecMetadata
 from votes.data.pairs import ClipPairs
@@ -22,8 +23,10 @@ class UVSSMDataset(Dataset):
     `val_partition` ('REDS4', 'official' or names); or one part of a seeded `split`.
 
     Args:
-        num_frame: frames T of the window; of a segment for a recurrent network, with `center_gt: false`.
-        center_gt: GT is the centre frame alone, or all T frames (stage 1 needs them).
+        num_frame: frames T of a sample, as the network sees them unless told.
+        centre: which of them is the centre frame, the middle one unless told; the network's where it has one.
+        pick: 'next' to each other, or 'peaks': a frame and its neighbours of peak quality, with `codec_metadata`.
+        center_gt: GT is the centre frame alone, or all T frames; what the losses need unless told.
         gt_size: side of the square GT crop.
         scale: GT size / LQ size.
         interval_list: steps between frames, one is drawn.
@@ -43,6 +46,8 @@ class UVSSMDataset(Dataset):
         UserError: clips that do not fit (all of them), or a gt_size that does not.
     """
 
+    by_epoch = True  # samples are asked for by (epoch, index)
+
     def __init__(
         self,
         dataroot_gt: str,
@@ -54,6 +59,8 @@ class UVSSMDataset(Dataset):
         split: Split | None = None,
         io_backend: dict[str, str] | None = None,
         num_frame: int = 5,
+        centre: int | None = None,
+        pick: Literal['next', 'peaks'] = 'next',
         center_gt: bool = True,
         gt_size: int = 128,
         scale: int = 2,
@@ -73,6 +80,9 @@ class UVSSMDataset(Dataset):
             exclude = exclude + list(read_meta_info(path))
         self.intervals = interval_list or [1]
         self.num_frame, self.center_gt, self.gt_size, self.scale = num_frame, center_gt, gt_size, scale
+        self.centre, self.pick = num_frame // 2 if centre is None else centre, pick
+        if pick == 'peaks' and not codec_metadata:
+            raise UserError('neighbours of peak quality need codec_metadata', where=dataroot_gt, fix='`votes metadata`')
         self.random_reverse, self.use_flip, self.use_rot = random_reverse, use_flip, use_rot
         self.seed, self.augment_on_device = 0, augment_on_device
         self.pairs = ClipPairs(
@@ -83,7 +93,7 @@ class UVSSMDataset(Dataset):
             split=split,
             exclude=exclude,
             io_backend=io_backend,
-            least=(num_frame - 1) * max(self.intervals) + 1,
+            least=1 if pick == 'peaks' else (num_frame - 1) * max(self.intervals) + 1,
             degradation=[degradation] if isinstance(degradation, str) else degradation,
         )
         self.clips = self.pairs.names()
@@ -104,18 +114,24 @@ class UVSSMDataset(Dataset):
     def __len__(self) -> int:
         return len(self.clips)
 
+    def _frames(self, clip: str, rng: np.random.Generator) -> list[int]:
+        interval, length = int(rng.choice(self.intervals)), self.pairs.lengths[clip]
+        if self.pick == 'peaks' and self.metadata:
+            peaks = self.metadata.peaks(clip)[:length]
+            return peak_indices(int(rng.integers(length)), peaks, self.num_frame, self.centre)
+        start = int(rng.integers(length - (self.num_frame - 1) * interval))
+        return [start + i * interval for i in range(self.num_frame)]
+
     def __getitem__(self, key: tuple[int, int]) -> dict[str, Any]:
         epoch, index = key
         rng = np.random.default_rng((self.seed, epoch, index))
         clip = self.clips[index % len(self.clips)]
-        interval = int(rng.choice(self.intervals))
-        start = int(rng.integers(self.pairs.lengths[clip] - (self.num_frame - 1) * interval))
-        frames = [start + i * interval for i in range(self.num_frame)]
+        frames = self._frames(clip, rng)
         if self.random_reverse and rng.random() < 0.5:
             frames.reverse()
         crop = random_crop(rng, self.pairs.lq.size(clip), self.gt_size // self.scale)
         turn = random_turn(rng, self.use_flip, self.use_rot)
-        centre = frames[self.num_frame // 2]
+        centre = frames[self.centre]
         gt = to_tensor([self.pairs.read_gt(clip, i, crop) for i in ([centre] if self.center_gt else frames)])
         sample = {
             'lq': to_tensor(self.pairs.read_lq(clip, frames, crop, rng)),

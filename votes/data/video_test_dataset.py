@@ -1,28 +1,34 @@
-"""Evaluation windows: every frame of every clip, once, in order."""
+"""Evaluation clips: every frame of every clip, once, in order."""
 
 from __future__ import annotations
 
 import bisect
 import itertools
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
+from torch import Tensor
 from torch.utils.data import Dataset
 
+from votes.archs.windows import Padding, window_indices
 from votes.data.clip_lists import Split
+from votes.data.codec_metadata import CodecMetadata
 from votes.data.pairs import ClipPairs
 from votes.data.sources import Frame
 from votes.data.transforms import to_tensor
-from votes.data.windows import Padding, window_indices
 
 
 class VideoUVSSMTestDataset(Dataset):
-    """``dataset[i]``: {'lq': uint8 (T, 3, h, w), 'gt': uint8 (3, S*h, S*w), 'clip': name, 'index': frame of the clip}.
+    """Clips of LQ and GT frames; ``dataset[i]`` is the window around frame i of all frames: {'lq': uint8 (T, 3, h, w),
+    'gt': uint8 (3, S*h, S*w), 'clip': name, 'index': frame of the clip}.
 
     Args:
+        num_frame: the least length of a clip, and the window of ``dataset[i]``.
         padding: what stands in for frames beyond a clip's end, see `window_indices`.
-        cache_data: keep all decoded LQ frames in memory (otherwise those of a window).
-        center_gt: accepted for the release's option files; GT is always the centre frame.
+        cache_data: keep all decoded LQ frames in memory.
+        center_gt: accepted for the release's option files; GT is always of the frame that is restored.
+        codec_metadata: folder of motion vectors and quantisers (`votes metadata`), for networks that read them.
         Others: see UVSSMDataset.
     """
 
@@ -37,6 +43,7 @@ class VideoUVSSMTestDataset(Dataset):
         center_gt: bool = True,
         padding: Padding = 'reflection_circle',
         cache_data: bool = False,
+        codec_metadata: str | None = None,
         scale: int = 2,
     ):
         self.num_frame, self.padding = num_frame, padding
@@ -50,11 +57,34 @@ class VideoUVSSMTestDataset(Dataset):
             least=num_frame,
         )
         self.clips = self.pairs.names()
+        self.metadata = CodecMetadata(codec_metadata) if codec_metadata else None
+        for clip in self.clips if self.metadata else ():
+            self.metadata.check(clip, self.pairs.lengths[clip], self.pairs.lq.size(clip))  # type: ignore[union-attr]
         self.ends = list(itertools.accumulate(self.pairs.lengths.values()))
         self._read = lru_cache(maxsize=None if cache_data else num_frame + 2)(self._read_lq)
 
     def _read_lq(self, clip: str, index: int) -> Frame:
         return self.pairs.lq.read(clip, index)
+
+    def positions(self) -> list[tuple[str, int]]:
+        """(clip, frame) of everything that is evaluated, in order."""
+        return [(clip, index) for clip in self.clips for index in range(self.pairs.lengths[clip])]
+
+    def shown(self, clip: str, index: int) -> dict[str, Tensor]:
+        """A frame and its side information, as a network is shown them: 'lq' uint8 (1, 3, h, w), fields (1, ...)."""
+        frame = to_tensor([self._read(clip, index)])
+        if self.metadata is None:
+            return {'lq': frame}
+        height, width = self.pairs.lq.size(clip)
+        return {'lq': frame, **self.metadata.read(clip, [index], (0, 0, height, width))}
+
+    def gt(self, clip: str, index: int) -> Tensor:
+        """The original of a frame, uint8 (3, S*h, S*w)."""
+        return to_tensor([self.pairs.read_gt(clip, index)])[0]
+
+    def peak(self, clip: str) -> Callable[[int], bool] | None:
+        """Which frames of a clip are of peak quality, where that is known."""
+        return None if self.metadata is None else self.metadata.peaks(clip).__getitem__
 
     def __len__(self) -> int:
         return self.ends[-1]
@@ -67,5 +97,4 @@ class VideoUVSSMTestDataset(Dataset):
         length = self.pairs.lengths[clip]
         index = i - (self.ends[position] - length)
         lq = [self._read(clip, j) for j in window_indices(index, length, self.num_frame, self.padding)]
-        gt = to_tensor([self.pairs.read_gt(clip, index)])[0]
-        return {'lq': to_tensor(lq), 'gt': gt, 'clip': clip, 'index': index}
+        return {'lq': to_tensor(lq), 'gt': self.gt(clip, index), 'clip': clip, 'index': index}

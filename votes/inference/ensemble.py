@@ -5,27 +5,16 @@ from __future__ import annotations
 import dataclasses
 import itertools
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from votes.archs.contract import Causal, Promise, Window
+from votes.archs.fields import Turn, reversed_in_time, turned, turned_back
 from votes.errors import UserError
-from votes.inference.stream import Frames, WindowStream
-from votes.inference.windows import Window
-
-Turn = tuple[bool, bool, bool]  # mirrored left to right, top to bottom, rows and columns exchanged
-
-
-def turned(x: Tensor, turn: Turn) -> Tensor:
-    horizontal, vertical, transposed = turn
-    x = x.flip([d for d, asked in ((-1, horizontal), (-2, vertical)) if asked])
-    return x.transpose(-1, -2) if transposed else x
-
-
-def turned_back(x: Tensor, turn: Turn) -> Tensor:
-    horizontal, vertical, transposed = turn
-    x = x.transpose(-1, -2) if transposed else x
-    return x.flip([d for d, asked in ((-1, horizontal), (-2, vertical)) if asked])
+from votes.inference.stream import Frames, Shown, Stream
+from votes.inference.views import View
 
 
 def parse_ensemble(text: str) -> list[tuple[Turn, bool]]:
@@ -43,24 +32,48 @@ def parse_ensemble(text: str) -> list[tuple[Turn, bool]]:
     return [((h, v, t), back) for h, v, t, back in itertools.product(flips, flips, transposed, backwards)]
 
 
+def check_ensemble(members: list[tuple[Turn, bool]], said: Promise) -> None:
+    """Raises UserError where a network cannot be shown a video backwards."""
+    sees = said.sees
+    one_way = isinstance(sees, Causal) or (isinstance(sees, Window) and 2 * sees.centre != sees.frames - 1)
+    if one_way and any(back for _, back in members):
+        raise UserError(f'{said.name} cannot run backwards', where=sees, fix='no temporal ensemble')
+
+
 class Ensemble:
-    """As WindowStream, the mean over several. Each keeps its own features.
+    """As Stream, the mean over several. Each keeps its own features and state.
 
     Args:
-        stream: makes one more WindowStream.
+        stream: makes one more Stream.
         members: see `parse_ensemble`.
     """
 
-    def __init__(self, stream: Callable[[], WindowStream], members: list[tuple[Turn, bool]]):
+    def __init__(self, stream: Callable[[], Stream], members: list[tuple[Turn, bool]]):
         self.members = [(turn, back, stream()) for turn, back in members]
+        check_ensemble(members, self.members[0][2].said)
+
+    def snapshot(self) -> dict[str, Any]:
+        """As of a Stream."""
+        return {'members': [stream.snapshot() for _, _, stream in self.members]}
+
+    def take_over(self, snapshot: dict[str, Any]) -> None:
+        """As a Stream."""
+        for (_, _, stream), own in zip(self.members, snapshot['members'], strict=True):
+            stream.take_over(own)
 
     @torch.inference_mode()
-    def restore(self, windows: Sequence[Window], frames: Frames) -> Tensor:
+    def restore(self, views: Sequence[View], frames: Frames) -> Tensor:
         total: Tensor | None = None
-        backwards = [dataclasses.replace(w, indices=w.indices[::-1]) for w in windows]
+        backwards = [dataclasses.replace(v, indices=v.indices[::-1]) for v in views]
         for turn, back, stream in self.members:
-            seen = {i: turned(x, turn).contiguous() for i, x in frames.items()}
-            output = turned_back(stream.restore(backwards if back else windows, seen), turn)
+            seen = {i: _seen(shown, turn, back) for i, shown in frames.items()}
+            output = turned_back('gt', stream.restore(backwards if back else views, seen), turn)
             total = output if total is None else total + output
         assert total is not None
         return total / len(self.members)
+
+
+def _seen(shown: Shown, turn: Turn, back: bool) -> dict[str, Tensor]:
+    """A frame and its side information as a member of the ensemble sees them."""
+    fields = reversed_in_time(shown, 0) if back else shown  # one frame: past and future change places
+    return {name: turned(name, x, turn) for name, x in fields.items()}

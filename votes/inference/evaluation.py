@@ -16,7 +16,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from votes import checkpoint
+from votes.archs.contract import Causal, Clip, Promise
 from votes.data import VideoUVSSMTestDataset
+from votes.inference.frames import piece_that_fits, restored_frames, to_float
+from votes.inference.stream import Stream
 from votes.models.restoration_model import RestorationModel
 from votes.options import Spec
 from votes.processes import distributed
@@ -37,11 +40,13 @@ class Evaluation:
 
     Attributes:
         frames: (clip, index) -> row -> metric -> value.
+        notes: what a reader of the numbers must know.
     """
 
     name: str
     frames: dict[tuple[str, int], FrameValues] = field(default_factory=dict)
     seconds: float = 0.0
+    notes: list[str] = field(default_factory=list)
 
     def rows(self) -> list[str]:
         return list(next(iter(self.frames.values())))
@@ -86,6 +91,7 @@ class Evaluation:
             'clips': {row: {m: self.clips(row, m) for m in self.metrics()} for row in self.rows()},
             'frames': [{'clip': clip, 'index': index, **values} for (clip, index), values in self.frames.items()],
             'seconds': self.seconds,
+            **({'notes': self.notes} if self.notes else {}),
         }
 
 
@@ -98,9 +104,11 @@ def evaluate(
     suffix: str = '',
     stop: Callable[[], bool] = lambda: False,
 ) -> Evaluation | None:
-    """Restores every frame of `dataset` and measures it and its baselines.
+    """Restores every frame of `dataset` and measures it and its baselines, with the streams of `votes restore`.
 
-    Each rank takes a run of consecutive frames; the result is the same on every rank, in the order of frames.
+    Ranks share the frames; of a network that sees whole clips, or whose state goes through them, the clips. The result
+    is the same on every rank, in the order of frames, whatever the number of ranks. Networks that see clips are shown
+    whole ones unless they do not fit into memory, which is said in `notes`.
 
     Args:
         image_folder: restored frames are written to image_folder/CLIP/INDEX[suffix].png.
@@ -108,26 +116,46 @@ def evaluate(
     """
     started = time.monotonic()
     measures = {key: (METRICS.get(spec.type), spec.args) for key, spec in metrics.items()}
-    rank, ranks = distributed.rank(), distributed.world_size()
     mine: dict[tuple[str, int], FrameValues] = {}
-    for i in range(len(dataset) * rank // ranks, len(dataset) * (rank + 1) // ranks):
-        if stop():
-            break
-        item = dataset[i]
-        lq = model.to_float(item['lq']).unsqueeze(0)
-        gt = to_image(model.target(model.to_float(item['gt']).unsqueeze(0))[0])
-        images = {row: to_image(frame[0]) for row, frame in model.baselines(lq[:, lq.shape[1] // 2]).items()}
-        images[RESTORED] = to_image(model.predict(lq)[0])
-        mine[item['clip'], item['index']] = {
-            row: {key: measure(image, gt, **args) for key, (measure, args) in measures.items()}
-            for row, image in images.items()
-        }
-        if image_folder is not None:
-            write_image(image_folder / item['clip'] / f'{item["index"]:08d}{suffix}.png', images[RESTORED])
-    frames = {key: values for part in distributed.gather(mine) for key, values in part.items()}
-    if len(frames) < len(dataset):
+    notes: list[str] = []
+    with model.predicting() as net:
+        stream = Stream(net, model.device)
+        for clip, wanted in shares(dataset, model.said)[distributed.rank()].items():
+            size, length = dataset.pairs.lq.size(clip), dataset.pairs.lengths[clip]
+            piece, note = piece_that_fits(net, model.device, size, length)
+            notes += [note] if note and note not in notes else []
+            for index, restored, lq in restored_frames(stream, dataset, clip, wanted, piece):
+                if stop():
+                    break
+                gt = model.target(to_float(dataset.gt(clip, index), model.device))
+                images = {row: to_image(frame) for row, frame in model.baselines(lq).items()}
+                images[RESTORED] = to_image(restored)
+                mine[clip, index] = {
+                    row: {key: measure(image, to_image(gt), **args) for key, (measure, args) in measures.items()}
+                    for row, image in images.items()
+                }
+                if image_folder is not None:
+                    write_image(image_folder / clip / f'{index:08d}{suffix}.png', images[RESTORED])
+    found = {key: values for part in distributed.gather(mine) for key, values in part.items()}
+    if len(found) < len(dataset):
         return None
-    return Evaluation(name, frames, time.monotonic() - started)
+    frames = {key: found[key] for key in dataset.positions()}
+    told = list(dict.fromkeys(note for part in distributed.gather(notes) for note in part))
+    return Evaluation(name, frames, time.monotonic() - started, told)
+
+
+def shares(dataset: VideoUVSSMTestDataset, said: Promise) -> list[dict[str, set[int]]]:
+    """Clip -> frames that each rank restores: runs of frames of like length, or whole clips where frames depend on all
+    of a clip.
+    """
+    ranks, total = distributed.world_size(), len(dataset)
+    found: list[dict[str, set[int]]] = [{} for _ in range(ranks)]
+    starts = {clip: end - dataset.pairs.lengths[clip] for clip, end in zip(dataset.clips, dataset.ends, strict=True)}
+    for number, (clip, index) in enumerate(dataset.positions()):
+        place = starts[clip] if isinstance(said.sees, Clip | Causal) else number
+        rank = next(r for r in range(ranks) if place < total * (r + 1) // ranks)
+        found[rank].setdefault(clip, set()).add(index)
+    return found
 
 
 def write_image(path: Path, image: NDArray[np.uint8]) -> None:

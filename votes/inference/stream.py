@@ -1,74 +1,86 @@
-"""Windows of a video through a network, with what neighbouring windows share computed once."""
+"""A network over the frames of a video: views in, restored frames out."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping, Sequence
-from typing import cast
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_map
 
-from votes.archs.parts.dfm import luma_difference, map_of_difference
-from votes.archs.parts.padding import to_multiple
-from votes.archs.parts.window_network import WindowNetwork
-from votes.archs.votes_arch import VOTES
+from votes.archs.contract import AMP, Causal, Clip, Frame, Promise, Window, apply, padding_of, promise, step
+from votes.archs.fields import FIELDS, padded
 from votes.errors import UserError
 from votes.inference.tiles import SMALLEST, Limits, Tile, blend, bytes_per_pixel, fitting_tile, free_bytes, tiles
-from votes.inference.windows import Window
-from votes.models.optimisation import AMP
+from votes.inference.views import View
 
 SAME = 50.0  # dB: closer than a step of 8 bits
-Frames = Mapping[int, Tensor]
+Shown = Mapping[str, Tensor]  # one frame and its side information: 'lq' (1, 3, h, w) in [0, 1], fields (1, ...)
+Frames = Mapping[int, Shown]
 
 
-class WindowStream:
-    """Restores frames of a video in rising order.
+class Stream:
+    """Restores frames of a video in rising order, exactly as `apply` does with each view.
 
-    Of EDVR and VOTES a frame's feature pyramid, its share in the alignment, and the DSM's estimate between two frames
-    are kept for the windows to come: in float32, a window at a time, the result is bit for bit that of ``net(window)``.
-    Other networks are simply run, recurrent ones (``recurrent = True``) on segments.
-
-    In tiles, the degradation map still comes from the whole frame: it is divided by its largest value there.
+    Networks with a `memory` (EDVR, VOTES) compute what windows share once. A Causal network's state goes from frame to
+    frame. In tiles, a degradation map still comes from the whole frame, and each tile has a state of its own.
 
     Args:
-        net: takes windows (B, T, 3, h, w); has `num_frame`, `scale` and `multiple`.
-        amp: 'none', or 'bf16' or 'fp16' for autocast; the degradation map stays in float32.
+        net: keeps the contract; on the device and in evaluation mode.
+        amp: 'none', or 'bf16' or 'fp16' for autocast; degradation maps stay in float32.
         limits: shrink when memory runs out.
+
+    Attributes:
+        state: of a Causal network, by the place of a tile (None: the whole frame).
+        position: the frame that comes next, of a Causal network.
     """
 
     def __init__(self, net: nn.Module, device: torch.device, amp: str = 'none', limits: Limits | None = None):
         # matrix units of half precision want the channels of a pixel side by side
         self.layout = torch.contiguous_format if amp == 'none' else torch.channels_last
-        self.net, self.device, self.amp = net.to(device, memory_format=self.layout).eval(), device, amp  # type: ignore[call-overload]
+        self.net, self.device, self.amp = net, device, amp
+        self.said = promise(net)
         self.limits = limits or Limits()
-        # one that computes in other ways than by its parts is run as a whole
-        self.shared = type(net).forward is WindowNetwork.forward
-        self.scale, self.multiple = int(cast(int, net.scale)), int(cast(int, net.multiple))
-        self.pyramids: dict[int, tuple[list[Tensor], list[Tensor]]] = {}
-        self.pairs: dict[tuple[int, int], Tensor] = {}
-        self.counts = {'features': 0, 'pairs': 0, 'windows': 0}
+        self.reset()
+
+    def reset(self) -> None:
+        """Forgets everything: another video follows."""
+        make = getattr(self.net, 'memory', None)
+        self.memory: Any = make() if make else None
+        self.state: dict[tuple[int, int] | None, Any] = {}
+        self.position = 0
+
+    def snapshot(self) -> dict[str, Any]:
+        """All that later frames need of earlier ones, of a Causal network: what `take_over` takes."""
+        state = [(list(key) if key else None, value) for key, value in self.state.items()]
+        return {'position': self.position, 'state': state}
+
+    def take_over(self, snapshot: dict[str, Any]) -> None:
+        """Goes on where another stream of this network and these settings was."""
+        self.position = int(snapshot['position'])
+        self.state = {tuple(key) if key else None: _moved(value, self.device) for key, value in snapshot['state']}  # type: ignore[misc]
 
     @torch.inference_mode()
-    def restore(self, windows: Sequence[Window], frames: Frames) -> Tensor:
-        """The frames that `windows` are about, float32 (N, 3, S*h, S*w), not clamped.
+    def restore(self, views: Sequence[View], frames: Frames) -> Tensor:
+        """The frames that `views` are about, float32 (N, 3, S*h, S*w), not clamped.
 
         Args:
-            frames: number -> (1, 3, h, w) float32 in [0, 1] on the device, all of one size.
+            views: with as many frames each.
+            frames: number -> frame and fields on the device, all of one size.
 
         Raises:
-            UserError: not even small tiles fit into memory.
+            UserError: not even small tiles fit into memory, or a frame of a Causal network was left out.
         """
         while True:
+            count = 1 if isinstance(self.said.sees, Causal) else self.limits.batch
             try:
-                parts = [
-                    self._restore(windows[i : i + self.limits.batch], frames)
-                    for i in range(0, len(windows), self.limits.batch)
-                ]
-                return torch.cat(parts)
+                return torch.cat([self._restore(views[i : i + count], frames) for i in range(0, len(views), count)])
             except torch.OutOfMemoryError as error:
-                self.reset()
-                height, width = next(iter(frames.values())).shape[-2:]
+                if self.memory is not None:
+                    self.memory.forget_features()
+                height, width = next(iter(frames.values()))['lq'].shape[-2:]
                 self._take_less(height, width, error)
             except RuntimeError as error:
                 if type(error).__module__.startswith(('torch._dynamo', 'torch._inductor')):
@@ -77,125 +89,142 @@ class WindowStream:
                 raise
 
     def _take_less(self, height: int, width: int, error: torch.OutOfMemoryError) -> None:
-        """Half of what was done at a time: of the windows, then of the frame."""
+        """Half of what was done at a time: of the views, then of the frame."""
         if self.limits.batch > 1:
             self.limits.batch //= 2
             return
         side = min(self.limits.tile or max(height, width), max(height, width)) // 2
-        if side < SMALLEST:
+        if side < SMALLEST or self.state:
             raise UserError('not enough memory, not even for small tiles', value=str(error).splitlines()[0]) from error
         self.limits.tile = side
         if self.device.type == 'cuda':
             torch.cuda.empty_cache()
 
-    def _autocast(self) -> contextlib.AbstractContextManager[object]:
-        dtype = AMP[self.amp]
-        return torch.autocast(self.device.type, dtype) if dtype else contextlib.nullcontext()
+    def _restore(self, views: Sequence[View], frames: Frames) -> Tensor:
+        if self.memory is not None:
+            output = self._remembering(views, frames)
+            self.memory.forget(views[-1].centres[-1] - len(views[-1].indices) + 2)
+            return output
+        if isinstance(self.said.sees, Causal) and views[0].centres[0] != self.position:
+            raise UserError(
+                f'{self.said.name} goes from frame to frame',
+                value=f'frame {views[0].centres[0]} after {self.position - 1}',
+            )
+        sample = sample_of(views, frames)
+        height, width = sample['lq'].shape[-2:]
+        output = self._tiled(height, width, 1, lambda tile: self._applied(views, sample, tile))
+        self.position = views[-1].centres[-1] + 1
+        return output
 
-    def _restore(self, windows: Sequence[Window], frames: Frames) -> Tensor:
-        height, width = next(iter(frames.values())).shape[-2:]
-        needed = sorted({i for window in windows for i in window.indices})
-        padded = {
-            i: to_multiple(frames[i].unsqueeze(0), self.multiple)[0].contiguous(memory_format=self.layout)
-            for i in needed
-        }
-        full = padded[needed[0]].shape[-2:]
-        self.counts['windows'] += len(windows)
-        dfm = self.degradation(windows, padded) if self.shared else None
+    def _tiled(self, height: int, width: int, multiple: int, compute: Callable[[Tile | None], Tensor]) -> Tensor:
+        """A whole frame, or its tiles put together."""
         side = self.limits.tile
-        with self._autocast():
-            if side is None or side >= max(full):
-                output = self._compute(windows, padded, dfm).float()
-            else:
-                places = tiles(full[0], full[1], side, self.limits.overlap, self.multiple)
+        if side is None or side >= max(height, width):
+            return compute(None).float()
+        places = tiles(height, width, side, self.limits.overlap, multiple)
+        return blend(places, compute, height, width, self.limits.overlap, self.said.scale)
 
-                def compute(tile: Tile) -> Tensor:
-                    self.pyramids.clear()
-                    return self._compute(
-                        windows, {i: tile.of(x) for i, x in padded.items()}, None if dfm is None else tile.of(dfm)
-                    )
+    def _applied(self, views: Sequence[View], sample: Mapping[str, Tensor], tile: Tile | None) -> Tensor:
+        """(N, 3, S*h, S*w), of whole frames or of a tile of them."""
+        if tile is not None:
+            sample = {name: tile.of(x) if FIELDS[name].spatial else x for name, x in sample.items()}
+        amp, sees = AMP[self.amp], self.said.sees
+        if isinstance(sees, Causal):
+            key = None if tile is None else (tile.top, tile.left)
+            result, self.state[key] = step(self.net, sample, self.state.get(key), amp=amp, said=self.said)
+            return result['out'].flatten(0, 1)
+        out = apply(self.net, sample, amp=amp, said=self.said)['out']
+        if isinstance(sees, Clip):
+            places = [[view.indices.index(c) for c in view.centres] for view in views]
+            return torch.cat([o[place] for o, place in zip(out, places, strict=True)])
+        return out.flatten(0, 1)
 
-                output = blend(places, compute, full[0], full[1], self.limits.overlap, self.scale)
-                self.pyramids.clear()
-        self.forget(windows[-1])
-        return output[..., : height * self.scale, : width * self.scale]
+    def _remembering(self, views: Sequence[View], frames: Frames) -> Tensor:
+        """Of a network that computes what windows share once."""
+        indices = [view.indices for view in views]
+        height, width = frames[indices[0][0]]['lq'].shape[-2:]
+        more = padding_of(self.said, height, width)
+        whole = {
+            i: padded('lq', frames[i]['lq'], *more).contiguous(memory_format=self.layout)
+            for i in sorted({i for view in indices for i in view})
+        }
+        dfm = self.memory.sense(indices, whole)
 
-    def _compute(self, windows: Sequence[Window], frames: Frames, dfm: Tensor | None) -> Tensor:
-        """Whole frames or a tile of them."""
-        net = self.net
-        if not isinstance(net, WindowNetwork) or dfm is None:
-            output = net(torch.stack([torch.cat([frames[i] for i in w.indices]) for w in windows]))
-            if not getattr(net, 'recurrent', False):
-                return output
-            return torch.cat([o[[w.indices.index(c) for c in w.centres]] for o, w in zip(output, windows, strict=True)])
-        for number, frame in frames.items():
-            if number not in self.pyramids:
-                pyramid = net.features(frame)
-                self.pyramids[number] = pyramid, net.pcd_align.shares(pyramid)  # type: ignore[operator]
-                self.counts['features'] += 1
-        flat = [i for window in windows for i in window.indices]
-        pyramids, shares = (
-            [torch.cat(level) for level in zip(*(self.pyramids[i][part] for i in flat), strict=True)] for part in (0, 1)
-        )
-        aligned = net.align(pyramids, len(windows), shares)
-        centres = torch.cat([frames[window.indices[net.centre]] for window in windows])
-        return net.reconstruct(net.fuse(aligned, dfm), centres)
+        def compute(tile: Tile | None) -> Tensor:
+            if tile is None:
+                return self.memory.compute(indices, whole, dfm)
+            self.memory.forget_features()
+            part = {i: tile.of(x) for i, x in whole.items()}
+            return self.memory.compute(indices, part, None if dfm is None else tile.of(dfm))
 
-    @torch.inference_mode()
-    def degradation(self, windows: Sequence[Window], frames: Frames) -> Tensor:
-        """The degradation maps of windows, (B, 1, h, w); zeros for a network that has none."""
-        net, first = self.net, frames[windows[0].indices[0]]
-        if not isinstance(net, VOTES) or not net.dfm:
-            return first.new_zeros(len(windows), 1, *first.shape[-2:])
-        return torch.cat([map_of_difference(self.difference(window, frames)) for window in windows])
-
-    @torch.inference_mode()
-    def difference(self, window: Window, frames: Frames) -> Tensor:
-        """By how much the DSM's estimate of a window's centre is apart from it, (1, 1, h, w), see luma_difference."""
-        a, _, centre, _, b = window.indices
-        pairs = (self._between(*pair, frames) for pair in ((a, centre), (centre, b)))
-        return luma_difference(cast(VOTES, self.net).bin.sense_centre(*pairs), frames[centre].float())
-
-    def _between(self, first: int, second: int, frames: Frames) -> Tensor:
-        """The DSM's estimate between two frames."""
-        if (first, second) not in self.pairs:
-            net = cast(VOTES, self.net)
-            self.pairs[first, second] = net.bin.sense_pair(frames[first].float(), frames[second].float())
-            self.counts['pairs'] += 1
-        return self.pairs[first, second]
-
-    def forget(self, window: Window) -> None:
-        """Drops what no later window asks for: at a clip's end a window reaches back over its whole length."""
-        oldest = window.centres[-1] - len(window.indices) + 2
-        for number in [n for n in self.pyramids if n < oldest]:
-            del self.pyramids[number]
-        for pair in [p for p in self.pairs if min(p) < oldest]:
-            del self.pairs[pair]
-
-    def reset(self) -> None:
-        """Forgets everything: another video follows."""
-        self.pyramids.clear()
-        self.pairs.clear()
+        dtype = AMP[self.amp]
+        with torch.autocast(self.device.type, dtype) if dtype else contextlib.nullcontext():
+            output = self._tiled(height + more[0], width + more[1], self.said.multiple, compute)
+        if self.limits.tile is not None:
+            self.memory.forget_features()
+        return output[..., : height * self.said.scale, : width * self.said.scale]
 
 
-def precision_gap(net: nn.Module, device: torch.device, amp: str, window: Window, frames: Frames) -> float:
-    """PSNR in dB between a window restored in float32 and with `amp`; what is not finite counts as 0 dB."""
-    exact, fast = (WindowStream(net, device, kind).restore([window], frames) for kind in ('none', amp))
+def _moved(value: Any, device: torch.device) -> Any:
+    return tree_map(lambda x: x.to(device) if isinstance(x, Tensor) else x, value)
+
+
+def sample_of(views: Sequence[View], frames: Frames) -> dict[str, Tensor]:
+    """The views as a batch: every field (B, T, ...)."""
+    names = frames[views[0].indices[0]].keys()
+    return {name: torch.stack([torch.cat([frames[i][name] for i in view.indices]) for view in views]) for name in names}
+
+
+def piece_of(said: Promise, piece: int | None) -> int | None:
+    """Frames at a time, of networks that see clips."""
+    return piece if isinstance(said.sees, Clip) else None
+
+
+def laid_out(net: nn.Module, amp: str) -> nn.Module:
+    """The network with its weights in the memory layout that a precision is fastest in."""
+    layout = torch.contiguous_format if amp == 'none' else torch.channels_last
+    return net.to(memory_format=layout)  # type: ignore[call-overload]
+
+
+def precision_gap(net: nn.Module, device: torch.device, amp: str, view: View, frames: Frames) -> float:
+    """PSNR in dB between a view restored in float32 and with `amp`; what is not finite counts as 0 dB."""
+    exact, fast = (Stream(laid_out(net, kind), device, kind).restore([view], frames) for kind in ('none', amp))
     if not torch.isfinite(fast).all():
         return 0.0
     mse = (exact.clamp(0, 1) - fast.clamp(0, 1)).double().square().mean()
     return float(-10 * torch.log10(mse.clamp_min(1e-20)))
 
 
-def fit(net: nn.Module, device: torch.device, amp: str, height: int, width: int) -> int | None:
-    """The side of tiles for frames of this size by the memory that is free now, None where they fit whole."""
-    count = int(cast(int, net.num_frame))
-    window = Window([count // 2], list(range(count)), {})
+def trial_bytes(net: nn.Module, device: torch.device, amp: str, count: int) -> float:
+    """Working memory for a pixel of the input, of a view of `count` frames; measured."""
+    said = promise(net)
+    centre = said.sees.centre if isinstance(said.sees, Window) else 0
+    centres = list(range(count)) if isinstance(said.sees, Clip | Frame) else [centre]
+    view = View(centres, list(range(count)), {})
 
     def run(side: int) -> None:
-        frames = {i: torch.zeros(1, 3, side, side, device=device) for i in window.indices}
-        WindowStream(net, device, amp).restore([window], frames)
+        shown = blank(said, side, device)
+        Stream(net, device, amp).restore([view], dict.fromkeys(view.indices, shown))
 
+    return bytes_per_pixel(run)
+
+
+def blank(said: Promise, side: int, device: torch.device) -> dict[str, Tensor]:
+    """A square black frame with the side information that the network reads."""
+    shown = {'lq': torch.zeros(1, 3, side, side, device=device)}
+    for name in said.inputs:
+        field = FIELDS[name]
+        shape = (1, 2 if field.kind == 'vectors' else 1, side, side) if field.spatial else (1,)
+        shown[name] = torch.full(shape, field.blank, device=device)
+    return shown
+
+
+def fit(net: nn.Module, device: torch.device, amp: str, height: int, width: int, count: int) -> int | None:
+    """The side of tiles for frames of this size by the memory that is free now, None where they fit whole.
+
+    Args:
+        count: frames of a view.
+    """
     if height * width <= 128**2:
         return None
-    return fitting_tile(height, width, bytes_per_pixel(run), free_bytes(device))
+    return fitting_tile(height, width, trial_bytes(net, device, amp, count), free_bytes(device))

@@ -1,4 +1,4 @@
-"""Training tasks: which networks, which losses, one optimisation step, one validation step."""
+"""Training tasks: networks, losses, learners, one optimisation step."""
 
 from __future__ import annotations
 

@@ -1,9 +1,10 @@
-"""What every training task does: build a network, take optimisation steps, predict frames, save and resume."""
+"""The training task: networks built by name, losses by name, learners and phases; predicting, saving and resuming."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+import dataclasses
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,15 @@ from torch import Tensor, nn
 
 from votes import checkpoint
 from votes.archs import build_network
-from votes.archs.parts.padding import forward_padded
+from votes.archs.contract import Result, promise
+from votes.archs.fields import FIELDS
+from votes.data.sensed import check_dsm
 from votes.data.transforms import orient
-from votes.models.optimisation import Optimisation, Outcome
-from votes.options import Options
-from votes.registry import LOSSES
+from votes.errors import UserError
+from votes.models.learner import Learner
+from votes.models.optimisation import Outcome, Phase, take_step
+from votes.models.terms import build_terms, target_of
+from votes.options import Options, PartOptions
 
 Batch = dict[str, Any]
 
@@ -29,67 +34,134 @@ def enlarged(frames: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 class RestorationModel:
-    """A network that restores the centre frame of a window. Subclasses say what the loss compares.
+    """Trains and evaluates any network that keeps the contract, with a discriminator where options name one.
 
     Args:
         opt: checked options; without a `train` section the model only predicts.
-        device: where the network lives.
+        device: where the networks live.
 
-    Batches hold uint8 frames: 'lq' (B, T, 3, h, w) and 'gt' (B, 3, H, W) or (B, T, 3, H, W); and with `dataroot_dfm`
-    what the DSM found, 'difference' (B, 1, h, w).
+    Batches hold fields (see archs.fields): 'lq' (B, T, 3, h, w), 'gt' (B, 3, H, W) of the restored frame or
+    (B, T, 3, H, W) of all, uint8 or float in [0, 1], and side information.
+
+    Attributes:
+        net: the network that restores; `learners['g']` trains it, and `learners['d']` the discriminator.
+        said: what the network sees, with the supervision that the options ask for.
+        messages: what the user is told.
     """
 
     def __init__(self, opt: Options, device: torch.device):
         self.opt, self.device = opt, device
-        self.net = build_network({'type': opt.network_g.type, **opt.network_g.args})
         self.messages: list[str] = []
-        self.load_weights()
+        self.net = build_network({'type': opt.network_g.type, **opt.network_g.args})
+        self.said = promise(self.net)
+        self.parts = self._parts()
+        self._load_weights()
+        self.net_d = self._discriminator()
         plain = opt.train is not None and not opt.train.channels_last
         layout = torch.contiguous_format if plain else torch.channels_last
-        self.net.to(device=device, memory_format=layout)  # type: ignore[call-overload]
+        for net in filter(None, (self.net, self.net_d)):
+            net.to(device=device, memory_format=layout)  # type: ignore[call-overload]
+        self.learners: dict[str, Learner] = {}
         if opt.train is not None:
-            self.net.train()
-            self.pixel_loss = LOSSES.get(opt.train.pixel_opt.type)(**opt.train.pixel_opt.args)
-            self.optimisation = Optimisation(opt, self.net)
-            self.messages += self.optimisation.messages
+            self._learn(opt)
+        self._check_scale()
 
-    # what a subclass may change
+    def _learn(self, opt: Options) -> None:
+        train = opt.training
+        self.terms = build_terms(train, self.said)
+        for term in self.terms:
+            term.loss.to(self.device)
+        supervised = {t.name: {'output': t.output, 'target': t.target, 'frame': t.frame} for t in self.terms}
+        self.said = dataclasses.replace(self.said, supervised=supervised)
+        self.net.train()
+        sums = any(term.loss.__dict__.get('reduction') == 'sum' for term in self.terms)
+        self.learners['g'] = Learner(
+            self.net, train, train.optim_g, ema_decay=train.ema_decay, parts=self.parts, share=1.0 if sums else None
+        )
+        if self.net_d is not None:
+            self.net_d.train()
+            assert train.optim_d is not None
+            self.learners['d'] = Learner(self.net_d, train, train.optim_d)
+        if train.compile:
+            self.learners['g'].compile(self._trial())
+        for learner in self.learners.values():
+            self.messages += learner.messages
 
-    def load_weights(self) -> None:
-        """Loads what `path` names."""
+    # files that options name
+
+    def _parts(self) -> dict[str, PartOptions]:
+        """What the options say about parts of the network; ``path.bin_model`` are the weights of the part `dsm`."""
+        parts = dict(self.opt.train.parts) if self.opt.train else {}
+        if self.opt.path.bin_model:
+            plan = parts.get('dsm', PartOptions())
+            parts['dsm'] = plan.model_copy(update={'weights': plan.weights or self.opt.path.bin_model})
+        unknown = [name for name in parts if name not in self.said.parts]
+        if unknown:
+            raise UserError(
+                f'{self.said.name} has no such part',
+                value=', '.join(unknown),
+                where='train.parts',
+                fix=f'its parts: {", ".join(self.said.parts) or "none"}',
+            )
+        return parts
+
+    def _load_weights(self) -> None:
+        """Loads what `path` and `train.parts` name; the whole network last: it has all its parts."""
         path = self.opt.path
+        for name, plan in self.parts.items():
+            if plan.weights:
+                for prefix in self.said.parts[name]:
+                    part = self.net.get_submodule(prefix.rstrip('.'))
+                    checkpoint.load_network(part, plan.weights, prefix=prefix)
+                frozen = plan.freeze is True or not any(p.requires_grad for p in part.parameters())
+                self.messages.append(f'{name.upper()}: {plan.weights}' + (', frozen' if frozen else ''))
         if path.pretrain_network_g:
             mismatch = checkpoint.load_network(self.net, path.pretrain_network_g, path.strict_load_g, path.param_key_g)
             self.messages.append(
                 f'weights: {path.pretrain_network_g}' + (f', not all of them fit:\n{mismatch}' if mismatch else '')
             )
+        stored = self.opt.datasets['train'].args.get('dataroot_dfm') if self.opt.train else None
+        if stored:
+            check_dsm(stored, self.net.sensor)  # type: ignore[arg-type]
+            self.messages.append(f'degradation maps: {stored}, the DSM is not run in training')
 
-    def losses(self, lq: Tensor, gt: Tensor, *difference: Tensor) -> tuple[dict[str, Tensor], Tensor]:
-        """Loss terms of float frames in [0, 1], and the restored centre frames."""
-        output = self.run(lq, *difference)
-        return {'l_pix': self.pixel_loss(output, gt)}, output
+    def _discriminator(self) -> nn.Module | None:
+        named = self.opt.network_d if self.opt.train is not None else None
+        if named is None:
+            return None
+        net = build_network({'type': named.type, **named.args})
+        path = self.opt.path
+        if path.pretrain_network_d:
+            checkpoint.load_network(net, path.pretrain_network_d, path.strict_load_d, path.param_key_d)
+            self.messages.append(f'discriminator: {path.pretrain_network_d}')
+        return net
 
-    def output_of(self, result: Any) -> Tensor:
-        """The restored centre frame in what the network returned."""
-        return result
-
-    def target(self, gt: Tensor) -> Tensor:
-        """What the restored centre frame is compared with, (B, 3, H, W) in [0, 1]."""
-        return gt
-
-    def baselines(self, lq: Tensor) -> dict[str, Tensor]:
-        """Restorations that need no network: the compressed centre frame (B, 3, h, w) brought to the output's size."""
-        size = lq.shape[-2] * self.opt.scale, lq.shape[-1] * self.opt.scale
-        return {
-            'bilinear': F.interpolate(lq, size, mode='bilinear', align_corners=False),
-            'bicubic': enlarged(lq, size),
-        }
+    def _check_scale(self) -> None:
+        small = any(entry.get('target', 'gt').startswith('gt_small') for entry in self.said.supervised.values())
+        if self.said.scale != self.opt.scale and not (small and self.said.scale == 1):
+            raise UserError(
+                f'{self.said.name} enlarges {self.said.scale} times, scale is {self.opt.scale}',
+                where='scale',
+                fix=f'scale: {self.said.scale}, or another network_g',
+            )
 
     # training
 
-    def run(self, *inputs: Tensor) -> Any:
-        """What the network makes of windows in training: in the precision of ``train.amp``, returned in float32."""
-        return self.optimisation.forward(*inputs)
+    @property
+    def generator(self) -> Learner:
+        """What trains the network that restores."""
+        return self.learners['g']
+
+    def sample_of(self, batch: Batch) -> Batch:
+        """The fields of a batch on the device: float frames in [0, 1], 'lq' and 'gt' (B, T, 3, h, w)."""
+        sample = {name: x.to(self.device, non_blocking=True) for name, x in batch.items() if name in FIELDS}
+        if 'turn' in batch:
+            sample = orient(sample, batch['turn'].to(self.device, non_blocking=True))
+        for name in ('lq', 'gt'):
+            if name in sample:
+                frames = sample[name].float().div_(255) if sample[name].dtype == torch.uint8 else sample[name]
+                sample[name] = frames.unsqueeze(1) if frames.dim() == 4 else frames
+        return sample
 
     def step(
         self,
@@ -100,84 +172,174 @@ class RestorationModel:
         stop: Callable[[], bool] = lambda: False,
         want_gain: bool = False,
     ) -> Outcome:
-        """Optimisation step number `iteration` (from 1), see Optimisation.step.
+        """Optimisation step number `iteration` (from 1), see `take_step`.
 
         Args:
             batch: ``accumulate`` times batch_size_per_gpu samples.
             stop: whether this process was asked to stop; the outcome says whether any was.
             want_gain: the outcome has the PSNR in dB over the last baseline.
         """
-        if 'turn' in batch:
-            moved = {k: v.to(self.device, non_blocking=True) for k, v in batch.items() if isinstance(v, Tensor)}
-            batch = orient(moved, moved['turn'])
-        size = max(1, len(batch['lq']) // self.optimisation.train.accumulate)
-        parts = zip(*(batch[name].split(size) for name in ('lq', 'gt', 'difference') if name in batch), strict=True)
-        gains = []
+        size = max(1, len(batch['lq']) // self.opt.training.accumulate)
+        sample = self.sample_of(batch)
+        pieces = [
+            dict(zip(sample, part, strict=True))
+            for part in zip(*(value.split(size) for value in sample.values()), strict=True)
+        ]
+        gains: list[Tensor] = []
 
-        def losses(part: tuple[Tensor, ...]) -> dict[str, Tensor]:
-            lq, gt = map(self.to_float, part[:2])
-            terms, output = self.losses(lq, gt, *(p.to(self.device, non_blocking=True) for p in part[2:]))
+        def losses(piece: Batch) -> dict[str, Tensor]:
+            result = self.generator.forward(piece)
+            piece['result'] = {name: value.detach() for name, value in result.items()}
             if want_gain:
-                gains.append(self._gain(lq, gt, output.detach()))
-            return terms
+                gains.append(self._gain(piece))
+            return self.losses(result, piece, iteration)
 
-        outcome = self.optimisation.step(list(parts), losses, iteration, lr_scale, stop)
+        outcome = take_step(
+            self._phases(losses, iteration), pieces, iteration, seed=self.opt.manual_seed, lr_scale=lr_scale, stop=stop
+        )
         outcome.gain = torch.stack(gains).mean() if gains else None
         return outcome
 
-    def _gain(self, lq: Tensor, gt: Tensor, output: Tensor) -> Tensor:
-        target = self.target(gt)
-        baseline = list(self.baselines(lq[:, lq.shape[1] // 2]).values())[-1]
-        return 10 * torch.log10(((baseline - target) ** 2).mean() / ((output.clamp(0, 1) - target) ** 2).mean())
+    def _phases(self, losses: Callable[[Batch], dict[str, Tensor]], iteration: int) -> list[Phase]:
+        """The generator, then the discriminator; the latter alone in iterations that options keep for it."""
+        if self.net_d is None:
+            return [Phase(self.generator, losses)]
+        train = self.opt.training
+        both = iteration > train.net_d_init_iters and iteration % train.net_d_iters == 0
+        phases = [Phase(self.generator, losses)] if both else []
+        return [*phases, Phase(self.learners['d'], self._judged)]
+
+    def losses(self, result: Result, piece: Batch, iteration: int = 1) -> dict[str, Tensor]:
+        """The generator's loss terms for what the network returned of a micro-batch."""
+        found: dict[str, Tensor] = {}
+        for term in self.terms:
+            if iteration > term.from_iter:
+                found |= term.values(result, piece['gt'], self.said, self.opt.scale, self._judge)
+        return found
+
+    def _judge(self, pictures: Tensor) -> Tensor:
+        """The discriminator's logits of (B, 3, H, W), for gradients of the pictures alone."""
+        assert self.net_d is not None
+        for parameter in self.net_d.parameters():
+            parameter.requires_grad_(False)
+        with self.learners['d'].autocast():
+            logits: Tensor = self.net_d(pictures).float()
+        for parameter in self.net_d.parameters():
+            parameter.requires_grad_(True)
+        return logits
+
+    def _judged(self, piece: Batch) -> dict[str, Tensor]:
+        """The discriminator's loss terms: it tells GT from what the generator made before its update."""
+        if 'result' not in piece:
+            with torch.no_grad():
+                piece['result'] = self.generator.forward(piece)
+        found = {}
+        for term in (term for term in self.terms if term.adversarial):
+            real = target_of(term.target, piece['gt'], self.said, self.opt.scale, term.frame).flatten(0, 1)
+            for kind, pictures in (('real', real), ('fake', piece['result'][term.output].flatten(0, 1))):
+                with self.learners['d'].autocast():
+                    logits = self.learners['d'].runner(pictures).float()
+                found[f'{term.name}_d_{kind}'] = term.loss(logits, kind == 'real', is_disc=True)
+        return found
+
+    def _gain(self, piece: Batch) -> Tensor:
+        target = self.target(piece['gt'])
+        lq = piece['lq'][:, self.said.restored(piece['lq'].shape[1])].flatten(0, 1)
+        baseline = list(self.baselines(lq).values())[-1].unflatten(0, target.shape[:2])
+        restored = piece['result']['out'].clamp(0, 1)
+        return 10 * torch.log10(((baseline - target) ** 2).mean() / ((restored - target) ** 2).mean())
 
     def offset_means(self) -> dict[str, Tensor]:
         """Mean |offset| in pixels of each deformable convolution in the last step, on the device."""
-        find = getattr(self.net, 'deformable_convs', None)
-        convs = find() if find else {}
-        return {name: conv.offset_mean for name, conv in convs.items() if conv.offset_mean is not None}
+        found = {name: getattr(module, 'offset_mean', None) for name, module in self.net.named_modules()}
+        return {name: mean for name, mean in found.items() if mean is not None}
+
+    def _trial(self) -> dict[str, Tensor]:
+        """A sample of the shapes of training, of noise."""
+        data = self.opt.datasets['train']
+        side = int(data.args.get('gt_size', 128)) // self.opt.scale
+        count, frames = data.batch_size_per_gpu, int(data.args.get('num_frame', self.said.frames()))
+        sample = {'lq': torch.rand(count, frames, 3, side, side, device=self.device)}
+        names = [*self.said.inputs, *(['difference'] if data.args.get('dataroot_dfm') else [])]
+        for name in names:
+            field = FIELDS[name]
+            channels = 2 if field.kind == 'vectors' else 1
+            shape = (count, frames, channels, side, side) if name != 'difference' else (count, 1, side, side)
+            sample[name] = torch.zeros(shape if field.spatial else (count, frames), device=self.device)
+        return sample
 
     # prediction
 
-    def to_float(self, frames: Tensor) -> Tensor:
-        """uint8 -> float32 in [0, 1] on the device."""
-        return frames.to(self.device, non_blocking=True).float().div_(255)
+    def target(self, gt: Tensor) -> Tensor:
+        """What the restored frames are compared with: (3, H, W) of one frame, or (B, T, 3, H, W) of a sample."""
+        entries = [entry for entry in self.said.supervised.values() if entry.get('output', 'out') == 'out']
+        name = entries[0].get('target', 'gt') if entries else 'gt'
+        if gt.dim() == 3:
+            return target_of(name, gt[None, None], self.said, self.opt.scale)[0, 0]
+        return target_of(name, gt, self.said, self.opt.scale)
+
+    def baselines(self, lq: Tensor) -> dict[str, Tensor]:
+        """Restorations that need no network: compressed frames (B, 3, h, w) or (3, h, w) at the output's size."""
+        if self.said.scale == 1:
+            return {'LQ': lq}
+        frames = lq if lq.dim() == 4 else lq[None]
+        size = lq.shape[-2] * self.said.scale, lq.shape[-1] * self.said.scale
+        found = {
+            'bilinear': F.interpolate(frames, size, mode='bilinear', align_corners=False),
+            'bicubic': enlarged(frames, size),
+        }
+        return found if lq.dim() == 4 else {name: picture[0] for name, picture in found.items()}
 
     @property
     def best_net(self) -> nn.Module:
         """The network that predicts: the moving average of the weights where there is one."""
-        ema = self.optimisation.ema if self.opt.train is not None else None
+        ema = self.generator.ema if self.learners else None
         return self.net if ema is None else ema
 
-    @torch.no_grad()
-    def predict(self, lq: Tensor) -> Tensor:
-        """Float windows (B, T, 3, h, w) of any size -> restored centre frames in [0, 1]."""
+    @contextlib.contextmanager
+    def predicting(self) -> Iterator[nn.Module]:
+        """The network that predicts, in evaluation mode; afterwards training goes on."""
         net = self.best_net
         was_training = net.training
         net.eval()
         compiles = self.opt.train is not None and self.opt.train.compile
-        # frames to validate on are of many sizes: they are not compiled for
-        with torch.compiler.set_stance('force_eager') if compiles else contextlib.nullcontext():
-            output = forward_padded(net, lq, self.output_of).clamp(0, 1)
-        net.train(was_training)
-        return output
+        try:
+            # frames to validate on are of many sizes: they are not compiled for
+            with torch.compiler.set_stance('force_eager') if compiles else contextlib.nullcontext():
+                yield net
+        finally:
+            net.train(was_training)
 
     # files
 
-    def weights(self) -> dict[str, Any]:
-        """What a checkpoint of weights holds: 'params', 'params_ema' where there is a moving average, 'network_g'."""
+    def weights(self) -> dict[str, dict[str, Any]]:
+        """What the files of a checkpoint hold, by their names: 'net_g' with 'params', 'params_ema' where there is a
+        moving average, and 'network_g'; 'net_d' of a discriminator.
+        """
+        named = self.opt.network_g
         content: dict[str, Any] = {'params': self.net.state_dict()}
         if self.best_net is not self.net:
             content['params_ema'] = self.best_net.state_dict()
-        return {**content, 'network_g': {'type': self.opt.network_g.type, **self.opt.network_g.args}}
+        found = {'net_g': {**content, 'network_g': {'type': named.type, **named.args}}}
+        if self.net_d is not None:
+            found['net_d'] = {'params': self.net_d.state_dict()}
+        return found
 
     def state(self) -> dict[str, Any]:
-        """What training needs besides the weights to go on exactly; BasicSR's keys where it has one."""
-        return self.optimisation.state()
+        """What training needs besides the weights to go on exactly; BasicSR's keys (schedules have no state here)."""
+        return {
+            'optimizers': [learner.optimizer.state_dict() for learner in self.learners.values()],
+            'schedulers': [],
+            'scalers': {name: learner.scaler.state_dict() for name, learner in self.learners.items()},
+        }
 
-    def resume(self, weights: Path, state: dict[str, Any]) -> None:
-        """Takes over what `weights` and `state` said when they were saved."""
-        ema = self.optimisation.ema
-        checkpoint.load_network(self.net, weights, param_key='params')
-        if ema is not None:
-            checkpoint.load_network(ema, weights, param_key='params_ema')
-        self.optimisation.load_state(state)
+    def resume(self, weights: dict[str, Path], state: dict[str, Any]) -> None:
+        """Takes over what files of weights, by name, and `state` said when they were saved."""
+        checkpoint.load_network(self.net, weights['net_g'], param_key='params')
+        if self.generator.ema is not None:
+            checkpoint.load_network(self.generator.ema, weights['net_g'], param_key='params_ema')
+        if self.net_d is not None:
+            checkpoint.load_network(self.net_d, weights['net_d'], param_key='params')
+        scalers = state.get('scalers') or {'g': state.get('scaler')}  # of the version before, which had one
+        for (name, learner), moments in zip(self.learners.items(), state['optimizers'], strict=True):
+            learner.load_state(moments, scalers.get(name))

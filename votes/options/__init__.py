@@ -19,7 +19,7 @@ from votes.options.check import (
     path_problems,
 )
 from votes.options.habits import accept_habits
-from votes.options.schema import DatasetOptions, Options, Section, Spec, ValOptions
+from votes.options.schema import DatasetOptions, Options, PartOptions, Section, Spec, TrainOptions, ValOptions
 from votes.options.yaml_file import Key, OptionFile, apply_overrides, dotted, read_option_file
 
 # what stands for a required key while the rest of a file is checked
@@ -128,4 +128,4 @@ def load_options(
     return opt
 
 
-__all__ = ['DatasetOptions', 'OptionError', 'Options', 'Spec', 'load_options']
+__all__ = ['DatasetOptions', 'OptionError', 'Options', 'PartOptions', 'Spec', 'TrainOptions', 'load_options']

@@ -6,6 +6,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
 
+from votes.errors import UserError
+
 
 class Section(BaseModel):
     """A mapping all of whose keys are known."""
@@ -47,6 +49,9 @@ class PathOptions(Section):
     pretrain_network_g: str | None = Field(default=None, description='weights to start from or to evaluate')
     strict_load_g: bool = Field(default=True, description='every key must be there and fit')
     param_key_g: str | None = Field(default=None, description='which state_dict of the file: params_ema, then params')
+    pretrain_network_d: str | None = Field(default=None, description='weights of the discriminator to start from')
+    strict_load_d: bool = Field(default=True, description='every key must be there and fit')
+    param_key_d: str | None = Field(default=None, description='which state_dict of the file')
     resume_state: str | None = Field(default=None, description='a training_states/N.state to continue from')
     bin_model: str | None = Field(default=None, description='weights of the DSM, trained in stage 1')
     experiments_root: str = 'experiments'
@@ -62,10 +67,30 @@ class NonfiniteOptions(Section):
     rollbacks: int = Field(default=3, ge=0, description='how often, before the run is given up')
 
 
+class PartOptions(Section):
+    """What is done with a part of a network, such as `flow` or `dsm`; the network's class says which there are."""
+
+    weights: str | None = Field(default=None, description='file that this part is loaded from, of it or of a whole')
+    freeze: bool | int = Field(default=False, description='true: it is not trained; N: not in the first N iterations')
+    lr_mul: float = Field(default=1.0, ge=0, description='factor on its learning rate')
+    recompute: bool | None = Field(default=None, description='as train.activation_checkpoint, for this part alone')
+    offload: bool = Field(default=False, description='activations wait in the memory of the CPU for the backward pass')
+
+
 class TrainOptions(Section):
     optim_g: Spec
+    optim_d: Spec | None = Field(default=None, description='of the discriminator')
     scheduler: Spec | None = None
-    pixel_opt: Spec
+    pixel_opt: Spec | None = Field(default=None, description='a loss for every output that the network supervises')
+    perceptual_opt: Spec | None = Field(default=None, description='a loss on features of another network')
+    gan_opt: Spec | None = Field(default=None, description='a loss that the discriminator gives')
+    losses: dict[str, Spec] = Field(
+        default_factory=dict,
+        description='name -> type and arguments of a loss, output (out), target (gt), frame (0), from_iter (0)',
+    )
+    parts: dict[str, PartOptions] = Field(default_factory=dict, description='what is done with parts of the network')
+    net_d_iters: int = Field(default=1, ge=1, description='the generator is updated every so many iterations')
+    net_d_init_iters: int = Field(default=0, ge=0, description='iterations in which the discriminator trains alone')
     total_iter: int = Field(ge=1)
     warmup_iter: int = Field(default=-1, description='iterations of linear warm-up, -1 for none')
     dcn_lr_mul: float = Field(default=1.0, ge=0, description='factor on the learning rate of deformable convolutions')
@@ -138,6 +163,7 @@ class Options(Section):
     debug: bool = Field(default=False, description='prints every step, validates and saves every 8')
     datasets: dict[str, DatasetOptions]
     network_g: Spec
+    network_d: Spec | None = Field(default=None, description='a discriminator')
     path: PathOptions = Field(default_factory=PathOptions)
     train: TrainOptions | None = None
     val: ValOptions | None = None
@@ -154,6 +180,18 @@ class Options(Section):
     @notices.setter
     def notices(self, notices: list[str]) -> None:
         self._notices = notices
+
+    @property
+    def training(self) -> TrainOptions:
+        """The section `train`, which a file for training has."""
+        if self.train is None:
+            raise UserError('these options are not for training', where=self.name, fix='a section train:')
+        return self.train
+
+    @property
+    def validation(self) -> ValOptions:
+        """The section `val`, with its defaults where the file has none."""
+        return self.val or ValOptions()
 
     def resolved(self) -> dict[str, Any]:
         """Plain data that reads back as the same options."""

@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import cv2
 import numpy as np
@@ -14,9 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from votes.archs.bin_arch import BIN
-from votes.archs.parts.dfm import degradation_feature_map
-from votes.archs.votes_arch import VOTES
+from votes.archs.contract import promise
 from votes.errors import UserError
 from votes.reports.frames import TestSet, data_uri, middle
 from votes.reports.page import write_page
@@ -34,26 +32,27 @@ PICTURES = 24  # of a page
 
 
 class HeatMap(nn.Module):
-    """The degradation map of a DSM, or of the one in a VOTES, as a picture: dark where nothing was lost.
+    """The degradation map of a network that senses, such as a DSM or a VOTES, as a picture: dark where nothing was lost.
 
-    (B, 5, 3, h, w) -> (B, 3, h, w)
+    (B, T, 3, h, w) -> (B, 3, h, w)
 
     Raises:
-        UserError: the network has no DSM.
+        UserError: the network does not sense.
     """
 
-    num_frame, scale, multiple = 5, 1, 4
+    scale = 1
 
     def __init__(self, net: nn.Module):
         super().__init__()
-        if not isinstance(net, (BIN, VOTES)):
+        if not getattr(net, 'senses', False):
             raise UserError(f'{type(net).__name__} has no degradation map', fix='weights of a DSM (stage 1) or a VOTES')
-        self.dsm = net if isinstance(net, BIN) else net.bin
+        self.net, said = net, promise(net)
+        self.sees, self.multiple = said.sees, said.multiple
         colours = heat(np.arange(256).reshape(1, 256) / 255)[0]
         self.register_buffer('colours', torch.from_numpy(colours.astype(np.float32) / 255), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        dfm = degradation_feature_map(self.dsm(x)[2], x[:, 2])[:, 0]
+        dfm = cast(Any, self.net).degradation_map(x)[:, 0]
         return cast(Tensor, self.colours)[(dfm * 255).round().long()].movedim(-1, 1)
 
 
@@ -74,7 +73,7 @@ def compare(
         raise UserError('the comparison exists', where=target, fix='--overwrite')
     with contextlib.ExitStack() as stack:
         maps: Path | None = None
-        if kind == 'dfm' or (kind == 'slider' and isinstance(net, VOTES)):
+        if kind == 'dfm' or (kind == 'slider' and getattr(net, 'senses', False)):
             maps = output.with_name(f'.{output.stem}_map.mkv')
             stack.callback(maps.unlink, missing_ok=True)
             how = Settings(codec='ffv1', frames=settings.frames, reading=settings.reading)

@@ -101,3 +101,41 @@ def videos_of(pattern: str) -> list[Path]:
             raise UserError('nothing matches', where=pattern)
         return found
     return []
+
+
+def needs_codec(said: Promise) -> bool:
+    """Whether a network reads what the decoder knows, or picks its frames by that."""
+    return bool(said.inputs) or (isinstance(said.sees, Window) and said.sees.pick == 'peaks')
+
+
+class SideInformation:
+    """What the codec says about the frames of a video, extracted into a temporary folder before the first frame.
+
+    Raises:
+        UserError: the source is no video file, or is shown turned, which motion vectors are not.
+    """
+
+    def __init__(self, source: Path, said: Promise):
+        wanted = ', '.join(said.inputs) or 'frames of peak quality'
+        if not source.is_file():
+            raise UserError(f'{said.name} reads what a decoder knows ({wanted})', where=source, fix='a video file')
+        self.folder = tempfile.TemporaryDirectory(prefix='votes_metadata_')
+        video = decode_with_metadata(source, keep_frames=False)
+        with VideoReader(source) as reader:
+            size = reader.size
+        if video.frames.shape[1:3] != size:
+            raise UserError(f'{said.name} reads {wanted}, and this video is shown turned', where=source)
+        write_metadata(Path(self.folder.name) / 'video', video)
+        self.metadata = CodecMetadata(self.folder.name)
+        self.names, self.size, self.peaks = said.inputs, size, self.metadata.peaks('video')
+
+    def peak(self, number: int) -> bool:
+        """Whether a frame is of peak quality."""
+        return self.peaks[number] if number < len(self.peaks) else False
+
+    def read(self, number: int) -> dict[str, Tensor]:
+        """The fields of a frame that the network reads, (1, ...)."""
+        if not self.names:
+            return {}
+        found = self.metadata.read('video', [min(number, len(self.peaks) - 1)], (0, 0, *self.size))
+        return {name: found[name] for name in self.names}

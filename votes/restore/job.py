@@ -12,7 +12,8 @@ from typing import Any
 
 from torch import nn
 
-from votes.checkpoint import write_json
+from votes import checkpoint
+from votes.checkpoint import copied, write_json
 from votes.errors import UserError
 
 SUFFIX = '.votes-job'
@@ -130,6 +131,18 @@ class Job:
         """What memory allowed, so that the rest is made in the same way."""
         if limits != self.recall():
             self._write(self.folder / 'limits.json', limits)
+
+    def remember_state(self, number: int, state: dict[str, Any]) -> None:
+        """What a network that goes from frame to frame knows after a segment; that of earlier ones is not kept."""
+        checkpoint.save(copied(state), self.folder / f'{number:06d}.state')
+        for path in self.folder.glob('[0-9]*.state'):
+            if int(path.stem) < number - 1:
+                path.unlink()
+
+    def recall_state(self, segment: int) -> dict[str, Any] | None:
+        """What was known before a segment, where an earlier process got there."""
+        path = self.folder / f'{segment - 1:06d}.state'
+        return checkpoint.load(path) if path.is_file() else None
 
     def remove(self) -> None:
         """After the output is complete."""

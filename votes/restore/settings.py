@@ -7,9 +7,9 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from votes.archs.contract import AMP
 from votes.errors import UserError
 from votes.inference.ensemble import parse_ensemble
-from votes.models.optimisation import AMP
 from votes.restore.inputs import Reading
 from votes.video.write import FORMATS, Encoding
 

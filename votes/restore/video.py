@@ -8,9 +8,10 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import errno
+import itertools
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol, cast
 
@@ -20,15 +21,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from votes.archs.contract import Causal, Clip, promise
 from votes.archs.parts.blocks import compile_blocks
 from votes.data.ahead import ahead
 from votes.errors import UserError
-from votes.inference.ensemble import Ensemble, parse_ensemble
-from votes.inference.stream import SAME, Frames, WindowStream, fit, precision_gap
+from votes.inference.ensemble import Ensemble, check_ensemble, parse_ensemble
+from votes.inference.stream import SAME, Frames, Shown, Stream, fit, laid_out, piece_of, precision_gap
 from votes.inference.tiles import Limits
-from votes.inference.windows import Window, groups, overlapping_segments, sliding_windows
+from votes.inference.windows import groups
 from votes.processes.signals import Preempted, StopRequests
-from votes.restore.inputs import Reader, open_input
+from votes.restore.inputs import Reader, SideInformation, needs_codec, open_input
 from votes.restore.job import Job, fingerprint, weights_hash
 from votes.restore.progress import Reporter, peak_memory
 from votes.restore.settings import Settings, Summary, check_paths
@@ -37,10 +39,24 @@ from votes.video.read import TimedFrame
 
 
 class Maker(Protocol):
-    """A WindowStream, or an Ensemble of them."""
+    """A Stream, or an Ensemble of them."""
 
-    def restore(self, windows: list[Window], frames: Frames) -> Tensor:
-        """Windows -> restored frames."""
+    def restore(self, views: list[View], frames: Frames) -> Tensor:
+        """Views -> restored frames."""
+
+    def snapshot(self) -> dict[str, Any]:
+        """All that later frames need of earlier ones."""
+
+    def take_over(self, snapshot: dict[str, Any]) -> None:
+        """Goes on from there."""
+
+
+@dataclasses.dataclass
+class Numbered:
+    """A frame of the source and its number."""
+
+    number: int
+    frame: TimedFrame
 
 
 def to_tensor(frame: TimedFrame, device: torch.device) -> Tensor:
@@ -68,11 +84,15 @@ class Restoration:
     def __init__(self, net: nn.Module, source: str | Path, settings: Settings, device: str | torch.device):
         self.device, self.source = torch.device(device), Path(source)
         self.net = net.to(self.device).eval()
-        self.scale = int(cast(int, net.scale))
-        self.recurrent = bool(getattr(net, 'recurrent', False))
-        if self.recurrent:  # its pieces must not hang over the end of a segment
-            settings = dataclasses.replace(settings, segment=-(-settings.segment // settings.chunk) * settings.chunk)
+        self.said = promise(net)
+        self.scale = self.said.scale
+        self.piece = piece_of(self.said, settings.chunk)
+        if self.piece is not None:  # pieces must not hang over the end of a segment
+            settings = dataclasses.replace(settings, segment=-(-settings.segment // self.piece) * self.piece)
         self.settings = settings
+        check_ensemble(parse_ensemble(settings.ensemble), self.said)
+        self.side_information = SideInformation(self.source, self.said) if needs_codec(self.said) else None
+        self.snapshots: dict[int, dict[str, Any]] = {}  # segment -> what the next one needs of it
         self.notes: list[str] = []
         self.decoded = 0
         with self.open() as reader:
@@ -88,9 +108,9 @@ class Restoration:
         amp = self.settings.amp
         wished = {'auto': 'bf16' if self.device.type == 'cuda' else 'none'}.get(amp, amp)
         if wished != 'none':
-            window = next(self.windows(reader, lambda index: True))
-            frames = {i: to_tensor(f, self.device) for i, f in window.frames.items()}
-            gap = precision_gap(self.net, self.device, wished, window, frames)
+            view = next(self.views(reader, lambda index: True))
+            frames = {i: self.shown(f) for i, f in view.frames.items()}
+            gap = precision_gap(self.net, self.device, wished, view, frames)
             if gap < SAME:
                 text = f'{wished} differs from float32 by {gap:.1f} dB on the first frame'
                 self.notes.append(text + (', float32 is used' if amp == 'auto' else ''))
@@ -99,56 +119,88 @@ class Restoration:
 
     def choose_tile(self) -> None:
         """By the memory that is free, unless told."""
-        if self.settings.tile is None and not self.recurrent:
-            self.limits.tile = fit(self.net, self.device, self.settings.amp, *self.size)
+        if self.settings.tile is None:
+            sees = self.said.sees
+            count = self.said.frames()
+            if isinstance(sees, Clip):
+                count = max(sees.least, (self.piece or 1) + 2 * sees.context)
+            elif isinstance(sees, Causal):
+                count = 1 + sees.look_ahead
+            self.limits.tile = fit(self.net, self.device, self.settings.amp, *self.size, count)
 
-    def windows(self, reader: Reader, wanted: Callable[[int], bool]) -> Iterator[Window]:
-        """Windows around the wanted frames."""
-        if self.recurrent:
-            chunk = self.settings.chunk
-            return overlapping_segments(self._counted(reader), chunk, max(1, chunk // 4), wanted)
-        return sliding_windows(self._counted(reader), int(cast(int, self.net.num_frame)), wanted=wanted)
+    def views(self, reader: Reader, wanted: Callable[[int], bool], start: int = 0) -> Iterator[View]:
+        """What the network is shown for the wanted frames."""
+        peak = self.side_information and (lambda numbered: self.side_information.peak(numbered.number))  # type: ignore[union-attr]
+        return Views(self.said, wanted=wanted, piece=self.piece, peak=peak, start=start).of(self._counted(reader))
 
-    def _counted(self, reader: Reader) -> Iterator[TimedFrame]:
+    def shown(self, numbered: Numbered) -> Shown:
+        """A frame on the device, with what the codec said about it where the network reads that."""
+        fields = self.side_information.read(numbered.number) if self.side_information else {}
+        moved = {name: value.to(self.device) for name, value in fields.items()}
+        return {'lq': to_tensor(numbered.frame, self.device), **moved}
+
+    def _counted(self, reader: Reader) -> Iterator[Numbered]:
         self.decoded = 0
         for frame in reader:
             self.decoded += 1
-            yield frame
+            yield Numbered(self.decoded - 1, frame)
 
     def stream(self) -> Maker:
         """What computes: the network on windows, alone or as an ensemble."""
         if self.settings.compile:
             compile_blocks(self.net)
 
-        def one() -> WindowStream:
-            return WindowStream(self.net, self.device, self.settings.amp, self.limits)
+        laid_out(self.net, self.settings.amp)
+
+        def one() -> Stream:
+            return Stream(self.net, self.device, self.settings.amp, self.limits)
 
         members = parse_ensemble(self.settings.ensemble)
         return one() if len(members) == 1 else Ensemble(one, members)
 
-    def results(self, reader: Reader, wanted: Callable[[int], bool]) -> Iterator[tuple[int, int, NDArray[Any]]]:
-        """Number, time and picture of the wanted frames, in order; threads decode and compute ahead."""
+    def results(
+        self, reader: Reader, wanted: Callable[[int], bool], before: dict[str, Any] | None = None
+    ) -> Iterator[tuple[int, int, NDArray[Any]]]:
+        """Number, time and picture of the wanted frames, in order; threads decode and compute ahead.
 
-        def converted() -> Iterator[Window]:
-            for window in self.windows(reader, wanted):
-                for frame in window.frames.values():
-                    _ = frame.rgb
-                yield window
+        Args:
+            before: what a Causal network knew after an earlier segment, see `snapshots`; where it goes on.
+        """
+        maker, start = self.stream(), 0
+        if before:
+            maker.take_over(before['maker'])
+            start = int(before['next'])
 
-        windows = ahead(converted(), 2 + self.settings.batch)
-        return ahead(self._computed(windows, reader.bits > 8), 4)
+        def converted() -> Iterator[View]:
+            for view in self.views(reader, wanted, start):
+                for numbered in view.frames.values():
+                    _ = numbered.frame.rgb
+                yield view
 
-    def _computed(self, windows: Iterator[Window], deep: bool) -> Iterator[tuple[int, int, NDArray[Any]]]:
-        maker = self.stream()
-        tensors: dict[int, Tensor] = {}
-        for group in groups(windows, self.settings.batch, self.settings.segment):
-            needed = {i: frame for window in group for i, frame in window.frames.items()}
-            tensors = {i: tensors[i] if i in tensors else to_tensor(f, self.device) for i, f in needed.items()}
-            pictures = iter(maker.restore(group, tensors))
-            for index in (c for window in group for c in window.centres):
+        views = ahead(converted(), 2 + self.settings.batch)
+        return ahead(self._computed(maker, views, wanted, reader.bits > 8), 4)
+
+    def _computed(
+        self, maker: Maker, views: Iterator[View], wanted: Callable[[int], bool], deep: bool
+    ) -> Iterator[tuple[int, int, NDArray[Any]]]:
+        frames: dict[int, Shown] = {}
+        causal, size = isinstance(self.said.sees, Causal), self.settings.segment
+        for group in groups(views, self.settings.batch, size):
+            needed = {i: numbered for view in group for i, numbered in view.frames.items()}
+            frames = {i: frames[i] if i in frames else self.shown(n) for i, n in needed.items()}
+            pictures = iter(maker.restore(group, frames))
+            for index in (c for view in group for c in view.centres):
                 picture = next(pictures)
-                if self.settings.asked_for(index):
-                    yield index, needed[index].pts, to_rgb(picture, deep)
+                if causal and (index + 1) % size == 0:
+                    self.snapshots[index // size] = {'next': index + 1, 'maker': maker.snapshot()}
+                if self.settings.asked_for(index) and (not causal or wanted(index)):
+                    yield index, needed[index].frame.pts, to_rgb(picture, deep)
+
+    def first_missing(self, done: Mapping[int, Any], reader: Reader) -> int:
+        """The first segment that is not there, of a network that has to go through all of them; else 0."""
+        if not isinstance(self.said.sees, Causal):
+            return 0
+        return next(number for number in itertools.count() if number not in done)
 
     def description(self, target: Path) -> dict[str, Any]:
         """All that the output depends on."""
@@ -172,10 +224,12 @@ def _write_segments(
         return work.settings.asked_for(index) and index // size not in done and mine(index // size)
 
     current, count, first = -1, 0, 0
-    results = work.results(reader, wanted)
+    results = work.results(reader, wanted, job.recall_state(work.first_missing(done, reader)))
 
     def finish() -> None:
         job.remember(dataclasses.asdict(work.limits))
+        if current in work.snapshots:
+            job.remember_state(current, work.snapshots.pop(current))
         job.finish(current, sink.close(), count, first)
 
     with StopRequests() as stop:
@@ -221,8 +275,7 @@ def restore_video(
     """Restores a video: every frame at its own time, everything else copied.
 
     Args:
-        net: takes windows (B, T, 3, h, w); has `num_frame`, `scale` and `multiple`; with ``recurrent = True`` it takes
-            any T and gives (B, T, 3, S*h, S*w).
+        net: keeps the contract of votes.archs.contract.
         target: a video file, or without a suffix a folder of PNGs. Appears when it is complete; until then finished
             segments are in ``target.votes-job``, and the same call goes on with them.
         progress: one of progress.KINDS.

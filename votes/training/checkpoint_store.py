@@ -14,29 +14,16 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from votes import checkpoint
 from votes.errors import UserError
 
 
-def weights_path(folder: Path, iteration: int | str) -> Path:
-    return folder / 'models' / f'net_g_{iteration}.pth'
+def weights_path(folder: Path, iteration: int | str, name: str = 'net_g') -> Path:
+    return folder / 'models' / f'{name}_{iteration}.pth'
 
 
 def state_path(folder: Path, iteration: int | str) -> Path:
     return folder / 'training_states' / f'{iteration}.state'
-
-
-def copied(value: Any) -> Any:
-    """The same structure with every tensor copied to the CPU, so that training can go on while it is written."""
-    if isinstance(value, torch.Tensor):
-        return value.detach().to('cpu', copy=True)
-    if isinstance(value, dict):
-        return {key: copied(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [copied(item) for item in value]
-    return value
 
 
 class Saves:
@@ -59,11 +46,11 @@ class Saves:
 
     def write(self, iteration: int, weights: dict[str, Any], state: dict[str, Any]) -> None:
         """Saves checkpoint `iteration`."""
-        self._run(self._write, iteration, copied(weights), copied(state))
+        self._run(self._write, iteration, checkpoint.copied(weights), checkpoint.copied(state))
 
     def write_weights(self, name: str, weights: dict[str, Any]) -> None:
         """Saves models/net_g_NAME.pth alone ('latest', 'best')."""
-        self._run(checkpoint.save, copied(weights), weights_path(self.folder, name))
+        self._run(checkpoint.save, checkpoint.copied(weights), weights_path(self.folder, name))
 
     def finish(self) -> None:
         """Waits for what is being written in the background; raises what went wrong there."""
@@ -94,7 +81,7 @@ class Saves:
         files = {
             str(path.relative_to(self.folder)): checkpoint.save(content, path)
             for path, content in (
-                (weights_path(self.folder, iteration), weights),
+                *((weights_path(self.folder, iteration, name), content) for name, content in weights.items()),
                 (state_path(self.folder, iteration), state),
             )
         }
@@ -107,7 +94,8 @@ class Saves:
     def remove(self, iteration: int) -> None:
         """Removes a checkpoint, its manifest first."""
         manifest = self.states / f'{iteration}.json'
-        for path in (manifest, state_path(self.folder, iteration), weights_path(self.folder, iteration)):
+        weights = (self.folder / 'models').glob(f'net_*_{iteration}.pth')
+        for path in (manifest, state_path(self.folder, iteration), *weights):
             path.unlink(missing_ok=True)
 
     # reading

@@ -15,7 +15,7 @@ from votes.models.optimisation import Outcome
 from votes.options import Options
 from votes.processes import distributed
 from votes.training import position
-from votes.training.checkpoint_store import Saves, copied, state_path
+from votes.training.checkpoint_store import Saves, state_path
 from votes.training.position import Position
 
 logger = logging.getLogger('votes')
@@ -31,8 +31,7 @@ class Guard:
     """
 
     def __init__(self, opt: Options, folder: Path):
-        assert opt.train is not None
-        self.plan = opt.train.nonfinite
+        self.plan = opt.training.nonfinite
         self.folder = folder
         self.dumped = False
         self.warned: set[str] = set()
@@ -62,7 +61,11 @@ class Guard:
 
     def _report(self, outcome: Outcome, batch: dict[str, Any], model: RestorationModel, at: Position) -> None:
         terms = {name: float(term) for name, term in outcome.terms.items()}
-        gradients = model.optimisation.worst_gradients()
+        gradients = [
+            name if key == 'g' else f'{key}: {name}'
+            for key, learner in model.learners.items()
+            for name in learner.worst_gradients()
+        ]
         mine: dict[str, Any] = {
             'rank': distributed.rank(),
             'terms': [
@@ -86,7 +89,7 @@ class Guard:
         if not self.dumped and (mine['terms'] or mine['gradients']):
             self.dumped = True
             path = self.folder / 'bad_batches' / f'{at.iteration}_rank{mine["rank"]}.pth'
-            checkpoint.save({'iter': at.iteration, **mine, **copied(batch)}, path)
+            checkpoint.save({'iter': at.iteration, **mine, **checkpoint.copied(batch)}, path)
             logger.warning('  the batch is in %s', path)
 
     def _go_back(self, model: RestorationModel, at: Position, saves: Saves, samples: int) -> None:

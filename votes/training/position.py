@@ -97,9 +97,8 @@ class Setup:
     @classmethod
     def of(cls, opt: Options, clips: dict[str, int] | None) -> Setup:
         """Args: clips: name -> frames of the training clips."""
-        assert opt.train is not None
         ranks = distributed.world_size()
-        samples = opt.datasets['train'].batch_size_per_gpu * opt.train.accumulate * ranks
+        samples = opt.datasets['train'].batch_size_per_gpu * opt.training.accumulate * ranks
         listed = json.dumps(sorted(clips.items())) if clips else None
         return cls(opt.resolved(), samples, ranks, listed and hashlib.sha256(listed.encode()).hexdigest())
 
@@ -144,7 +143,8 @@ def save(model: RestorationModel, saves: Saves, position: Position, setup: Setup
 def load(model: RestorationModel, folder: Path, iteration: int, state: dict[str, Any], samples: int) -> Position:
     """Takes a checkpoint over into `model`; one of another program is at ``iter`` and has seen that many steps."""
     if 'setup' in state:
-        model.resume(weights_path(folder, iteration), state)
+        names = model.weights()
+        model.resume({name: weights_path(folder, iteration, name) for name in names}, state)
     else:
         # optimisers number their parameters: another program's moments would go to other parameters
         checkpoint.load_network(model.net, weights_path(folder, iteration))

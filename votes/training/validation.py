@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 
+from votes.archs.contract import Promise
 from votes.data import build_test_set
 from votes.inference.evaluation import RESTORED, evaluate
 from votes.models import RestorationModel
@@ -22,16 +23,15 @@ from votes.training.run_log import RunLog, logger
 class Validation:
     """The validation sets of a run: a table each, pictures, curves, and the best weights."""
 
-    def __init__(self, opt: Options, folder: Path, log: RunLog, stop: StopRequests):
+    def __init__(self, opt: Options, folder: Path, log: RunLog, stop: StopRequests, said: Promise | None = None):
         self.opt, self.folder, self.log, self.stop = opt, folder, log, stop
         self.sets = {
-            name: build_test_set(data, opt.scale) for name, data in opt.datasets.items() if name.startswith('val')
+            name: build_test_set(data, opt.scale, said) for name, data in opt.datasets.items() if name.startswith('val')
         }
 
     def exhausted(self, at: Position) -> bool:
         """Whether ``val.patience`` validations in a row gained nothing."""
-        assert self.opt.val is not None
-        return 0 < self.opt.val.patience <= at.stale
+        return 0 < self.opt.validation.patience <= at.stale
 
     def run_if_due(self, model: RestorationModel, at: Position, saves: Saves | None = None) -> bool:
         """Validates every val_freq iterations and at the end, once.
@@ -39,18 +39,18 @@ class Validation:
         Returns:
             False where some rank was asked to stop and it was given up, on every rank.
         """
-        assert self.opt.val is not None
-        assert self.opt.train is not None
-        due = at.iteration % self.opt.val.val_freq == 0 or at.iteration == self.opt.train.total_iter
+        due = at.iteration % self.opt.validation.val_freq == 0 or at.iteration == self.opt.training.total_iter
         if not self.sets or not due or at.iteration == at.validated:
             return True
         for number, (key, dataset) in enumerate(self.sets.items()):
             name = self.opt.datasets[key].name or key
-            images = self.folder / 'visualization' / name if self.opt.val.save_img else None
-            result = evaluate(model, dataset, name, self.opt.val.metrics, images, f'_{at.iteration}', self.stop.asked)
+            images = self.folder / 'visualization' / name if self.opt.validation.save_img else None
+            result = evaluate(
+                model, dataset, name, self.opt.validation.metrics, images, f'_{at.iteration}', self.stop.asked
+            )
             if result is None:
                 return False
-            logger.info('%s', result.table(at.best.get(key)))
+            logger.info('%s', '\n'.join([result.table(at.best.get(key)), *result.notes]))
             now = {metric: result.mean(RESTORED, metric) for metric in result.metrics()}
             before = at.best.get(key, {})
             at.best[key] = {metric: max(value, before.get(metric, value)) for metric, value in now.items()}
@@ -59,7 +59,7 @@ class Validation:
             if number == 0:
                 at.stale = 0 if better else at.stale + 1
             if better and saves and self.opt.logger.keep_best and distributed.rank() == 0:
-                saves.write_weights('best', model.weights())
+                saves.write_weights('best', model.weights()['net_g'])
             rows = {f'{row}_{m}': result.mean(row, m) for row in result.rows() for m in result.metrics()}
             self.log.scalars(at.iteration, rows, f'val_{name}')
         at.validated = at.iteration

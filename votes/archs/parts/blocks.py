@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import torch
 import torch.nn.functional as F
@@ -103,6 +103,12 @@ def conv_of_pair(conv: nn.Conv2d, first: Tensor, second: Tensor) -> Tensor:
 def upsample(x: Tensor, scale: int) -> Tensor:
     """Bilinear, align_corners False."""
     return F.interpolate(x, scale_factor=scale, mode='bilinear', align_corners=False)
+
+
+def count_of(weights: Mapping[str, Tensor], prefix: str) -> int:
+    """How many blocks a state_dict has whose keys begin with `prefix` and a number: one more than the largest."""
+    numbers = {key[len(prefix) :].split('.')[0] for key in weights if key.startswith(prefix)}
+    return max((int(n) for n in numbers if n.isdigit()), default=-1) + 1
 
 
 def check_window(x: Tensor, num_frame: int, multiple: int) -> None:

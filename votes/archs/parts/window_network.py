@@ -5,14 +5,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from votes.archs.parts.blocks import check_window, conv3x3, lrelu, one_by_one, residual_blocks, upsample, zero_
+from votes.archs.contract import Window
+from votes.archs.parts.blocks import (
+    check_window,
+    conv3x3,
+    count_of,
+    lrelu,
+    one_by_one,
+    residual_blocks,
+    upsample,
+    zero_,
+)
+from votes.archs.parts.dfm import map_of_difference
 from votes.archs.parts.pcd import DeformableConv, PCDAlignment
+from votes.archs.parts.window_memory import PairEstimates, WindowMemory
 
 Init = Literal['default', 'kaiming']
 
@@ -36,6 +49,14 @@ class WindowNetwork(nn.Module):
     """
 
     multiple = 4  # two halvings in the pyramid
+    parts = {
+        'features': ('conv_first.', 'feature_extraction.', 'conv_l2_', 'conv_l3_'),
+        'alignment': ('pcd_align.',),
+        'deformable': ('pcd_align.dcn_pack.', 'pcd_align.cas_dcnpack.'),
+        'fusion': ('fusion.',),
+        'reconstruction': ('reconstruction.', 'upconv', 'conv_hr.', 'conv_last.'),
+    }
+    senses = False
     fusion: nn.Module
 
     def __init__(
@@ -59,6 +80,7 @@ class WindowNetwork(nn.Module):
             raise ValueError(f'num_feat {num_feat} does not divide by deformable_groups {deformable_groups}')
         self.num_frame, self.scale = num_frame, scale
         self.centre = num_frame // 2 if center_frame_idx is None else center_frame_idx
+        self.sees = Window(num_frame, self.centre)
         self.conv_first = conv3x3(num_in_ch, num_feat)
         self.feature_extraction = residual_blocks(num_extract_block, num_feat)
         self.conv_l2_1 = conv3x3(num_feat, num_feat, stride=2)
@@ -89,7 +111,8 @@ class WindowNetwork(nn.Module):
             elif (
                 isinstance(module, nn.Conv2d)
                 and not name.endswith('conv_offset')
-                and not name.startswith(('bin.', 'feature_extraction.', 'reconstruction.'))
+                and module.weight.requires_grad
+                and not name.startswith(('feature_extraction.', 'reconstruction.'))
             ):
                 nn.init.kaiming_normal_(module.weight, a=0.1)
                 zero_(module.bias)
@@ -116,7 +139,25 @@ class WindowNetwork(nn.Module):
 
     def degradation_map(self, x: Tensor, difference: Tensor | None = None) -> Tensor:
         """Where windows (B, T, 3, h, w) are damaged, (B, 1, h, w) in [0, 1]; zeros of a network that does not look."""
-        return x.new_zeros(x.shape[0], 1, *x.shape[3:])
+        return self.no_map(x[:, self.centre])
+
+    def no_map(self, frames: Tensor) -> Tensor:
+        """The degradation map of frames (B, 3, h, w) of which nothing is known: zeros (B, 1, h, w)."""
+        return frames.new_zeros(frames.shape[0], 1, *frames.shape[2:])
+
+    def map_of(self, difference: Tensor) -> Tensor:
+        """The degradation map of what the DSM found (B, 1, h, w)."""
+        return map_of_difference(difference)
+
+    def pair_estimates(self) -> PairEstimates | None:
+        """What finds the degradation of a video's windows, where the network senses any."""
+        return None
+
+    def memory(self) -> WindowMemory | None:
+        """What computes a video's windows with each frame's features computed once; None where a subclass computes in
+        other ways than by the parts above.
+        """
+        return WindowMemory(self) if type(self).forward is WindowNetwork.forward else None
 
     def fuse(self, aligned: Tensor, dfm: Tensor) -> Tensor:
         """Aligned features (B, T, C, h, w) and the degradation maps (B, 1, h, w) -> (B, C, h, w)."""
@@ -149,3 +190,25 @@ class WindowNetwork(nn.Module):
             **{f'pcd_align.dcn_pack.{k}': m for k, m in pcd.dcn_pack.items()},
             'pcd_align.cas_dcnpack': pcd.cas_dcnpack,
         }
+
+
+def trunk_of(weights: Mapping[str, Tensor]) -> dict[str, int] | None:
+    """Constructor arguments of the trunk that EDVR and VOTES share, told by a state_dict; None where it is no such."""
+    if not {'conv_first.weight', 'conv_last.weight', 'pcd_align.dcn_pack.l1.conv_offset.weight'} <= weights.keys():
+        return None
+    taps = weights['pcd_align.dcn_pack.l1.weight'].shape[2:].numel()
+    return {
+        'num_in_ch': weights['conv_first.weight'].shape[1],
+        'num_out_ch': weights['conv_last.weight'].shape[0],
+        'num_feat': weights['conv_first.weight'].shape[0],
+        'deformable_groups': weights['pcd_align.dcn_pack.l1.conv_offset.weight'].shape[0] // (3 * taps),
+        'num_extract_block': count_of(weights, 'feature_extraction.'),
+        'num_reconstruct_block': count_of(weights, 'reconstruction.'),
+    }
+
+
+def scale_of(weights: Mapping[str, Tensor]) -> int:
+    """The scale, told by the layers that enlarge."""
+    if 'upconv2.weight' in weights:
+        return 4
+    return 3 if weights['upconv1.weight'].shape[0] == 576 else 2

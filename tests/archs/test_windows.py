@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from votes.data.windows import window_indices
+from votes.archs.windows import window_indices
 
 MODES = ['replicate', 'reflection', 'reflection_circle', 'circle']
 

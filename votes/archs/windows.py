@@ -1,0 +1,57 @@
+"""Which frames a window holds, also where it hangs over a clip's end."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+Padding = Literal['replicate', 'reflection', 'reflection_circle', 'circle']
+
+
+def window_indices(
+    frame: int, length: int, num_frame: int, padding: Padding = 'reflection_circle', centre: int | None = None
+) -> list[int]:
+    """Indices of the `num_frame` frames around `frame` in a clip of `length` frames.
+
+    Five frames around frame 0: replicate [0, 0, 0, 1, 2], reflection [2, 1, 0, 1, 2], reflection_circle [4, 3, 0, 1, 2]
+    (the release's: distinct frames from the far side of the window), circle [3, 4, 0, 1, 2].
+
+    Args:
+        centre: the place of `frame` in the window, the middle unless told.
+
+    Raises:
+        ValueError: the clip is shorter than the window.
+    """
+    if length < num_frame:
+        raise ValueError(f'a clip of {length} frames is shorter than the window of {num_frame}')
+    before = num_frame // 2 if centre is None else centre
+    first, end, last = frame - before, frame + num_frame - 1 - before, length - 1
+    indices = []
+    for i in range(first, end + 1):
+        if i < 0:
+            i = {'replicate': 0, 'reflection': -i, 'reflection_circle': end - i, 'circle': num_frame + i}[padding]
+        elif i > last:
+            i = {
+                'replicate': last,
+                'reflection': 2 * last - i,
+                'reflection_circle': first - (i - last),
+                'circle': i - num_frame,
+            }[padding]
+        indices.append(i)
+    return indices
+
+
+def peak_indices(frame: int, peaks: Sequence[bool], num_frame: int, centre: int | None = None) -> list[int]:
+    """Indices of `frame` and of the nearest frames of peak quality before and after it, in the order of time.
+
+    Args:
+        peaks: which frames of the clip are of peak quality.
+        centre: the place of `frame` in the window, the middle unless told; where there are not so many peaks on a
+            side, the farthest there is, or `frame` itself, stands again.
+    """
+    before = num_frame // 2 if centre is None else centre
+    earlier = [i for i in range(frame - 1, -1, -1) if peaks[i]][:before] or [frame]
+    later = [i for i in range(frame + 1, len(peaks)) if peaks[i]][: num_frame - 1 - before] or [frame]
+    earlier += [earlier[-1]] * (before - len(earlier))
+    later += [later[-1]] * (num_frame - 1 - before - len(later))
+    return [*earlier[:before][::-1], frame, *later[: num_frame - 1 - before]]

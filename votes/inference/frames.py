@@ -1,0 +1,126 @@
+"""Frames of a test set through a network: the stream that evaluation, sheets and pages share."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from contextlib import closing
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from votes.archs.contract import Clip, promise
+from votes.archs.fields import padded
+from votes.archs.windows import window_indices
+from votes.data import VideoUVSSMTestDataset
+from votes.data.ahead import ahead
+from votes.inference.stream import Shown, Stream, trial_bytes
+from votes.inference.tiles import SHARE, free_bytes
+from votes.inference.views import View, Views
+
+Crop = tuple[int, int, int, int]  # top, left, height, width
+
+
+def to_float(frames: Tensor, device: torch.device) -> Tensor:
+    """uint8 -> float32 in [0, 1] on the device; floats as they are."""
+    moved = frames.to(device, non_blocking=True)
+    return moved.float().div_(255) if frames.dtype == torch.uint8 else moved.float()
+
+
+def restored_frames(
+    stream: Stream,
+    dataset: VideoUVSSMTestDataset,
+    clip: str,
+    wanted: Collection[int],
+    piece: int | None = None,
+    crop: Crop | None = None,
+) -> Iterator[tuple[int, Tensor, Tensor]]:
+    """Frames of a clip as a stream restores them.
+
+    Args:
+        wanted: their numbers; of a Causal network all frames before them are computed too.
+        piece: frames at a time of a network that sees clips; None for the whole clip.
+        crop: only this part of the frames is shown to the network, in LQ pixels.
+
+    Returns:
+        Number, restored frame (3, S*h, S*w) in [0, 1], LQ frame (3, h, w), in order.
+    """
+    stream.reset()
+    last = max(wanted)
+    views = Views(stream.said, dataset.padding, set(wanted).__contains__, piece, dataset.peak(clip))
+
+    def read() -> Iterator[tuple[View, dict[int, Shown]]]:
+        known: dict[int, Shown] = {}
+        for view in views.of(range(dataset.pairs.lengths[clip])):
+            known = {i: known[i] if i in known else dataset.shown(clip, i) for i in view.indices}
+            yield view, known
+            if view.centres[-1] >= last:
+                return
+
+    frames: dict[int, Shown] = {}
+    reading = ahead(read(), 2)
+    with closing(reading):  # type: ignore[type-var]
+        for view, known in reading:
+            frames = {i: frames[i] if i in frames else _float(known[i], stream.device, crop) for i in view.indices}
+            for number, picture in zip(view.centres, stream.restore([view], frames), strict=True):
+                if number in wanted:
+                    yield number, picture.clamp(0, 1), frames[number]['lq'][0]
+
+
+def _float(shown: Shown, device: torch.device, crop: Crop | None) -> Shown:
+    moved = {name: to_float(x, device) if name == 'lq' else x.to(device) for name, x in shown.items()}
+    if crop is None:
+        return moved
+    top, left, height, width = crop
+    return {n: x[..., top : top + height, left : left + width] if x.dim() > 2 else x for n, x in moved.items()}
+
+
+def piece_that_fits(
+    net: nn.Module, device: torch.device, size: tuple[int, int], length: int
+) -> tuple[int | None, str | None]:
+    """How many frames at a time of a clip a network that sees clips can be shown: None for all of them.
+
+    Returns:
+        The number, and where the clip does not fit into the memory that is free, a sentence that says so.
+    """
+    said = promise(net)
+    pixels = size[0] * size[1]
+    if not isinstance(said.sees, Clip) or length * pixels <= 16 * 128**2:
+        return None, None
+    few, more = said.frames(4), said.frames(4) + 4
+    low, high = (trial_bytes(net, device, 'none', count) for count in (few, more))
+    each = max((high - low) / (more - few), 1e-9)
+    room = free_bytes(device) * SHARE / pixels
+    if low + (length - few) * each <= room:
+        return None, None
+    fitting = int((room - low) / each) + few - 2 * said.sees.context
+    piece = max(1, said.sees.least - 2 * said.sees.context, fitting)
+    return piece, (
+        f'a clip of {length} frames of {size[1]}x{size[0]} does not fit into memory: in pieces of {piece} frames, '
+        f'with {said.sees.context} before and after them'
+    )
+
+
+@torch.no_grad()
+def degradation_map(net: nn.Module, window: Tensor) -> Tensor | None:
+    """The degradation map of the centre frame of a window (1, T, 3, h, w) of any size, (1, 1, h, w) in [0, 1]; None of
+    a network that does not sense.
+    """
+    if not getattr(net, 'senses', False):
+        return None
+    height, width = window.shape[-2:]
+    multiple = promise(net).multiple
+    whole = padded('lq', window, -height % multiple, -width % multiple)
+    return cast(Tensor, net.degradation_map(whole))[..., :height, :width]  # type: ignore[operator]
+
+
+def map_of_frame(
+    net: nn.Module, dataset: VideoUVSSMTestDataset, clip: str, index: int, device: torch.device
+) -> Tensor | None:
+    """The degradation map of a frame of a test set, see `degradation_map`."""
+    if not getattr(net, 'senses', False):
+        return None
+    count = promise(net).frames()
+    indices = window_indices(index, dataset.pairs.lengths[clip], count, dataset.padding)
+    window = torch.cat([dataset.shown(clip, i)['lq'] for i in indices]).unsqueeze(0)
+    return degradation_map(net, to_float(window, device))
