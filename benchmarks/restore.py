@@ -30,13 +30,13 @@ import torch
 from published import as_published
 from skimage import data as photographs
 from torch.utils.flop_counter import FlopCounterMode
+from votes.inference.windows import sliding_windows
 
+from votes.archs.contract import AMP
 from votes.archs.parts.blocks import compile_blocks
 from votes.archs.votes_arch import VOTES
 from votes.inference.stream import WindowStream
 from votes.inference.tiles import Limits
-from votes.inference.windows import sliding_windows
-from votes.archs.contract import AMP
 from votes.restore.progress import peak_memory
 from votes.video.degrade import shrink_and_compress
 from votes.video.read import TimedFrame

@@ -2,50 +2,16 @@ import pytest
 import torch
 
 from votes.archs import build_network, infer_options
+from votes.archs.contract import Causal, Clip, Frame, Window, apply, promise, step
 from votes.archs.parts.blocks import conv_of_pair
 from votes.archs.parts.dfm import degradation_feature_map
-from votes.archs.parts.padding import forward_padded
 from votes.errors import UserError
 from votes.registry import NETWORKS
-
-SMALL = {
-    'VOTES': dict(
-        num_feat=8,
-        num_extract_block=1,
-        num_reconstruct_block=1,
-        num_modulation_blocks=1,
-        deformable_groups=4,
-        dsm_num_feat=8,
-        dsm_num_block=2,
-        dsm_num_layer=2,
-        dsm_num_grow_ch=4,
-    ),
-    'EDVR': dict(num_feat=8, num_extract_block=1, num_reconstruct_block=1, deformable_groups=4, scale=2),
-    'BIN': dict(num_feat=8, num_block=2, num_layer=2, num_grow_ch=4),
-}
 
 
 def small(name, **more):
     torch.manual_seed(0)
-    return build_network({'type': name, **SMALL.get(name, {}), **more})
-
-
-@pytest.mark.parametrize('name', NETWORKS.names())
-def test_registered_network(name):
-    """Output size, gradients everywhere they should be, and the architecture told from the weights."""
-    net = small(name)
-    x = torch.rand(2, net.num_frame, 3, 16, 12)
-    out = net(x)
-    picture = out if isinstance(out, torch.Tensor) else out[2]
-    assert picture.shape == (2, 3, 16 * net.scale, 12 * net.scale)
-    sum(o.sum() for o in (out if isinstance(out, tuple) else (out,))).backward()
-    without = [n for n, p in net.named_parameters() if p.requires_grad and p.grad is None]
-    assert not without
-    rebuilt = build_network(infer_options(net.state_dict()))
-    rebuilt.load_state_dict(net.state_dict())
-    with torch.no_grad():
-        again = rebuilt.eval()(x)
-    torch.testing.assert_close(again if isinstance(again, torch.Tensor) else again[2], picture)
+    return build_network({'type': name, **NETWORKS.get(name).small, **more})
 
 
 @pytest.mark.parametrize('scale', [2, 3, 4])
@@ -130,9 +96,10 @@ def test_any_size_through_padding():
     net = small('VOTES').eval()
     with torch.no_grad():
         for size in ((8, 8), (9, 14), (3, 5)):
-            assert forward_padded(net, torch.rand(1, 5, 3, *size)).shape == (1, 3, 2 * size[0], 2 * size[1])
+            out = apply(net, {'lq': torch.rand(1, 5, 3, *size)})['out']
+            assert out.shape == (1, 1, 3, 2 * size[0], 2 * size[1])
         x = torch.rand(1, 5, 3, 8, 12)
-        assert torch.equal(forward_padded(net, x), net(x))
+        assert torch.equal(apply(net, {'lq': x})['out'][:, 0], net(x))
 
 
 @pytest.mark.parametrize(
@@ -159,3 +126,50 @@ def test_wrong_windows_are_named():
         net(torch.rand(1, 5, 3, 10, 8))
     with pytest.raises(UserError, match='window'):
         net(torch.rand(1, 3, 3, 8, 8))
+
+
+class Breaks(torch.nn.Module):
+    """Does not keep what it promises, in a way that a test chooses."""
+
+    def __init__(self, sees, returned=lambda x: x, **said):
+        super().__init__()
+        self.sees, self.returned = sees, returned
+        for name, value in said.items():
+            setattr(self, name, value)
+
+    def forward(self, x, **fields):
+        return self.returned(x)
+
+    def step(self, x, state, **fields):
+        return self.returned(x[:, 0]), state
+
+
+@pytest.mark.parametrize(
+    ('net', 'count', 'message'),
+    [
+        (Breaks(Frame(), scale=2), 1, r'output is not \(1, 1, 3, 16, 16\)'),
+        (Breaks(Frame(), lambda x: {'cleaned': x}), 1, "under 'out'"),
+        (Breaks(Window(5), lambda x: x[:, 0]), 3, 'windows of 5 frames'),
+        (Breaks(Clip(least=5)), 3, 'at least 5 frames'),
+        (Breaks(Causal(least=2), lambda x: x), 1, 'at least 2 frames'),
+        (Breaks(Frame(), inputs=('qp',)), 1, 'reads qp, which the sample does not have'),
+    ],
+)
+def test_broken_promises_are_named(net, count, message):
+    with pytest.raises(UserError, match=message) as caught:
+        apply(net, {'lq': torch.rand(1, count, 3, 8, 8)})
+    assert 'promises' in str(caught.value)
+
+
+def test_what_a_class_says_is_checked():
+    with pytest.raises(UserError, match='how it sees a video'):
+        promise(torch.nn.Conv2d(3, 3, 1))
+    with pytest.raises(UserError, match='fields that there are not'):
+        promise(Breaks(Frame(), inputs=('depth',)))
+    with pytest.raises(ValueError, match='no frame 7'):
+        Window(5, 7)
+
+
+def test_an_undeclared_output_of_a_step_is_named():
+    with pytest.raises(UserError, match='output is not'):
+        step(Breaks(Causal(), scale=2), {'lq': torch.rand(1, 1, 3, 8, 8)}, None)

@@ -79,7 +79,7 @@ class BIN(nn.Module):
 
     sees = Window(5)
     multiple = 2
-    senses = True
+    senses, restores = True, False
     # stage 1: the sum of the losses of z_{t-1}, z_t and z_{t+1}
     supervised = {
         'l_previous': {'output': 'previous', 'target': 'gt_small', 'frame': -1},

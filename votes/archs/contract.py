@@ -17,6 +17,7 @@ is set by its constructor):
     supervised  loss term -> {'output', 'target', 'frame', 'weight'}: what one pixel loss is meant to compare,
                 ``{'l_pix': {}}`` unless told: 'out' with GT
     senses      whether it has a degradation map, see below
+    restores    whether its frames are a restoration, True unless told: a DSM's are a step on the way
     trained_before  parts without whose weights, from an earlier stage, its training makes no sense
     small       constructor arguments with which a test of a second covers all of it
 
@@ -123,6 +124,8 @@ class Promise:
     optional: tuple[str, ...] = ()
     parts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     supervised: Mapping[str, Mapping[str, Any]] = field(default_factory=lambda: {'l_pix': {}})
+    senses: bool = False
+    restores: bool = True
 
     def restored(self, count: int) -> list[int]:
         """Which of `count` frames that it is given come out."""

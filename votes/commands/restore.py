@@ -19,17 +19,16 @@ import torch
 from torch import nn
 
 from votes.archs import load_pretrained
-from votes.archs.bin_arch import BIN
+from votes.archs.contract import promise
 from votes.commands import arguments
 from votes.errors import UserError
-from votes.inference.stream import fit
 from votes.processes.devices import pick_device
 from votes.processes.signals import PREEMPTED, Preempted, StopRequests
 from votes.restore.compare import KINDS, HeatMap, compare
 from votes.restore.inputs import PictureReader, open_input, videos_of
 from votes.restore.progress import clock
 from votes.restore.settings import Settings, Summary, check_paths
-from votes.restore.video import Restoration, restore_video, to_tensor
+from votes.restore.video import Restoration, restore_video
 from votes.video.mux import plan_copies
 from votes.video.probe import as_text, probe, strength
 from votes.video.write import CODECS
@@ -61,10 +60,9 @@ def run(args: argparse.Namespace) -> int:
     if not videos:
         check_paths(args.input, args.output, args.overwrite or args.dry_run or args.part is not None)
     net = load_pretrained(str(args.weights), device)
-    if not hasattr(net, 'num_frame') or isinstance(net, BIN):
-        raise UserError(
-            f'{type(net).__name__} restores no video', where=args.weights, fix='weights of stage 2: VOTES or EDVR'
-        )
+    said = promise(net)
+    if not said.restores:
+        raise UserError(f'{said.name} restores no video', where=args.weights, fix='weights of a whole network')
     return _guarded(lambda: _several(args, net, device, videos) if videos else _one(args, net, device))
 
 
@@ -171,15 +169,15 @@ def _plan(args: argparse.Namespace, net: nn.Module, device: torch.device, chosen
             if not isinstance(reader, PictureReader):
                 copies = plan_copies(reader.container, target.suffix.lower(), reader.index)
                 lines += [f'  kept: {c}' for c in copies.kept] + [f'  dropped: {c}' for c in copies.dropped]
-        side = args.tile if args.tile is not None else fit(net, device, work.settings.amp, *work.size)
+        work.choose_tile()
+        side = work.limits.tile
         lines += [f'tiles: {f"{side} pixels" if side else "none, whole frames fit"}; precision {work.settings.amp}']
-        work.limits.tile = side or None
         maker, seconds = work.stream(), 0.0
-        for window in itertools.islice(work.windows(reader, lambda index: True), 3):  # the first one is the slowest
-            frames = {i: to_tensor(frame, device) for i, frame in window.frames.items()}
+        for view in itertools.islice(work.views(reader, lambda index: True), 3):  # the first one is the slowest
+            frames = {i: work.shown(numbered) for i, numbered in view.frames.items()}
             started = time.monotonic()
-            maker.restore([window], frames)
-            seconds = time.monotonic() - started
+            maker.restore([view], frames)
+            seconds = (time.monotonic() - started) / len(view.centres)
         count = len(range(reader.frames_hint)[slice(*work.settings.frames)])
         lines += [f'time: about {clock(seconds * count)} ({seconds:.2f} s a frame on {device})']
     return '\n'.join(lines)

@@ -53,7 +53,7 @@ def run(args: argparse.Namespace) -> int:
     device = device_of(opt)
     model = build_model(opt, device)
     print('\n'.join([*opt.notices, *model.messages]))
-    if not getattr(model.net, 'senses', False):
+    if not model.said.senses:
         raise UserError('this network has no DSM', where=args.opt, value=opt.network_g.type)
     frames = open_source(lq, data.get('io_backend'))
     sense(model.net, device, frames, target, str(opt.path.bin_model or opt.path.pretrain_network_g))

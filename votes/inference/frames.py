@@ -106,7 +106,7 @@ def degradation_map(net: nn.Module, window: Tensor) -> Tensor | None:
     """The degradation map of the centre frame of a window (1, T, 3, h, w) of any size, (1, 1, h, w) in [0, 1]; None of
     a network that does not sense.
     """
-    if not getattr(net, 'senses', False):
+    if not promise(net).senses:
         return None
     height, width = window.shape[-2:]
     multiple = promise(net).multiple
@@ -118,7 +118,7 @@ def map_of_frame(
     net: nn.Module, dataset: VideoUVSSMTestDataset, clip: str, index: int, device: torch.device
 ) -> Tensor | None:
     """The degradation map of a frame of a test set, see `degradation_map`."""
-    if not getattr(net, 'senses', False):
+    if not promise(net).senses:
         return None
     count = promise(net).frames()
     indices = window_indices(index, dataset.pairs.lengths[clip], count, dataset.padding)

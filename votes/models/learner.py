@@ -96,7 +96,7 @@ class Learner:
         self.runner = self._runner()
 
     def _groups(self) -> list[dict[str, Any]]:
-        """Parameters by learning-rate multiplier: `dcn_lr_mul` for deformable convolutions, `lr_mul` by name or part."""
+        """Parameters by learning-rate multiplier: `dcn_lr_mul` of deformable convolutions, `lr_mul` by name or part."""
         deformable = self.part('deformable')
         groups: dict[float, list[Tensor]] = {}
         for name, parameter in self.named.items():

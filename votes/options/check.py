@@ -10,10 +10,12 @@ import difflib
 import inspect
 import itertools
 import typing
-from collections.abc import Iterable, Iterator
+import warnings
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from pydantic import ConfigDict, PydanticSchemaGenerationError, TypeAdapter, ValidationError
 
 from votes import registry
@@ -27,6 +29,16 @@ Problem = tuple[Key, str]
 # what the program itself passes
 IO_BACKENDS = ('auto', 'disk', 'lmdb', 'packed', 'video', 'yuv')  # of votes/data/open_source.py
 SUPPLIED = {'scale', 'params', 'img', 'img2', 'self'}
+# what a loss says besides its constructor's arguments, see models/terms.py
+ABOUT_LOSSES = {'output': str, 'target': str, 'frame': int, 'from_iter': int}
+OF_TRAINING = {
+    'optim_g': registry.OPTIMIZERS,
+    'optim_d': registry.OPTIMIZERS,
+    'scheduler': registry.SCHEDULERS,
+    'pixel_opt': registry.LOSSES,
+    'perceptual_opt': registry.LOSSES,
+    'gan_opt': registry.LOSSES,
+}
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
@@ -62,8 +74,14 @@ def _adapter(hint: Any) -> TypeAdapter[Any]:
         return TypeAdapter(hint, config=ConfigDict(arbitrary_types_allowed=True))
 
 
-def signature_problems(spec: Spec, kind: registry.Registry, key: Key) -> Iterator[Problem]:
-    """Arguments against the constructor of what `type` names. Values are converted in place (1e4 to 10000)."""
+def signature_problems(
+    spec: Spec, kind: registry.Registry, key: Key, beside: Mapping[str, type] | None = None
+) -> Iterator[Problem]:
+    """Arguments against the constructor of what `type` names. Values are converted in place (1e4 to 10000).
+
+    Args:
+        beside: further arguments and their types.
+    """
     try:
         parameters = _parameters(spec, kind)
     except UserError as error:
@@ -71,9 +89,9 @@ def signature_problems(spec: Spec, kind: registry.Registry, key: Key) -> Iterato
             yield (*key, 'type'), f'{error.what}; {error.details["fix"]}'
         return
     target = kind.get(spec.type)
-    hints = typing.get_type_hints(target.__init__ if inspect.isclass(target) else target)
+    hints = {**typing.get_type_hints(target.__init__ if inspect.isclass(target) else target), **(beside or {})}
     for name, value in list(spec.args.items()):
-        if name not in parameters:
+        if name not in parameters and name not in (beside or ()):
             if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
                 continue
             yield (*key, name), f'unknown key of {spec.type}{nearest(name, parameters)}'
@@ -100,15 +118,15 @@ def all_signature_problems(opt: Options) -> Iterator[Problem]:
         yield from signature_problems(data, registry.DATASETS, ('datasets', name))
     if opt.model_type and opt.model_type not in registry.MODELS.table and ':' not in opt.model_type:
         yield ('model_type',), f'unknown (value {opt.model_type!r}); known: {", ".join(registry.MODELS.names())}'
+    if opt.network_d is not None:
+        yield from signature_problems(opt.network_d, registry.NETWORKS, ('network_d',))
     if opt.train:
-        for field, kind in (
-            ('optim_g', registry.OPTIMIZERS),
-            ('scheduler', registry.SCHEDULERS),
-            ('pixel_opt', registry.LOSSES),
-        ):
+        for field, kind in OF_TRAINING.items():
             spec = getattr(opt.train, field)
             if spec is not None:
                 yield from signature_problems(spec, kind, ('train', field))
+        for name, spec in opt.train.losses.items():
+            yield from signature_problems(spec, registry.LOSSES, ('train', 'losses', name), ABOUT_LOSSES)
     for name, spec in (opt.val.metrics if opt.val else {}).items():
         yield from signature_problems(spec, registry.METRICS, ('val', 'metrics', name))
 
@@ -123,18 +141,38 @@ def _argument(spec: Spec, kind: registry.Registry, name: str) -> Any:
     return spec.args.get(name, default)
 
 
+def blueprint(spec: Spec) -> tuple[Any, str | None]:
+    """The network that an option file names, without memory for its weights; and what is wrong where it cannot be
+    built. Neither where its constructor's arguments are not even of the right types.
+    """
+    try:
+        missing = [name for name, p in _parameters(spec, registry.NETWORKS).items() if p.default is p.empty]
+        cls = registry.NETWORKS.get(spec.type)
+    except UserError:
+        return None, None
+    if any(spec.args.get(name) is None and name not in ('args', 'kwargs') for name in missing):
+        return None, None
+    try:
+        with torch.device('meta'), warnings.catch_warnings():
+            warnings.simplefilter('ignore')  # zeros that cannot be initialised are said to be wrong below
+            net = cls(**spec.args)
+    except (UserError, ValueError, TypeError, ZeroDivisionError, RuntimeError, OverflowError, MemoryError) as error:
+        return None, str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    empty = next((name for name, p in net.named_parameters() if not p.numel()), None)
+    return (net, None) if empty is None else (None, f'{empty} would hold no values')
+
+
 def consistency_problems(opt: Options, mode: str) -> Iterator[Problem]:
     """What does not belong together."""
-    for name in ('sr_factor', 'scale'):
-        network_scale = _argument(opt.network_g, registry.NETWORKS, name)
-        if opt.scale and network_scale is not None and network_scale != opt.scale:
-            yield ('network_g', name), f'the network enlarges {network_scale} times, scale is {opt.scale}'
+    net, problem = blueprint(opt.network_g)
+    if problem:
+        yield ('network_g',), f'{opt.network_g.type} cannot be built: {problem}'
+    if net is not None:
+        yield from _network_problems(opt, net)
     for name, data in opt.datasets.items():
-        yield from _dataset_problems(opt, ('datasets', name), data)
-    if opt.path.bin_model and opt.network_g.type in ('BIN', 'EDVR'):
-        yield ('path', 'bin_model'), f'{opt.network_g.type} has no DSM inside to load it into'
+        yield from _dataset_problems(('datasets', name), data, net)
     if mode == 'train':
-        yield from _train_problems(opt)
+        yield from _train_problems(opt, net)
         return
     if all(name == 'train' for name in opt.datasets):
         yield ('datasets',), 'no dataset to test: val or test_1 is needed'
@@ -142,61 +180,110 @@ def consistency_problems(opt: Options, mode: str) -> Iterator[Problem]:
         yield ('path', 'pretrain_network_g'), 'is missing: which weights are to be tested? (~ for none)'
 
 
-def _dataset_problems(opt: Options, key: Key, data: DatasetOptions) -> Iterator[Problem]:
+def _network_problems(opt: Options, net: Any) -> Iterator[Problem]:
+    """What a network says about itself against the rest of a file."""
+    name = type(net).__name__
+    if getattr(net, 'sees', None) is None:
+        yield ('network_g', 'type'), f'{name} is no network of videos by itself'
+        return
+    scale = getattr(net, 'scale', 1)
+    small = any(entry.get('target', '').startswith('gt_small') for entry in getattr(net, 'supervised', {}).values())
+    if opt.scale and scale != opt.scale and not (scale == 1 and small):
+        key = next((key for key in ('sr_factor', 'scale') if key in opt.network_g.args), None)
+        yield ('network_g', key) if key else ('network_g',), f'the network enlarges {scale} times, scale is {opt.scale}'
+    parts = getattr(net, 'parts', {})
+    if opt.path.bin_model and 'dsm' not in parts:
+        yield ('path', 'bin_model'), f'{name} has no DSM inside to load it into'
+    for part in opt.train.parts if opt.train else ():
+        if part not in parts:
+            yield ('train', 'parts', part), f'{name} has no such part{nearest(part, parts)}; it has {_listed(parts)}'
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ', '.join(names) or 'none'
+
+
+def _dataset_problems(key: Key, data: DatasetOptions, net: Any) -> Iterator[Problem]:
     name = str(key[-1])
     if name != 'train' and name.split('_')[0] not in ('val', 'test'):
         yield key, 'datasets are called train, val, val_2 ..., test, test_1 ...'
-    frames = _argument(data, registry.DATASETS, 'num_frame')
-    wanted = _argument(opt.network_g, registry.NETWORKS, 'num_frame')
-    if frames is not None and (frames % 2 == 0 or frames < 1):
-        yield (*key, 'num_frame'), f'must be odd (value {frames})'
-    elif None not in (frames, wanted) and frames != wanted:
+    frames, sees = data.args.get('num_frame'), getattr(net, 'sees', None)
+    wanted, least = getattr(sees, 'frames', None), getattr(sees, 'least', 1)
+    if frames is not None and wanted is not None and frames not in (wanted, -1):
         yield (*key, 'num_frame'), f'is {frames}, the network takes {wanted} frames'
+    elif frames is not None and frames < least and frames != -1:
+        yield (*key, 'num_frame'), f'is {frames}, the network takes at least {least} frames'
     both = [key for key in ('dataroot_lq', 'degradation') if data.args.get(key)]
-    if data.type in ('UVSSMDataset', 'REDSDataset') and len(both) != 1:
+    taken = _known(data, registry.DATASETS)
+    if {'dataroot_lq', 'degradation'} <= taken and len(both) != 1:
         yield key, f'either dataroot_lq or degradation is needed (there is {" and ".join(both) or "neither"})'
+    intervals = data.args.get('interval_list')
+    if intervals is not None and (not intervals or min(intervals) < 1):
+        yield (*key, 'interval_list'), f'are steps of 1 or more frames (value {intervals})'
     backend = _argument(data, registry.DATASETS, 'io_backend')
     if backend is not None and (backend.keys() != {'type'} or backend['type'] not in IO_BACKENDS):
         yield (*key, 'io_backend'), f'{{type: {"|".join(IO_BACKENDS)}}} is needed (value {backend!r})'
 
 
-def _train_problems(opt: Options) -> Iterator[Problem]:
-    data, train, registered = opt.datasets.get('train'), opt.train, opt.model_type in registry.MODELS.table
-    stage1 = opt.model_type == 'DSMModel'
-    if registered and opt.network_g.type in registry.NETWORKS.table and stage1 != (opt.network_g.type == 'BIN'):
-        yield ('network_g', 'type'), f'{opt.model_type} does not train {opt.network_g.type}: DSMModel trains BIN'
-    needs_dsm = opt.network_g.type == 'VOTES' and _argument(opt.network_g, registry.NETWORKS, 'dfm')
-    if needs_dsm and not (opt.path.bin_model or opt.path.pretrain_network_g or opt.path.resume_state):
-        yield (
-            ('network_g',),
-            'stage 2 needs the DSM trained in stage 1: network_g.bin_model (or path.pretrain_network_g)',
-        )
+def _known(spec: Spec, kind: registry.Registry) -> set[str]:
+    try:
+        return set(_parameters(spec, kind))
+    except UserError:
+        return set()
+
+
+def _train_problems(opt: Options, net: Any) -> Iterator[Problem]:
+    data, train = opt.datasets.get('train'), opt.train
+    if net is not None and not (opt.path.pretrain_network_g or opt.path.resume_state):
+        there = {'dsm'} if opt.path.bin_model else set()
+        there |= {name for name, plan in train.parts.items() if plan.weights} if train else set()
+        for part in getattr(net, 'trained_before', ()):
+            if part not in there:
+                where = 'network_g.bin_model' if part == 'dsm' else f'train.parts.{part}.weights'
+                yield (
+                    ('network_g',),
+                    f'needs the {part.upper()} trained in an earlier stage: {where} (or path.pretrain_network_g)',
+                )
     if data is None:
         yield ('datasets', 'train'), 'is missing, training needs it'
     else:
-        gt_size = _argument(data, registry.DATASETS, 'gt_size')
-        if gt_size is not None and opt.scale and (gt_size <= 0 or gt_size % (4 * opt.scale)):
-            yield (
-                ('datasets', 'train', 'gt_size'),
-                f'must be a multiple of 4 * scale = {4 * opt.scale} (value {gt_size})',
-            )
-        if data.args.get('dataroot_dfm') and (not needs_dsm or data.args.get('degradation')):
-            yield (
-                ('datasets', 'train', 'dataroot_dfm'),
-                'only VOTES looks at degradation maps, and only stored frames have some',
-            )
-        center_gt = _argument(data, registry.DATASETS, 'center_gt')
-        if registered and center_gt is stage1:
-            yield ('datasets', 'train', 'center_gt'), f'{opt.model_type} needs center_gt: {str(not stage1).lower()}'
+        yield from _sample_problems(opt, data, net)
     if train is None:
         yield ('train',), 'is missing, training needs it'
         return
+    if not (train.pixel_opt or train.losses or train.perceptual_opt or train.gan_opt):
+        yield ('train',), 'there is no loss: pixel_opt, or losses'
+    adversarial = [('train', 'gan_opt')] if train.gan_opt else []
+    if adversarial and opt.network_d is None:
+        yield ('train', 'gan_opt'), 'needs a discriminator: network_d'
+    if opt.network_d is not None and train.optim_d is None:
+        yield ('train', 'optim_d'), 'is missing: how the discriminator of network_d is trained'
     if train.total_iter and train.warmup_iter >= train.total_iter:
         yield ('train', 'warmup_iter'), f'is not shorter than total_iter ({train.warmup_iter}, {train.total_iter})'
     if train.static_graph and train.accumulate > 1:
         yield ('train', 'static_graph'), 'cannot be combined with train.accumulate'
     if train.scheduler is not None:
         yield from _schedule_problems(train.scheduler, train.total_iter)
+
+
+def _sample_problems(opt: Options, data: DatasetOptions, net: Any) -> Iterator[Problem]:
+    """Training samples against what the network sees and what the losses compare."""
+    key: Key = ('datasets', 'train')
+    step = getattr(net, 'multiple', 1) * opt.scale
+    gt_size = _argument(data, registry.DATASETS, 'gt_size')
+    if gt_size is not None and step and (gt_size <= 0 or gt_size % step):
+        yield (*key, 'gt_size'), f'must be a multiple of {step // opt.scale} * scale = {step} (value {gt_size})'
+    stored = data.args.get('dataroot_dfm')
+    if stored and ('difference' not in getattr(net, 'optional', ()) or data.args.get('degradation')):
+        yield (*key, 'dataroot_dfm'), 'only VOTES looks at degradation maps, and only stored frames have some'
+    if net is None or data.args.get('center_gt') is not True:
+        return
+    entries = [
+        *getattr(net, 'supervised', {}).values(),
+        *(s.args for s in (opt.train.losses if opt.train else {}).values()),
+    ]
+    if getattr(getattr(net, 'sees', None), 'frames', None) is None or any(entry.get('frame') for entry in entries):
+        yield (*key, 'center_gt'), f'{type(net).__name__} is compared with more than the centre frame: center_gt: false'
 
 
 def _schedule_problems(schedule: Spec, total_iter: int) -> Iterator[Problem]:
@@ -222,8 +309,8 @@ def drop_spare_dsm(opt: Options, mode: str) -> list[str]:
         return []
     if mode == 'test' or path.pretrain_network_g or path.resume_state:
         reason = 'the DSM is taken from the weights of the whole network'
-    elif _argument(opt.network_g, registry.NETWORKS, 'dfm') is False:
-        reason = 'dfm: false needs none'
+    elif not getattr(blueprint(opt.network_g)[0], 'trained_before', True):
+        reason = 'the network looks at no degradation map'
     else:
         return []
     notice = f'bin_model {path.bin_model} is not there: {reason}'

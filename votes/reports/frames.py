@@ -11,15 +11,13 @@ from typing import Any
 
 import cv2
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from votes.archs.parts.padding import to_multiple
-from votes.archs.votes_arch import VOTES
 from votes.data import VideoUVSSMTestDataset, build_test_set
 from votes.data.sources import read_picture
 from votes.errors import UserError
 from votes.inference.evaluation import RESTORED
+from votes.inference.frames import map_of_frame
 from votes.models import build_model
 from votes.options import Options, load_options
 from votes.processes.devices import device_of
@@ -74,16 +72,16 @@ def test_sets(folder: Path) -> list[TestSet]:
 def _fill(
     shown: TestSet, frames: list[dict[str, Any]], dataset: VideoUVSSMTestDataset, opt: Options, outputs: Path
 ) -> None:
-    sense = _sensing(opt, shown)
-    positions = {(f['clip'], f['index']): i for i, f in enumerate(frames)}
+    sense = _sensing(opt, dataset, shown)
     suffix = f'_{opt.val.suffix}' if opt.val and opt.val.suffix else ''
 
     def described(frame: dict[str, Any]) -> dict[str, Any]:
-        item = dataset[positions[frame['clip'], frame['index']]]
-        path = outputs / frame['clip'] / f'{frame["index"]:08d}{suffix}.png'
-        pictures = panels(item, read_picture(path), sense)
+        clip, index = frame['clip'], frame['index']
+        output = read_picture(outputs / clip / f'{index:08d}{suffix}.png')
+        dfm = None if sense is None else sense(clip, index)
+        pictures = panels(dataset.pairs.lq.read(clip, index), output, dataset.pairs.read_gt(clip, index), dfm)
         about = {name: frame[RESTORED].get(name) for name in ('psnr', 'ssim')}
-        return {'clip': frame['clip'], 'index': frame['index'], **about, 'pictures': pictures}
+        return {'clip': clip, 'index': index, **about, 'pictures': pictures}
 
     names = list(dict.fromkeys(frame['clip'] for frame in frames))
     for clip in names[:CLIPS]:
@@ -96,33 +94,26 @@ def _fill(
         shown.worst = [described(f) for f in sorted(frames, key=lambda f: f[RESTORED]['psnr'])[:WORST]]
 
 
-def _sensing(opt: Options, shown: TestSet) -> Callable[[torch.Tensor], Image] | None:
-    """What makes the degradation map of a uint8 window (T, 3, h, w), if the run's network and weights are there."""
+def _sensing(opt: Options, dataset: VideoUVSSMTestDataset, shown: TestSet) -> Callable[[str, int], Image] | None:
+    """What makes the degradation map of a frame, if the run's network senses and its weights are there."""
     weights = opt.path.pretrain_network_g
-    if opt.network_g.type != 'VOTES':
-        return None
     if not weights or not Path(weights).is_file():
         shown.notes.append('no degradation map: the weights are not there any more')
         return None
     model = build_model(opt, device_of(opt))
-    net = model.net
-    if not isinstance(net, VOTES) or not net.dfm:
+    if not model.said.senses:
         return None
 
-    @torch.no_grad()
-    def sense(window: torch.Tensor) -> Image:
-        lq = model.to_float(window).unsqueeze(0)
-        height, width = lq.shape[-2:]
-        dfm = net.degradation_map(to_multiple(lq, int(net.multiple)))[0, 0, :height, :width]
-        return heat(dfm.double().cpu().numpy())
+    def sense(clip: str, index: int) -> Image:
+        sensed = map_of_frame(model.net, dataset, clip, index, model.device)
+        assert sensed is not None
+        return heat(sensed[0, 0].double().cpu().numpy())
 
     return sense
 
 
-def panels(item: dict[str, Any], output: Image, sense: Callable[[torch.Tensor], Image] | None) -> dict[str, str]:
+def panels(lq: Image, output: Image, gt: Image, dfm: Image | None) -> dict[str, str]:
     """The pictures of one frame at the size of the output: name -> data URI."""
-    gt = item['gt'].permute(1, 2, 0).numpy()
-    lq = item['lq'][len(item['lq']) // 2].permute(1, 2, 0).numpy()
     if output.shape != gt.shape:  # stage 1 restores at the size of LQ
         gt = cv2.resize(gt, output.shape[1::-1], interpolation=cv2.INTER_AREA)
 
@@ -130,8 +121,8 @@ def panels(item: dict[str, Any], output: Image, sense: Callable[[torch.Tensor], 
         return np.asarray(cv2.resize(image, output.shape[1::-1], interpolation=cv2.INTER_NEAREST), np.uint8)
 
     found = {'input': enlarged(lq), 'output': output, 'GT': gt}
-    if sense is not None:
-        found['DFM'] = enlarged(sense(item['lq']))
+    if dfm is not None:
+        found['DFM'] = enlarged(dfm)
     error = np.abs(output.astype(float) - gt).mean(2) / 255
     found[f'error x {ERROR_GAIN}'] = heat(error * ERROR_GAIN)
     return {name: data_uri(middle(image)) for name, image in found.items()}

@@ -9,15 +9,17 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from votes.archs.votes_arch import VOTES
 from votes.data import VideoUVSSMTestDataset, build_test_set
 from votes.inference.evaluation import to_image, write_image
+from votes.inference.frames import map_of_frame, restored_frames, to_float
+from votes.inference.stream import Stream, piece_of
 from votes.metrics.psnr_ssim import calculate_psnr
 from votes.models import RestorationModel, build_model
 from votes.options import load_options
 from votes.processes.devices import device_of
 
 Image = NDArray[np.uint8]
+Place = tuple[str, int]  # clip, frame
 TITLE_HEIGHT = 22
 ERROR_GAIN = 8
 
@@ -34,21 +36,25 @@ def _titled(image: Image, title: str) -> Image:
     return np.concatenate((bar, image))
 
 
-def _row(model: RestorationModel, item: dict) -> Image:
-    """One frame's panels side by side."""
-    lq = model.to_float(item['lq']).unsqueeze(0)
-    gt = to_image(model.target(model.to_float(item['gt']).unsqueeze(0))[0])
-    restored = to_image(model.predict(lq)[0])
+def _row(model: RestorationModel, stream: Stream, dataset: VideoUVSSMTestDataset, at: Place, side: int | None) -> Image:
+    """One frame's panels side by side: its middle, `side` LQ pixels wide and high, or all of it."""
+    clip, index = at
+    scale, size = model.opt.scale, dataset.pairs.lq.size(clip)
+    height, width = (min(side or n, n) for n in size)
+    top, left = (size[0] - height) // 2, (size[1] - width) // 2
+    part = restored_frames(stream, dataset, clip, {index}, piece_of(stream.said, 1), (top, left, height, width))
+    _, picture, compressed = next(part)
+    original = dataset.gt(clip, index)[:, top * scale : (top + height) * scale, left * scale : (left + width) * scale]
+    gt = to_image(model.target(to_float(original, model.device)))
+    restored = to_image(picture)
 
     def enlarge(image: NDArray[Any]) -> NDArray[Any]:
         return np.asarray(cv2.resize(image, (gt.shape[1], gt.shape[0]), interpolation=cv2.INTER_NEAREST))
 
-    compressed = to_image(lq[0, lq.shape[1] // 2])
-    panels: dict[str, Image] = {}
-    panels[f'LQ {item["clip"]}/{item["index"]:08d}'] = enlarge(compressed)
-    if isinstance(model.net, VOTES):
-        even = lq[..., : lq.shape[-2] // 4 * 4, : lq.shape[-1] // 4 * 4]
-        dfm = model.net.degradation_map(even)[0, 0].double().cpu().numpy()
+    panels: dict[str, Image] = {f'LQ {clip}/{index:08d}': enlarge(to_image(compressed))}
+    sensed = map_of_frame(stream.net, dataset, clip, index, model.device)
+    if sensed is not None:
+        dfm = sensed[0, 0, top : top + height, left : left + width].double().cpu().numpy()
         panels[f'DFM, mean {dfm.mean():.2f}'] = heat(enlarge(dfm))
     error = np.abs(restored.astype(float) - gt).mean(2) / 255
     panels[f'restored, {calculate_psnr(restored, gt, 2, test_y_channel=True):.2f} dB'] = restored
@@ -57,19 +63,15 @@ def _row(model: RestorationModel, item: dict) -> Image:
     return np.concatenate([_titled(image, title) for title, image in panels.items()], 1)
 
 
-def _crop(item: dict, side: int, scale: int) -> dict:
-    """The middle of a sample of a test set, `side` LQ pixels wide and high."""
-    height, width = item['lq'].shape[-2:]
-    top, left = max(0, (height - side) // 2), max(0, (width - side) // 2)
-    lq = item['lq'][..., top : top + side, left : left + side]
-    gt = item['gt'][..., top * scale : (top + side) * scale, left * scale : (left + side) * scale]
-    return {**item, 'lq': lq, 'gt': gt}
-
-
-def make_preview(model: RestorationModel, dataset: VideoUVSSMTestDataset, output: Path, count: int = 2) -> None:
-    """Writes a PNG of the same crops of `dataset` each time, to see how training gets on."""
-    picks = [int((i + 0.5) * len(dataset) / count) for i in range(count)]
-    write_image(output, _stack([_row(model, _crop(dataset[i], 96, model.opt.scale)) for i in picks]))
+def draw_rows(
+    model: RestorationModel, dataset: VideoUVSSMTestDataset, output: Path, count: int, side: int | None = None
+) -> None:
+    """Writes a PNG with a row for each of `count` frames spread over a test set, see `_row`."""
+    places = dataset.positions()
+    picks = [places[int((i + 0.5) * len(places) / count)] for i in range(count)]
+    with model.predicting() as net:
+        stream = Stream(net, model.device)
+        write_image(output, _stack([_row(model, stream, dataset, at, side) for at in picks]))
 
 
 def _stack(rows: list[Image]) -> Image:
@@ -81,7 +83,6 @@ def _stack(rows: list[Image]) -> Image:
 def make_sheet(option_file: str | Path, output: Path, count: int = 3) -> None:
     """Writes a PNG with a row for each of `count` frames spread over the first test set of a test option file."""
     opt = load_options(option_file, mode='test')
-    dataset = build_test_set(next(data for key, data in opt.datasets.items() if key != 'train'), opt.scale)
     model = build_model(opt, device_of(opt))
-    picks = [int((i + 0.5) * len(dataset) / count) for i in range(count)]
-    write_image(output, _stack([_row(model, dataset[i]) for i in picks]))
+    data = next(data for key, data in opt.datasets.items() if key != 'train')
+    draw_rows(model, build_test_set(data, opt.scale, model.said), output, count)

@@ -32,7 +32,7 @@ PICTURES = 24  # of a page
 
 
 class HeatMap(nn.Module):
-    """The degradation map of a network that senses, such as a DSM or a VOTES, as a picture: dark where nothing was lost.
+    """The degradation map of a network that senses, such as a DSM or a VOTES: a picture, dark where nothing was lost.
 
     (B, T, 3, h, w) -> (B, 3, h, w)
 
@@ -44,7 +44,7 @@ class HeatMap(nn.Module):
 
     def __init__(self, net: nn.Module):
         super().__init__()
-        if not getattr(net, 'senses', False):
+        if not promise(net).senses:
             raise UserError(f'{type(net).__name__} has no degradation map', fix='weights of a DSM (stage 1) or a VOTES')
         self.net, said = net, promise(net)
         self.sees, self.multiple = said.sees, said.multiple
@@ -73,7 +73,7 @@ def compare(
         raise UserError('the comparison exists', where=target, fix='--overwrite')
     with contextlib.ExitStack() as stack:
         maps: Path | None = None
-        if kind == 'dfm' or (kind == 'slider' and getattr(net, 'senses', False)):
+        if kind == 'dfm' or (kind == 'slider' and promise(net).senses):
             maps = output.with_name(f'.{output.stem}_map.mkv')
             stack.callback(maps.unlink, missing_ok=True)
             how = Settings(codec='ffv1', frames=settings.frames, reading=settings.reading)

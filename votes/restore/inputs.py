@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
 
+from torch import Tensor
+
+from votes.archs.contract import Promise, Window
+from votes.data.codec_metadata import CodecMetadata, write_metadata
 from votes.data.sources import SUFFIXES, FolderSource
 from votes.data.video_source import VIDEO_SUFFIXES
 from votes.errors import UserError
 from votes.video.colour import UNSPECIFIED, Colour
+from votes.video.metadata import decode_with_metadata
 from votes.video.read import TimedFrame, VideoReader
 
 

@@ -28,7 +28,7 @@ from votes.errors import UserError
 from votes.inference.ensemble import Ensemble, check_ensemble, parse_ensemble
 from votes.inference.stream import SAME, Frames, Shown, Stream, fit, laid_out, piece_of, precision_gap
 from votes.inference.tiles import Limits
-from votes.inference.windows import groups
+from votes.inference.views import View, Views, groups
 from votes.processes.signals import Preempted, StopRequests
 from votes.restore.inputs import Reader, SideInformation, needs_codec, open_input
 from votes.restore.job import Job, fingerprint, weights_hash

@@ -6,6 +6,7 @@ python -m votes.studies.dfm_error -opt TEST.yml -o OUT.json
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterator
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -17,11 +18,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from votes import checkpoint
-from votes.archs.parts.padding import to_multiple
-from votes.archs.votes_arch import VOTES
-from votes.data import build_test_set
+from votes.data import VideoUVSSMTestDataset, build_test_set
 from votes.errors import UserError
 from votes.inference.evaluation import to_image, write_image
+from votes.inference.frames import map_of_frame, piece_that_fits, restored_frames, to_float
+from votes.inference.stream import Stream
 from votes.models import RestorationModel, build_model
 from votes.options import Options, load_options
 from votes.processes.devices import device_of
@@ -53,34 +54,34 @@ def measure(opt: Options, folder: Path) -> dict[str, Any]:
     Raises:
         UserError: the network has no DFM.
     """
-    dataset = build_test_set(next(data for key, data in opt.datasets.items() if key != 'train'), opt.scale)
     model = build_model(opt, device_of(opt))
-    if not isinstance(model.net, VOTES) or not model.net.dfm:
+    if not model.said.senses:
         raise UserError('this network has no degradation map', value=opt.network_g.type, where=opt.name)
+    data = next(data for key, data in opt.datasets.items() if key != 'train')
+    dataset = build_test_set(data, opt.scale, model.said)
     frames = []
     shown = {int((i + 0.5) * len(dataset) / PICTURES) for i in range(PICTURES)}
-    for i in range(len(dataset)):
-        item = dataset[i]
-        lq, gt = (model.to_float(item[key]).unsqueeze(0) for key in ('lq', 'gt'))
-        dfm = degradation(model, lq)
-        restored = model.predict(lq)
-        bicubic = model.baselines(lq[:, lq.shape[1] // 2])['bicubic']
+    places = {place: i for i, place in enumerate(dataset.positions())}
+    for clip, index, restored, lq in _all_restored(model, dataset):
+        gt = to_float(dataset.gt(clip, index), model.device)[None]
+        dfm = map_of_frame(model.best_net, dataset, clip, index, model.device)
+        assert dfm is not None
+        bicubic = list(model.baselines(lq[None]).values())[-1]
         errors = {
             name: F.interpolate((x - gt).abs().mean(1, keepdim=True), dfm.shape[-2:], mode='area')
-            for name, x in (('restored', restored), ('lq', bicubic))
+            for name, x in (('restored', restored[None]), ('lq', bicubic))
         }
         frames.append(
             {
-                'clip': item['clip'],
-                'index': item['index'],
+                'clip': clip,
+                'index': index,
                 'dfm': float(dfm.mean()),
                 **{name: correlation(regions(dfm), regions(error)) for name, error in errors.items()},
             }
         )
-        if i in shown:
-            panels = [to_image(restored[0]), heat(_large(dfm, gt)), heat(8 * _large(errors['restored'], gt))]
-            name = f'{item["clip"]}_{item["index"]:08d}.png'
-            write_image(folder / 'pictures' / name, np.concatenate(panels, 1))
+        if places[clip, index] in shown:
+            panels = [to_image(restored), heat(_large(dfm, gt)), heat(8 * _large(errors['restored'], gt))]
+            write_image(folder / 'pictures' / f'{clip}_{index:08d}.png', np.concatenate(panels, 1))
     clips = {frame['clip'] for frame in frames}
 
     def mean(name: str) -> float:
@@ -95,12 +96,15 @@ def measure(opt: Options, folder: Path) -> dict[str, Any]:
     }
 
 
-def degradation(model: RestorationModel, lq: Tensor) -> Tensor:
-    """The DFM (1, 1, h, w) of a window of any size, with the same padding as in prediction."""
-    net = model.net
-    assert isinstance(net, VOTES)
-    height, width = lq.shape[-2:]
-    return net.degradation_map(to_multiple(lq, int(net.multiple)))[..., :height, :width]
+def _all_restored(model: RestorationModel, dataset: VideoUVSSMTestDataset) -> Iterator[tuple[str, int, Tensor, Tensor]]:
+    """Clip, number, restored frame and LQ frame of everything in a test set."""
+    with model.predicting() as net:
+        stream = Stream(net, model.device)
+        for clip in dataset.clips:
+            piece, _ = piece_that_fits(net, model.device, dataset.pairs.lq.size(clip), dataset.pairs.lengths[clip])
+            wanted = range(dataset.pairs.lengths[clip])
+            for index, restored, lq in restored_frames(stream, dataset, clip, wanted, piece):
+                yield clip, index, restored, lq
 
 
 def _large(values: Tensor, like: Tensor) -> NDArray[np.float64]:

@@ -14,7 +14,7 @@ from votes.options import Options
 from votes.processes import distributed
 from votes.processes.signals import StopRequests
 from votes.reports.curves import draw_curves
-from votes.reports.sheet import make_preview
+from votes.reports.sheet import draw_rows
 from votes.training.checkpoint_store import Saves
 from votes.training.position import Position
 from votes.training.run_log import RunLog, logger
@@ -65,9 +65,8 @@ class Validation:
         at.validated = at.iteration
         if distributed.rank() == 0:
             with self.log.harmless('previews'):
-                make_preview(
-                    model, next(iter(self.sets.values())), self.folder / 'previews' / f'{at.iteration:08d}.png'
-                )
+                picture = self.folder / 'previews' / f'{at.iteration:08d}.png'
+                draw_rows(model, next(iter(self.sets.values())), picture, count=2, side=96)
             with self.log.harmless('curves.svg'):
                 draw_curves(self.folder)
         return True
