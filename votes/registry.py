@@ -56,6 +56,7 @@ NETWORKS = Registry(
         # a network each, and what networks and losses are made of
         'BIN': 'votes.archs.bin_arch:BIN',
         'EDVR': 'votes.archs.edvr_arch:EDVR',
+        'SpyNet': 'votes.archs.spynet_arch:SpyNet',
         'VOTES': 'votes.archs.votes_arch:VOTES',
     },
 )
