@@ -57,6 +57,7 @@ NETWORKS = Registry(
         'BIN': 'votes.archs.bin_arch:BIN',
         'EDVR': 'votes.archs.edvr_arch:EDVR',
         'SpyNet': 'votes.archs.spynet_arch:SpyNet',
+        'STDF': 'votes.archs.stdf_arch:STDF',
         'VOTES': 'votes.archs.votes_arch:VOTES',
     },
 )
