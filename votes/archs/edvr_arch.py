@@ -9,7 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from votes.archs.parts.blocks import conv3x3, lrelu, upsample
-from votes.archs.parts.window_network import Init, WindowNetwork, scale_of, trunk_of
+from votes.archs.parts.enlarging import scale_of
+from votes.archs.parts.window_network import Init, WindowNetwork, trunk_of
 
 
 def _pooled(x: Tensor) -> Tensor:

@@ -10,8 +10,9 @@ from torch import Tensor, nn
 from votes.archs.bin_arch import BIN
 from votes.archs.parts.blocks import conv3x3, count_of, lrelu
 from votes.archs.parts.dfm import degradation_feature_map, map_of_difference
+from votes.archs.parts.enlarging import scale_of
 from votes.archs.parts.window_memory import PairEstimates
-from votes.archs.parts.window_network import Init, WindowNetwork, scale_of, trunk_of
+from votes.archs.parts.window_network import Init, WindowNetwork, trunk_of
 
 
 class DegradationModulation(nn.Module):

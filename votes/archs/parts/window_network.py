@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from typing import Literal, cast
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from votes.archs.contract import Window
@@ -24,13 +23,14 @@ from votes.archs.parts.blocks import (
     zero_,
 )
 from votes.archs.parts.dfm import map_of_difference
+from votes.archs.parts.enlarging import Enlarging
 from votes.archs.parts.pcd import DeformableConv, PCDAlignment
 from votes.archs.parts.window_memory import PairEstimates, WindowMemory
 
 Init = Literal['default', 'kaiming']
 
 
-class WindowNetwork(nn.Module):
+class WindowNetwork(Enlarging):
     """Feature extraction, PCD alignment and reconstruction around a fusion that subclasses add (as `fusion`).
 
     Args:
@@ -72,8 +72,6 @@ class WindowNetwork(nn.Module):
         scale: int,
     ):
         super().__init__()
-        if scale not in (2, 3, 4):
-            raise ValueError(f'scale must be 2, 3 or 4, not {scale}')
         if num_frame % 2 == 0:
             raise ValueError(f'num_frame must be odd, not {num_frame}')
         if num_feat % deformable_groups:
@@ -89,13 +87,7 @@ class WindowNetwork(nn.Module):
         self.conv_l3_2 = conv3x3(num_feat, num_feat)
         self.pcd_align = PCDAlignment(num_feat, deformable_groups)
         self.reconstruction = residual_blocks(num_reconstruct_block, num_feat)
-        if scale == 4:
-            self.upconv1 = conv3x3(num_feat, num_feat * 4)
-            self.upconv2 = conv3x3(num_feat, 64 * 4)
-        else:
-            self.upconv1 = conv3x3(num_feat, 64 * scale**2)
-        self.conv_hr = conv3x3(64, 64)
-        self.conv_last = conv3x3(64, num_out_ch)
+        self.add_enlarging(num_feat, num_out_ch, scale)
 
     @torch.no_grad()
     def initialise(self, init: Init) -> None:
@@ -165,13 +157,7 @@ class WindowNetwork(nn.Module):
 
     def reconstruct(self, fused: Tensor, frame: Tensor) -> Tensor:
         """Fused features (B, C, h, w) and the centre frame (B, 3, h, w) -> (B, 3, S*h, S*w)."""
-        x = self.reconstruction(fused)
-        if self.scale == 4:
-            x = lrelu(F.pixel_shuffle(self.upconv1(x), 2))
-            x = lrelu(F.pixel_shuffle(self.upconv2(x), 2))
-        else:
-            x = lrelu(F.pixel_shuffle(self.upconv1(x), self.scale))
-        return self.conv_last(lrelu(self.conv_hr(x))) + upsample(frame, self.scale)
+        return self.enlarge(self.reconstruction(fused)) + upsample(frame, self.scale)
 
     def forward(self, x: Tensor, difference: Tensor | None = None) -> Tensor:
         """(B, T, 3, h, w) -> (B, 3, S*h, S*w).
@@ -205,10 +191,3 @@ def trunk_of(weights: Mapping[str, Tensor]) -> dict[str, int] | None:
         'num_extract_block': count_of(weights, 'feature_extraction.'),
         'num_reconstruct_block': count_of(weights, 'reconstruction.'),
     }
-
-
-def scale_of(weights: Mapping[str, Tensor]) -> int:
-    """The scale, told by the layers that enlarge."""
-    if 'upconv2.weight' in weights:
-        return 4
-    return 3 if weights['upconv1.weight'].shape[0] == 576 else 2

@@ -1,0 +1,43 @@
+"""How EDVR, VOTES and the BasicVSR family make pictures of features: sub-pixel convolutions, then two 3x3."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from votes.archs.parts.blocks import conv3x3, lrelu
+
+
+class Enlarging(nn.Module):
+    """A network with these layers, under the names that BasicSR gives them: x4 in two steps, x2 and x3 in one."""
+
+    def add_enlarging(self, num_feat: int, num_out_ch: int, factor: int) -> None:
+        """Called by constructors where the layers belong: `factor` is 2, 3 or 4."""
+        if factor not in (2, 3, 4):
+            raise ValueError(f'scale must be 2, 3 or 4, not {factor}')
+        self.factor = factor
+        if factor == 4:
+            self.upconv1 = conv3x3(num_feat, num_feat * 4)
+            self.upconv2 = conv3x3(num_feat, 64 * 4)
+        else:
+            self.upconv1 = conv3x3(num_feat, 64 * factor**2)
+        self.conv_hr = conv3x3(64, 64)
+        self.conv_last = conv3x3(64, num_out_ch)
+
+    def enlarge(self, x: Tensor) -> Tensor:
+        """Features (B, C, h, w) -> (B, C_out, factor*h, factor*w)."""
+        if self.factor == 4:
+            x = lrelu(F.pixel_shuffle(self.upconv1(x), 2))
+            x = lrelu(F.pixel_shuffle(self.upconv2(x), 2))
+        else:
+            x = lrelu(F.pixel_shuffle(self.upconv1(x), self.factor))
+        return self.conv_last(lrelu(self.conv_hr(x)))
+
+
+def scale_of(weights: Mapping[str, Tensor]) -> int:
+    """The factor, told by the layers that enlarge."""
+    if 'upconv2.weight' in weights:
+        return 4
+    return 3 if weights['upconv1.weight'].shape[0] == 576 else 2
