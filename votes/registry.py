@@ -67,6 +67,7 @@ LOSSES = Registry(
         # a term of a training loss each
         'CharbonnierLoss': 'votes.losses.pixel_loss:CharbonnierLoss',
         'L1Loss': 'votes.losses.pixel_loss:L1Loss',
+        'MSELoss': 'votes.losses.pixel_loss:MSELoss',
     },
 )
 METRICS = Registry(

@@ -45,6 +45,13 @@ class L1Loss(PixelLoss):
         return difference.abs()
 
 
+class MSELoss(PixelLoss):
+    """``(pred - target)^2``."""
+
+    def term(self, difference: Tensor) -> Tensor:
+        return difference.square()
+
+
 class CharbonnierLoss(PixelLoss):
     """``sqrt((pred - target)^2 + eps)``, or with `epsilon` ``sqrt((pred - target)^2 + epsilon^2)``.
 
