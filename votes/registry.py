@@ -54,6 +54,7 @@ NETWORKS = Registry(
     'network',
     {
         # a network each, and what networks and losses are made of
+        'ARCNN': 'votes.archs.arcnn_arch:ARCNN',
         'BIN': 'votes.archs.bin_arch:BIN',
         'EDVR': 'votes.archs.edvr_arch:EDVR',
         'SpyNet': 'votes.archs.spynet_arch:SpyNet',

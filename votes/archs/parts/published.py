@@ -1,0 +1,67 @@
+"""Weights that were published elsewhere, and what a state_dict tells."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from votes.checkpoint import compare
+
+Weights = dict[str, Tensor]
+
+# the last part of a variable's name in TensorFlow -> of a parameter's here
+_TENSORFLOW = {
+    'kernel': 'weight',
+    'gamma': 'weight',
+    'beta': 'bias',
+    'alpha': 'weight',
+    'bias': 'bias',
+    'moving_mean': 'running_mean',
+    'moving_variance': 'running_var',
+}
+
+
+def fitting(build: Callable[..., nn.Module], weights: Weights, **arguments: Any) -> dict[str, Any] | None:
+    """`arguments` where `weights` are those of ``build(**arguments)``, every key and every shape; else None.
+
+    Args:
+        build: a network's class; its ``published_weights`` counts where it has one.
+    """
+    try:
+        with torch.device('meta'):
+            expected = build(**arguments).state_dict()
+    except (ValueError, RuntimeError):  # no such network: the weights are of something else
+        return None
+    published = getattr(build, 'published_weights', None)
+    if published and weights.keys() != expected.keys():
+        weights = published(weights)
+    return None if compare(expected, weights) else arguments
+
+
+def from_tensorflow(weights: Weights) -> Weights:
+    """Variables of a TensorFlow checkpoint as PyTorch has them; weights without a variable among them as they are.
+
+    ``scope/conv/kernel`` (kh, kw, in, out) -> ``scope.conv.weight`` (out, in, kh, kw); slopes (1, 1, C) -> (C,).
+    """
+    if not any('/' in key for key in weights):
+        return weights
+    result = {}
+    for key, value in weights.items():
+        *scope, last = key.split('/')
+        if last not in _TENSORFLOW:  # counters and moments of the optimiser
+            continue
+        if last == 'kernel' and value.ndim == 4:
+            value = value.permute(3, 2, 0, 1).contiguous()
+        name = '.'.join(scope)
+        result[f'{name}.{_TENSORFLOW[last]}'] = value.flatten() if last == 'alpha' else value
+        if last == 'moving_mean':
+            result[f'{name}.num_batches_tracked'] = torch.zeros((), dtype=torch.long)
+    return result
+
+
+def size_of(weights: Weights, key: str, dim: int = 0) -> int:
+    """Length of a dimension of a tensor that may be missing: 0 where it is."""
+    return weights[key].shape[dim] if key in weights and weights[key].ndim > dim else 0
