@@ -59,6 +59,8 @@ NETWORKS = Registry(
         'DCAD': 'votes.archs.dcad_arch:DCAD',
         'DnCNN': 'votes.archs.dncnn_arch:DnCNN',
         'DnCNNBaseline': 'votes.archs.dncnn_arch:DnCNNBaseline',
+        'CAVSR': 'votes.archs.cavsr_arch:CAVSR',
+        'CAVSREncoder': 'votes.archs.cavsr_arch:CAVSREncoder',
         'EDVR': 'votes.archs.edvr_arch:EDVR',
         'SpyNet': 'votes.archs.spynet_arch:SpyNet',
         'STDF': 'votes.archs.stdf_arch:STDF',

@@ -27,6 +27,15 @@ def zero_(*parameters: Tensor | None) -> None:
             parameter.zero_()
 
 
+@torch.no_grad()
+def kaiming_small_(*convs: nn.Conv2d) -> None:
+    """Kaiming-normal weights times 0.1, biases 0: how residual branches start."""
+    for conv in convs:
+        nn.init.kaiming_normal_(conv.weight)
+        conv.weight.mul_(0.1)
+        zero_(conv.bias)
+
+
 class ResidualBlock(nn.Module):
     """x + conv(ReLU(conv(x))) without batch normalisation; Kaiming-normal weights times 0.1, biases 0."""
 
@@ -36,11 +45,7 @@ class ResidualBlock(nn.Module):
         super().__init__()
         self.conv1 = conv3x3(num_feat, num_feat)
         self.conv2 = conv3x3(num_feat, num_feat)
-        for conv in (self.conv1, self.conv2):
-            nn.init.kaiming_normal_(conv.weight)
-            with torch.no_grad():
-                conv.weight.mul_(0.1)
-            zero_(conv.bias)
+        kaiming_small_(self.conv1, self.conv2)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, C, H, W)."""
