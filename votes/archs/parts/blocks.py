@@ -37,23 +37,32 @@ def kaiming_small_(*convs: nn.Conv2d) -> None:
 
 
 class ResidualBlock(nn.Module):
-    """x + conv(ReLU(conv(x))) without batch normalisation; Kaiming-normal weights times 0.1, biases 0."""
+    """x + res_scale * conv(ReLU(conv(x))) without batch normalisation.
+
+    Args:
+        num_feat: channels C.
+        res_scale: factor on what is added.
+        pytorch_init: weights start as PyTorch has it, else Kaiming-normal times 0.1 with biases of 0.
+    """
 
     compiled_alone = True  # see compile_blocks
 
-    def __init__(self, num_feat: int):
+    def __init__(self, num_feat: int, res_scale: float = 1.0, pytorch_init: bool = False):
         super().__init__()
+        self.res_scale = res_scale
         self.conv1 = conv3x3(num_feat, num_feat)
         self.conv2 = conv3x3(num_feat, num_feat)
-        kaiming_small_(self.conv1, self.conv2)
+        if not pytorch_init:
+            kaiming_small_(self.conv1, self.conv2)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, C, H, W)."""
-        return x + self.conv2(F.relu(self.conv1(x), inplace=True))
+        change = self.conv2(F.relu(self.conv1(x), inplace=True))
+        return x + (change if self.res_scale == 1 else change * self.res_scale)
 
 
-def residual_blocks(count: int, num_feat: int) -> nn.Sequential:
-    return nn.Sequential(*[ResidualBlock(num_feat) for _ in range(count)])
+def residual_blocks(count: int, num_feat: int, res_scale: float = 1.0, pytorch_init: bool = False) -> nn.Sequential:
+    return nn.Sequential(*[ResidualBlock(num_feat, res_scale, pytorch_init) for _ in range(count)])
 
 
 def compile_blocks(net: nn.Module) -> list[nn.Module]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -60,6 +61,26 @@ def from_tensorflow(weights: Weights) -> Weights:
         if last == 'moving_mean':
             result[f'{name}.num_batches_tracked'] = torch.zeros((), dtype=torch.long)
     return result
+
+
+def renamed(weights: Mapping[str, Tensor], names: Mapping[str, str | None]) -> Weights:
+    """A state_dict whose keys begin differently; keys that no pattern fits stay as they are.
+
+    Args:
+        names: regular expression of a key's beginning -> what stands in its place (``\\1`` for its first group), None
+            for keys to leave out. The first that fits counts.
+    """
+    found = {}
+    for key, value in weights.items():
+        new: str | None = key
+        for pattern, beginning in names.items():
+            match = re.match(pattern, key)
+            if match:
+                new = None if beginning is None else match.expand(beginning) + key[match.end() :]
+                break
+        if new is not None:
+            found[new] = value
+    return found
 
 
 def size_of(weights: Weights, key: str, dim: int = 0) -> int:
