@@ -61,6 +61,7 @@ NETWORKS = Registry(
         'DnCNNBaseline': 'votes.archs.dncnn_arch:DnCNNBaseline',
         'CAVSR': 'votes.archs.cavsr_arch:CAVSR',
         'CAVSREncoder': 'votes.archs.cavsr_arch:CAVSREncoder',
+        'EDSR': 'votes.archs.edsr_arch:EDSR',
         'EDVR': 'votes.archs.edvr_arch:EDVR',
         'SpyNet': 'votes.archs.spynet_arch:SpyNet',
         'STDF': 'votes.archs.stdf_arch:STDF',
