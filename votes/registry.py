@@ -63,6 +63,7 @@ NETWORKS = Registry(
         'CAVSREncoder': 'votes.archs.cavsr_arch:CAVSREncoder',
         'EDSR': 'votes.archs.edsr_arch:EDSR',
         'EDVR': 'votes.archs.edvr_arch:EDVR',
+        'RSDN': 'votes.archs.rsdn_arch:RSDN',
         'SpyNet': 'votes.archs.spynet_arch:SpyNet',
         'STDF': 'votes.archs.stdf_arch:STDF',
         'VOTES': 'votes.archs.votes_arch:VOTES',
