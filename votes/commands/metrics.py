@@ -19,6 +19,7 @@ from torch import Tensor
 
 import votes
 from votes import checkpoint
+from votes.archs.parts.blocks import enlarged
 from votes.data.open_source import open_source
 from votes.data.sources import SUFFIXES, FolderSource, Frame, FrameSource
 from votes.errors import UserError
@@ -27,7 +28,6 @@ from votes.metrics.bd_rate import METHOD, bd_rate
 from votes.metrics.perceptual import DISTS, LPIPS
 from votes.metrics.psnr_ssim import ms_ssim, planes, psnr, ssim
 from votes.metrics.vmaf import vmaf
-from votes.models.restoration_model import enlarged
 from votes.reports.compare import comparison
 from votes.video.read import VideoReader
 

@@ -16,6 +16,7 @@ from votes import checkpoint
 from votes.archs import build_network
 from votes.archs.contract import Result, promise
 from votes.archs.fields import FIELDS
+from votes.archs.parts.blocks import enlarged
 from votes.data.sensed import check_dsm
 from votes.data.transforms import orient
 from votes.errors import UserError
@@ -25,12 +26,6 @@ from votes.models.terms import build_terms, target_of
 from votes.options import Options, PartOptions
 
 Batch = dict[str, Any]
-
-
-def enlarged(frames: Tensor, size: tuple[int, int]) -> Tensor:
-    """Frames (B, 3, h, w) in [0, 1] brought to `size` by bicubic interpolation."""
-    # antialias selects the kernel of MATLAB and Pillow (a = -0.5); it changes nothing else when enlarging
-    return F.interpolate(frames, size, mode='bicubic', align_corners=False, antialias=True).clamp(0, 1)
 
 
 class RestorationModel:

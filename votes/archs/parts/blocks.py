@@ -119,6 +119,12 @@ def upsample(x: Tensor, scale: int) -> Tensor:
     return F.interpolate(x, scale_factor=scale, mode='bilinear', align_corners=False)
 
 
+def enlarged(frames: Tensor, size: tuple[int, int]) -> Tensor:
+    """Frames (B, 3, h, w) in [0, 1] brought to `size` by bicubic interpolation."""
+    # antialias selects the kernel of MATLAB and Pillow (a = -0.5); it changes nothing else when enlarging
+    return F.interpolate(frames, size, mode='bicubic', align_corners=False, antialias=True).clamp(0, 1)
+
+
 def count_of(weights: Mapping[str, Tensor], prefix: str) -> int:
     """How many blocks a state_dict has whose keys begin with `prefix` and a number: one more than the largest."""
     numbers = {key[len(prefix) :].split('.')[0] for key in weights if key.startswith(prefix)}
