@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from votes.archs.parts.blocks import conv3x3, count_of
@@ -39,6 +40,28 @@ def scale_of_enlarging(weights: Mapping[str, Tensor], prefix: str) -> int:
 def channel_mean(values: Sequence[float]) -> Tensor:
     """One value a channel, (1, C, 1, 1)."""
     return torch.tensor(values, dtype=torch.float32).view(1, -1, 1, 1)
+
+
+class MeanShift(nn.Conv2d):
+    """A 1x1 convolution of three channels that takes a mean from pixels, or gives it back: at the start
+    ``x + sign * img_range * mean``. Some published files hold other values, which were trained.
+
+    Args:
+        sign: -1 to take the mean away, 1 to give it back.
+        trained: it is a part of the network that learns; EDSR's authors keep it fixed.
+    """
+
+    def __init__(self, img_range: float, mean: Sequence[float], sign: int, trained: bool = False):
+        super().__init__(3, 3, 1)
+        with torch.no_grad():
+            self.weight.copy_(torch.eye(3).view(3, 3, 1, 1))
+            self.bias.copy_(sign * img_range * torch.tensor(mean))  # type: ignore[union-attr]
+        self.requires_grad_(trained)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, 3, H, W) -> the same in float32 also under autocast: bfloat16 does not tell pixel 250 from 251."""
+        with torch.autocast(x.device.type, enabled=False):
+            return F.conv2d(x.float(), self.weight, self.bias)
 
 
 def range_and_mean(weights: Mapping[str, Tensor]) -> dict[str, Any]:
