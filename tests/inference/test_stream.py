@@ -4,30 +4,31 @@ import pytest
 import torch
 from restore.clips import Enlarge, Identity, small_network
 
+from votes.archs.contract import Causal, Clip, Promise, Window, apply, promise, run_causal
 from votes.archs.edvr_arch import EDVR
+from votes.archs.fields import turned, turned_back
 from votes.archs.parts.blocks import compile_blocks
 from votes.archs.votes_arch import VOTES
 from votes.errors import UserError
-from votes.inference.ensemble import Ensemble, parse_ensemble, turned, turned_back
-from votes.inference.stream import WindowStream, fit, precision_gap
+from votes.inference.ensemble import Ensemble, parse_ensemble
+from votes.inference.stream import Stream, fit, precision_gap
 from votes.inference.tiles import Limits, bytes_per_pixel, fitting_tile, tiles
-from votes.inference.windows import Window, groups, overlapping_segments, sliding_windows
-from votes.video.read import TimedFrame
+from votes.inference.views import View, Views, groups
 
 CPU = torch.device('cpu')
 
 
 def clip(length, height, width, seed=0):
     generator = torch.Generator().manual_seed(seed)
-    return {i: torch.rand(1, 3, height, width, generator=generator) for i in range(length)}
+    return {i: {'lq': torch.rand(1, 3, height, width, generator=generator)} for i in range(length)}
 
 
-def windows_of(length, num_frame=5):
-    return list(sliding_windows([TimedFrame(lambda: None, i) for i in range(length)], num_frame))
+def windows_of(length, sees=Window(5), **how):
+    return list(Views(Promise('net', sees), **how).of(range(length)))
 
 
 def streamed(net, frames, windows, **limits):
-    stream = WindowStream(net, CPU, limits=Limits(**limits))
+    stream = Stream(net, CPU, limits=Limits(**limits))
     outputs = [
         stream.restore(g, {i: frames[i] for w in g for i in w.indices})
         for g in groups(windows, limits.get('batch', 1), 1000)
@@ -35,9 +36,13 @@ def streamed(net, frames, windows, **limits):
     return torch.cat(outputs), stream
 
 
+def shown(frames, window):
+    return torch.cat([frames[i]['lq'] for i in window.indices]).unsqueeze(0)
+
+
 @torch.inference_mode()
 def plain(net, frames, windows):
-    return torch.cat([net(torch.stack([torch.cat([frames[i] for i in w.indices])])) for w in windows])
+    return torch.cat([apply(net, {'lq': shown(frames, w)})['out'][0] for w in windows])
 
 
 @pytest.mark.parametrize('kind', [VOTES, EDVR])
@@ -45,9 +50,10 @@ def test_streaming_is_forward_bit_for_bit(kind):
     net, frames, windows = small_network(kind), clip(11, 36, 44), windows_of(11)
     output, stream = streamed(net, frames, windows)
     assert torch.equal(output, plain(net, frames, windows))
-    assert stream.counts['features'] == 11, 'once a frame, not once a window'
-    assert stream.counts['pairs'] == (13 if kind is VOTES else 0), 'at the ends padding makes other pairs'
-    assert len(stream.pyramids) <= 5
+    assert stream.memory.features == 11, 'once a frame, not once a window'
+    if kind is VOTES:
+        assert stream.memory.pairs.count == 13, 'at the ends padding makes other pairs'
+    assert len(stream.memory.pyramids) <= 5
 
 
 @pytest.mark.parametrize('kind', [VOTES, EDVR])
@@ -78,8 +84,8 @@ def test_tiles_are_close_to_the_whole(kind):
 
 def test_a_flat_region_has_no_seam():
     net, windows = small_network(), windows_of(5)
-    frames = {i: torch.full((1, 3, 96, 160), 0.5) for i in range(5)}
-    frames[2][..., 70:, :30] += 0.1 * torch.rand(26, 30)  # a corner with damage: the map's largest value is there
+    frames = {i: {'lq': torch.full((1, 3, 96, 160), 0.5)} for i in range(5)}
+    frames[2]['lq'][..., 70:, :30] += 0.1 * torch.rand(26, 30)  # a corner with damage: the map's largest value is there
     output, _ = streamed(net, frames, windows[2:3], tile=64, overlap=32)
     flat = output[..., 40:100, 140:260]  # across borders of tiles; two pixel shuffles repeat with a period of four
     assert (flat[..., 4:] - flat[..., :-4]).abs().max() < 0.5 / 255
@@ -91,7 +97,7 @@ def test_the_map_of_tiles_is_that_of_the_whole_frame(monkeypatch):
     seen = []
     monkeypatch.setattr(net, 'fuse', lambda aligned, dfm: seen.append(dfm) or VOTES.fuse(net, aligned, dfm))
     streamed(net, frames, windows[2:3], tile=32, overlap=8)
-    whole = net.degradation_map(torch.stack([torch.cat([frames[i] for i in windows[2].indices])]))
+    whole = net.degradation_map(shown(frames, windows[2]))
     for tile, part in zip(tiles(64, 96, 32, 8, 4), seen, strict=True):
         assert torch.equal(part, tile.of(whole))
 
@@ -146,7 +152,7 @@ def test_memory_is_estimated():
     side = fitting_tile(1000, 1000, 100, 10**7)
     assert side == 250
     assert fitting_tile(1000, 1000, 100, 1) == 64
-    assert fit(small_network(), CPU, 'none', 16, 16) is None
+    assert fit(small_network(), CPU, 'none', 16, 16, 5) is None
 
 
 def test_half_precision_is_compared():
@@ -158,16 +164,16 @@ def test_half_precision_is_compared():
         def forward(self, x):
             return super().forward(x) * (float('nan') if torch.is_autocast_enabled('cpu') else 1)
 
-    assert precision_gap(Overflows(), CPU, 'bf16', Window([1], [0, 1, 2], {}), frames) == 0
+    assert precision_gap(Overflows(), CPU, 'bf16', View([1], [0, 1, 2], {}), frames) == 0
 
 
 def test_turns_and_back():
     x = torch.rand(2, 3, 4, 6)
     members = parse_ensemble('x8+temporal')
     assert len(members) == len(set(members)) == 16
-    assert len({turned(x, turn).contiguous().numpy().tobytes() for turn, _ in members}) == 8
+    assert len({turned('lq', x, turn).contiguous().numpy().tobytes() for turn, _ in members}) == 8
     for turn, _ in members:
-        assert torch.equal(turned_back(turned(x, turn), turn), x)
+        assert torch.equal(turned_back('lq', turned('lq', x, turn), turn), x)
     assert [len(parse_ensemble(t)) for t in ('none', 'x4', 'x8', 'temporal', 'x4+temporal')] == [1, 4, 8, 2, 8]
     for bad in ('x5', 'x4+x8', '', 'none+'):
         with pytest.raises(UserError, match='unknown ensemble'):
@@ -177,13 +183,13 @@ def test_turns_and_back():
 def test_an_ensemble_is_the_mean_of_its_members():
     net, frames, windows = small_network(), clip(7, 24, 32), windows_of(7)
     members = parse_ensemble('x8+temporal')
-    ensemble = Ensemble(lambda: WindowStream(net, CPU), members)
+    ensemble = Ensemble(lambda: Stream(net, CPU), members)
     for window in windows[:4]:
         output = ensemble.restore([window], frames)
-        stack = torch.stack([torch.cat([frames[i] for i in window.indices])])
+        stack = shown(frames, window)
         with torch.inference_mode():
             parts = [
-                turned_back(net(turned(stack.flip(1) if back else stack, turn).contiguous()), turn)
+                turned_back('gt', net(turned('lq', stack.flip(1) if back else stack, turn)), turn)
                 for turn, back in members
             ]
         assert torch.allclose(output, torch.stack(parts).mean(0), atol=1e-5)
@@ -191,9 +197,9 @@ def test_an_ensemble_is_the_mean_of_its_members():
 
 
 class Running(torch.nn.Module):
-    """Recurrent: each frame is the mean with the one before and the one after it."""
+    """Each frame is the mean with the one before and the one after it."""
 
-    num_frame, scale, multiple, recurrent = 3, 1, 1, True
+    sees = Clip(least=2, context=2)
 
     def forward(self, x):
         before, after = torch.cat((x[:, :1], x[:, :-1]), 1), torch.cat((x[:, 1:], x[:, -1:]), 1)
@@ -201,17 +207,80 @@ class Running(torch.nn.Module):
 
 
 @pytest.mark.parametrize('length', [1, 7, 16, 33])
-def test_a_recurrent_network_in_overlapping_segments(length):
+def test_a_clip_in_pieces(length):
     frames = clip(length, 8, 12)
-    timed = [TimedFrame(lambda: None, i) for i in range(length)]
-    windows = list(overlapping_segments(timed, 8, 2))
-    assert [c for w in windows for c in w.centres] == list(range(length))
-    assert max(len(w.indices) for w in windows) <= 12
-    some = [w.centres[0] for w in overlapping_segments(timed, 8, 2, lambda i: i == 12)]
-    assert some == ([8] if length > 12 else []), 'a segment of which one frame is wanted'
-    output = torch.cat([WindowStream(Running(), CPU).restore([w], frames) for w in windows])
-    whole = Running()(torch.cat(list(frames.values())).unsqueeze(0))[0]
+    views = windows_of(length, Running.sees, piece=8)
+    assert [c for w in views for c in w.centres] == list(range(length))
+    assert max(len(w.indices) for w in views) <= 12
+    assert min(len(w.indices) for w in views) >= 2, 'a clip that is too short is mirrored'
+    some = [w.centres[0] for w in windows_of(length, Running.sees, piece=8, wanted=lambda i: i == 12)]
+    assert some == ([8] if length > 12 else []), 'a piece of which one frame is wanted'
+    output, _ = streamed(Running(), frames, views)
+    whole = Running()(torch.cat([f['lq'] for f in frames.values()]).unsqueeze(0))[0]
     assert torch.allclose(output, whole)
+
+
+class Fading(torch.nn.Module):
+    """The mean of a frame and the next one, and a share of all that came before."""
+
+    sees = Causal(look_ahead=1)
+    multiple = 4
+
+    def __init__(self):
+        super().__init__()
+        self.calls = 0
+
+    def step(self, frames, state):
+        self.calls += 1
+        out = frames.mean(1) if state is None else 0.5 * frames.mean(1) + 0.5 * state['out']
+        return out, {'out': out}
+
+    def forward(self, x):
+        return run_causal(self, x)
+
+
+def test_a_causal_stream_is_the_clip_with_one_step_a_frame():
+    net, frames = Fading(), clip(9, 10, 14)
+    views = windows_of(9, net.sees)
+    whole = apply(net, {'lq': torch.cat([f['lq'] for f in frames.values()]).unsqueeze(0)})['out'][0]
+    net.calls = 0
+    output, _ = streamed(net, frames, views)
+    assert torch.equal(output, whole)
+    assert net.calls == 9
+
+
+def test_a_causal_state_is_taken_over():
+    net, frames = Fading(), clip(9, 10, 14)
+    whole, _ = streamed(net, frames, windows_of(9, net.sees))
+    first, stream = streamed(net, frames, windows_of(9, net.sees)[:4])
+    later = Stream(net, CPU)
+    later.take_over(stream.snapshot())
+    rest = torch.cat([later.restore([w], frames) for w in windows_of(9, net.sees, start=4)])
+    assert torch.equal(torch.cat((first, rest)), whole)
+    with pytest.raises(UserError, match='from frame to frame'):
+        later.restore(windows_of(9, net.sees)[2:3], frames)
+
+
+def test_peaks_are_picked_in_a_stream():
+    peaks = [i % 4 == 0 for i in range(14)]
+    views = windows_of(14, Window(3, pick='peaks'), peak=lambda i: peaks[i])
+    assert [w.indices for w in views[:6]] == [[0, 0, 4], [0, 1, 4], [0, 2, 4], [0, 3, 4], [0, 4, 8], [4, 5, 8]]
+    assert views[-1].indices == [12, 13, 13]
+    with pytest.raises(UserError, match='peak quality'):
+        windows_of(14, Window(3, pick='peaks'))
+
+
+def test_networks_of_the_version_before():
+    class Old(torch.nn.Module):
+        num_frame = 3
+
+    class OldClip(Old):
+        recurrent = True
+
+    with pytest.warns(UserWarning, match='older form'):
+        assert promise(Old()).sees == Window(3)
+    with pytest.warns(UserWarning, match='older form'):
+        assert isinstance(promise(OldClip()).sees, Clip)
 
 
 def test_compiled_blocks(monkeypatch):

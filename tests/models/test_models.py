@@ -1,15 +1,16 @@
-"""Every registered training task: one step, what it trains, what it predicts, what it saves."""
+"""What the training task makes of VOTES, EDVR and BIN: one step, what it trains, what it predicts, what it saves."""
 
 import pytest
 import torch
 
+from votes.archs.contract import apply
 from votes.data import build_train_loader, build_train_set
 from votes.models import build_model
 from votes.options import load_options
 from votes.registry import MODELS
 
 
-@pytest.fixture(params=MODELS.names())
+@pytest.fixture(params=['DSMModel', 'VOTESModel', 'EDVRModel'])
 def model_type(request):
     return request.param
 
@@ -19,8 +20,8 @@ def built(place, model_type, **changes):
     return opt, build_model(opt, torch.device('cpu'))
 
 
-def batches(opt):
-    dataset = build_train_set(opt.datasets['train'], opt.scale, opt.manual_seed)
+def batches(opt, said=None):
+    dataset = build_train_set(opt.datasets['train'], opt.scale, opt.manual_seed, said)
     return iter(build_train_loader(dataset, opt.datasets['train'], opt.manual_seed))
 
 
@@ -38,7 +39,7 @@ def test_only_what_trains_changes(place, model_type):
     changed = {k for k, v in model.net.state_dict().items() if not torch.equal(v, before[k])}
     assert changed
     assert not any(k.startswith('bin.') for k in changed), 'the DSM is frozen in stage 2'
-    optimised = {id(p) for group in model.optimisation.optimizer.param_groups for p in group['params']}
+    optimised = {id(p) for group in model.generator.optimizer.param_groups for p in group['params']}
     assert {k for k, p in model.net.named_parameters() if id(p) in optimised} >= changed
     assert not any(id(p) in optimised for k, p in model.net.named_parameters() if k.startswith('bin.'))
 
@@ -47,8 +48,8 @@ def test_learning_rate_follows_schedule_warm_up_and_multiplier(place):
     _, model = built(place, 'EDVRModel', train__warmup_iter=2, train__dcn_lr_mul=0.5, train__scheduler__eta_min=0)
     rates = []
     for i in range(1, 5):
-        model.optimisation.learning_rate(i)
-        rates.append([group['lr'] for group in model.optimisation.optimizer.param_groups])
+        model.generator.learning_rate(i)
+        rates.append([group['lr'] for group in model.generator.optimizer.param_groups])
     cosine = [1e-3 * (1 + torch.cos(torch.tensor(torch.pi * i / 4)).item()) / 2 for i in range(4)]
     wanted = [cosine[0] / 2, *cosine[1:]]
     assert [r[0] for r in rates] == pytest.approx(wanted)
@@ -70,21 +71,29 @@ def test_tsa_trains_alone_at_first(place):
 @pytest.mark.parametrize('size', [(16, 16), (13, 18), (3, 5)])
 def test_predicts_frames_of_any_size(place, model_type, size):
     opt, model = built(place, model_type)
-    output = model.predict(torch.rand(1, 5, 3, *size))
+    with model.predicting() as net, torch.no_grad():
+        output = apply(net, {'lq': torch.rand(1, 5, 3, *size)})['out'][:, 0]
     factor = 1 if model_type == 'DSMModel' else opt.scale
     assert output.shape == (1, 3, size[0] * factor, size[1] * factor)
-    assert 0 <= output.min() <= output.max() <= 1
     assert model.net.training, 'training goes on after a prediction'
 
 
 def test_the_gain_is_measured_against_the_compressed_input(place):
     opt, model = built(place, 'EDVRModel')
     batch = next(batches(opt))
-    lq, gt = model.to_float(batch['lq']), model.to_float(batch['gt'])
-    bicubic = model.baselines(lq[:, 2])['bicubic']
-    assert float(model._gain(lq, gt, bicubic)) == pytest.approx(0, abs=0.2)  # clamping moves a little
+    piece = model.sample_of(batch)
+    gt, bicubic = piece['gt'], model.baselines(piece['lq'][:, 2])['bicubic'].unsqueeze(1)
+    assert float(model._gain({**piece, 'result': {'out': bicubic}})) == pytest.approx(
+        0, abs=0.2
+    )  # clamped
     half_way = bicubic + 0.5 * (gt - bicubic)
-    assert float(model._gain(lq, gt, half_way)) == pytest.approx(6.02, abs=0.3)
+    assert float(model._gain({**piece, 'result': {'out': half_way}})) == pytest.approx(6.02, abs=0.3)
+
+
+@pytest.mark.parametrize('name', MODELS.names())
+def test_every_name_of_the_task(place, name):
+    model = build_model(load_options(place('EDVRModel'), overrides=[f'model_type={name}']), torch.device('cpu'))
+    assert model.said.name == 'EDVR'
 
 
 def test_dsm_of_a_whole_votes(place):

@@ -148,17 +148,19 @@ COSINE = 'type: MultiStepLR\n    milestones: [10, 20]', 'type: CosineAnnealingRe
     ('old', 'new', 'message'),
     [
         ('gt_size: 64', 'gt_size: 60', 'opt.yml:9: datasets.train.gt_size: must be a multiple of 4 * scale = 8'),
-        ('gt_size: 64', 'center_gt: false', 'center_gt: true'),
-        ('gt_size: 64', 'num_frame: 4', 'must be odd'),
+        ('gt_size: 64', 'num_frame: 4', 'takes 5 frames'),
         ('gt_size: 64', 'num_frame: 7', 'is 7, the network takes 5'),
         ('gt_size: 64', 'io_backend: {type: petrel}', 'opt.yml:9: datasets.train.io_backend: {type: auto|disk|lmdb'),
         ('scale: 2', 'scale: 4', 'enlarges 2 times, scale is 4'),
         ('total_iter: 1e2', 'total_iter: 100\n  warmup_iter: 100', 'not shorter'),
-        ('bin_model: ./bin.pth', 'num_feat: 16', 'stage 2 needs the DSM trained in stage 1'),
+        ('bin_model: ./bin.pth', 'num_feat: 16', 'needs the DSM trained in an earlier stage'),
         ('type: VOTES\n', 'type: VOTEZ\n', "unknown network 'VOTEZ'; known: VOTES"),
         ('type: VOTES\n', 'type: EDVR\n  scale: 2\n', 'EDVR has no DSM'),
         ('model_type: VOTESModel', 'model_type: VOTSModel', 'known: DSMModel'),
-        ('model_type: VOTESModel', 'model_type: DSMModel', 'DSMModel does not train VOTES'),
+        ('type: VOTES\n', 'type: VOTES\n  num_feat: 0\n', 'opt.yml:10: network_g: VOTES cannot be built'),
+        ('gt_size: 64', 'interval_list: [0]', 'steps of 1 or more frames'),
+        ('total_iter: 1e2', 'total_iter: 100\n  parts: {flow: {freeze: true}}', 'VOTES has no such part'),
+        ('type: CharbonnierLoss', 'type: L1Loss\n  losses: {a: {type: L1Loss, outputs: x}}', "did you mean 'output'"),
         ('model_type: VOTESModel\n', '', 'model_type: is missing'),
         ('name: run', 'name: a/b', 'opt.yml:1: name'),
         ('scale: 2', 'scale: 2\nnum_gpu: -1', 'num_gpu: Input should be greater than or equal to 0'),
@@ -173,6 +175,13 @@ COSINE = 'type: MultiStepLR\n    milestones: [10, 20]', 'type: CosineAnnealingRe
 )
 def test_what_does_not_belong_together(load, old, new, message):
     assert message in '\n'.join(problems(load, changed((old, new))))
+
+
+def test_a_loss_beside_the_centre_needs_its_frame(load):
+    beside = ('pixel_opt:', 'losses: {a: {type: L1Loss, frame: 1}}\n  pixel_opt:')
+    assert load(changed(beside))
+    found = '\n'.join(problems(load, changed(beside, ('gt_size: 64', 'center_gt: true'))))
+    assert 'datasets.train.center_gt: VOTES is compared with more than the centre frame' in found
 
 
 def test_a_schema_error_brings_no_others_after_it(load):

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from test_video import read
 
+from votes.archs.contract import Window
 from votes.archs.edvr_arch import EDVR
 from votes.archs.votes_arch import VOTES
 from votes.video.colour import Colour
@@ -20,7 +21,7 @@ DSM = {'dsm_num_feat': 4, 'dsm_num_block': 1, 'dsm_num_layer': 1, 'dsm_num_grow_
 class Enlarge(torch.nn.Module):
     """The centre frame, every pixel twice in both directions."""
 
-    num_frame, scale, multiple = 5, 2, 4
+    sees, scale, multiple = Window(5), 2, 4
 
     def forward(self, x):
         assert x.shape[-1] % 4 == x.shape[-2] % 4 == 0
@@ -28,7 +29,7 @@ class Enlarge(torch.nn.Module):
 
 
 class Identity(torch.nn.Module):
-    num_frame, scale, multiple = 3, 1, 1
+    sees = Window(3)
 
     def forward(self, x):
         return x[:, 1].clone()

@@ -3,30 +3,22 @@ from fractions import Fraction
 import av
 import numpy as np
 import pytest
-import torch
-import torch.nn.functional as F
+from restore.clips import Enlarge
 from test_video import audio_packets, read, textured, write
 
+from votes.archs.contract import promise
 from votes.archs.windows import window_indices
 from votes.errors import UserError
-from votes.inference.windows import sliding_windows
+from votes.inference.views import Views
 from votes.restore import Settings, check_paths, restore_video
 from votes.video.degrade import encode_h264
 from votes.video.read import TimedFrame
 
 
-class Enlarge(torch.nn.Module):
-    num_frame, scale, multiple = 5, 2, 4
-
-    def forward(self, x):
-        assert x.shape[-1] % 4 == x.shape[-2] % 4 == 0
-        return F.interpolate(x[:, 2], scale_factor=2, mode='nearest')
-
-
 @pytest.mark.parametrize('length', [1, 3, 5, 6, 12])
 def test_windows_are_those_of_evaluation(length):
     frames = [TimedFrame(np.zeros((1, 1, 3), np.uint8), i) for i in range(length)]
-    for centre, window in enumerate(sliding_windows(iter(frames), 5)):
+    for centre, window in enumerate(Views(promise(Enlarge())).of(iter(frames))):
         assert window.centres == [centre]
         wanted = (
             window_indices(centre, length, 5, 'reflection_circle')
@@ -52,7 +44,7 @@ def test_few_frames_are_held():
             yield Counted(np.zeros((1, 1, 3), np.uint8), i)
 
     most = 0
-    for _ in sliding_windows(source(), 5):
+    for _ in Views(promise(Enlarge())).of(source()):
         most = max(most, alive)
     assert most <= 9
 

@@ -36,6 +36,7 @@ and may have
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -146,6 +147,10 @@ def promise(net: nn.Module) -> Promise:
     """
     name = type(net).__name__
     sees = getattr(net, 'sees', None)
+    count = getattr(net, 'num_frame', None)
+    if sees is None and isinstance(count, int):  # as networks of a user's own said it to version 0.1
+        sees = Clip() if getattr(net, 'recurrent', False) else Window(count)
+        warnings.warn(f'{name}: num_frame and recurrent are an older form of sees = {sees}', stacklevel=2)
     if not isinstance(sees, Sees):
         raise UserError(
             f'{name} does not say how it sees a video',
@@ -153,7 +158,7 @@ def promise(net: nn.Module) -> Promise:
             fix='give its class sees = Frame(), Window(5), Clip() or Causal() of votes.archs.contract',
         )
     given = {key: getattr(net, key) for key in Promise.__dataclass_fields__ if key != 'name' and hasattr(net, key)}
-    said = Promise(name, **given)
+    said = Promise(name, **{**given, 'sees': sees})
     unknown = [key for key in (*said.inputs, *said.optional) if key not in FIELDS]
     if unknown:
         raise UserError(

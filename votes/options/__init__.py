@@ -111,7 +111,9 @@ def load_options(
     notices = accept_habits(file)
     opt, found = _build(file)
     opt.notices = notices
-    derived = [*all_signature_problems(opt), *consistency_problems(opt, mode)]
+    derived = list(all_signature_problems(opt))
+    buildable = not any(key[0] == 'network_g' for key in [*found, *(key for key, _ in derived)])
+    derived += consistency_problems(opt, mode, buildable)
     if check_paths:
         opt.notices += drop_spare_dsm(opt, mode)
         derived += path_problems(opt, mode)

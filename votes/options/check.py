@@ -94,7 +94,7 @@ def signature_problems(
         if name not in parameters and name not in (beside or ()):
             if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
                 continue
-            yield (*key, name), f'unknown key of {spec.type}{nearest(name, parameters)}'
+            yield (*key, name), f'unknown key of {spec.type}{nearest(name, [*parameters, *(beside or ())])}'
             continue
         try:
             spec.args[name] = _adapter(hints[name]).validate_python(value) if name in hints else value
@@ -143,7 +143,7 @@ def _argument(spec: Spec, kind: registry.Registry, name: str) -> Any:
 
 def blueprint(spec: Spec) -> tuple[Any, str | None]:
     """The network that an option file names, without memory for its weights; and what is wrong where it cannot be
-    built. Neither where its constructor's arguments are not even of the right types.
+    built. Neither where an argument is missing.
     """
     try:
         missing = [name for name, p in _parameters(spec, registry.NETWORKS).items() if p.default is p.empty]
@@ -162,9 +162,13 @@ def blueprint(spec: Spec) -> tuple[Any, str | None]:
     return (net, None) if empty is None else (None, f'{empty} would hold no values')
 
 
-def consistency_problems(opt: Options, mode: str) -> Iterator[Problem]:
-    """What does not belong together."""
-    net, problem = blueprint(opt.network_g)
+def consistency_problems(opt: Options, mode: str, buildable: bool = True) -> Iterator[Problem]:
+    """What does not belong together.
+
+    Args:
+        buildable: nothing is wrong with the arguments of the network.
+    """
+    net, problem = blueprint(opt.network_g) if buildable else (None, None)
     if problem:
         yield ('network_g',), f'{opt.network_g.type} cannot be built: {problem}'
     if net is not None:
