@@ -62,6 +62,7 @@ NETWORKS = Registry(
         'CAVSR': 'votes.archs.cavsr_arch:CAVSR',
         'CAVSREncoder': 'votes.archs.cavsr_arch:CAVSREncoder',
         'EDSR': 'votes.archs.edsr_arch:EDSR',
+        'CDAVSR': 'votes.archs.cdavsr_arch:CDAVSR',
         'EDVR': 'votes.archs.edvr_arch:EDVR',
         'RSDN': 'votes.archs.rsdn_arch:RSDN',
         'SpyNet': 'votes.archs.spynet_arch:SpyNet',
