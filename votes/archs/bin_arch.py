@@ -11,58 +11,23 @@ from torch import Tensor, nn
 
 from votes.archs.contract import Window
 from votes.archs.parts.blocks import check_window, conv3x3, count_of, one_by_one
+from votes.archs.parts.dense import ResidualDenseTrunk
 from votes.archs.parts.dfm import degradation_feature_map
 from votes.archs.parts.window_memory import PairEstimates
 
 
-class DenseLayer(nn.Module):
-    """cat(x, ReLU(conv(x)))."""
-
-    def __init__(self, in_channels: int, growth: int):
-        super().__init__()
-        self.conv = nn.Sequential(conv3x3(in_channels, growth), nn.ReLU(inplace=True))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return torch.cat((x, self.conv(x)), 1)
-
-
-class ResidualDenseBlock(nn.Module):
-    """Dense layers, a 1x1 convolution back to `num_feat` channels, and the input added."""
-
-    compiled_alone = True
-
-    def __init__(self, num_feat: int, num_layer: int, growth: int):
-        super().__init__()
-        self.convs = nn.Sequential(*[DenseLayer(num_feat + i * growth, growth) for i in range(num_layer)])
-        self.LFF = nn.Conv2d(num_feat + num_layer * growth, num_feat, 1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.LFF(self.convs(x)) + x
-
-
-class ResidualDenseNetwork(nn.Module):
+class ResidualDenseNetwork(ResidualDenseTrunk):
     """F_B: an estimate of what lies between two frames, worked out at half size.
 
     (B, 6, h, w), two frames -> (B, 3, h, w); h and w even.
     """
 
     def __init__(self, num_feat: int, num_block: int, num_layer: int, growth: int):
-        super().__init__()
-        self.SFENet1 = nn.Conv2d(24, num_feat, 5, 1, 2)
-        self.SFENet2 = conv3x3(num_feat, num_feat)
-        self.RDBs = nn.ModuleList([ResidualDenseBlock(num_feat, num_layer, growth) for _ in range(num_block)])
-        self.GFF = nn.Sequential(nn.Conv2d(num_block * num_feat, num_feat, 1), conv3x3(num_feat, num_feat))
+        super().__init__(nn.Conv2d(24, num_feat, 5, 1, 2), num_block, num_layer, growth)
         self.UPNet = nn.Sequential(conv3x3(num_feat, num_feat * 4), nn.PixelShuffle(2), conv3x3(num_feat, 3))
 
     def forward(self, pair: Tensor) -> Tensor:
-        shallow = self.SFENet1(F.pixel_unshuffle(pair, 2))
-        x = self.SFENet2(shallow)
-        outputs = []
-        for block in self.RDBs:
-            x = block(x)
-            outputs.append(x)
-        x = self.GFF(torch.cat(outputs, 1)) + shallow
-        return self.UPNet(x) + (pair[:, :3] + pair[:, 3:]) / 2
+        return self.UPNet(self.features(F.pixel_unshuffle(pair, 2))) + (pair[:, :3] + pair[:, 3:]) / 2
 
 
 class BIN(nn.Module):
