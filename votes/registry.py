@@ -67,6 +67,7 @@ NETWORKS = Registry(
         'RSDN': 'votes.archs.rsdn_arch:RSDN',
         'SpyNet': 'votes.archs.spynet_arch:SpyNet',
         'STDF': 'votes.archs.stdf_arch:STDF',
+        'RDN': 'votes.archs.rdn_arch:RDN',
         'VDSR': 'votes.archs.vdsr_arch:VDSR',
         'VOTES': 'votes.archs.votes_arch:VOTES',
     },
