@@ -65,6 +65,7 @@ NETWORKS = Registry(
         'CDAVSR': 'votes.archs.cdavsr_arch:CDAVSR',
         'EDVR': 'votes.archs.edvr_arch:EDVR',
         'RSDN': 'votes.archs.rsdn_arch:RSDN',
+        'QECNN': 'votes.archs.qecnn_arch:QECNN',
         'SpyNet': 'votes.archs.spynet_arch:SpyNet',
         'STDF': 'votes.archs.stdf_arch:STDF',
         'RDN': 'votes.archs.rdn_arch:RDN',
