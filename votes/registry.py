@@ -56,6 +56,7 @@ NETWORKS = Registry(
         # a network each, and what networks and losses are made of
         'ARCNN': 'votes.archs.arcnn_arch:ARCNN',
         'BIN': 'votes.archs.bin_arch:BIN',
+        'CBDNet': 'votes.archs.cbdnet_arch:CBDNet',
         'DCAD': 'votes.archs.dcad_arch:DCAD',
         'DnCNN': 'votes.archs.dncnn_arch:DnCNN',
         'DnCNNBaseline': 'votes.archs.dncnn_arch:DnCNNBaseline',
