@@ -67,6 +67,7 @@ NETWORKS = Registry(
         'EDVR': 'votes.archs.edvr_arch:EDVR',
         'RSDN': 'votes.archs.rsdn_arch:RSDN',
         'QECNN': 'votes.archs.qecnn_arch:QECNN',
+        'RBQE': 'votes.archs.rbqe_arch:RBQE',
         'SpyNet': 'votes.archs.spynet_arch:SpyNet',
         'STDF': 'votes.archs.stdf_arch:STDF',
         'RDN': 'votes.archs.rdn_arch:RDN',
