@@ -1,4 +1,4 @@
-"""What a loss compares an output with, made of a sample's GT."""
+"""What a loss compares an output with, made of a sample's GT; of its LQ where the name begins with 'lq'."""
 
 from __future__ import annotations
 
@@ -42,4 +42,14 @@ def gt_detail(frames: Tensor, scale: int) -> Tensor:
 
 def gt_luma(frames: Tensor, scale: int) -> Tensor:
     """Y of GT, (..., 1, H, W), for networks of one channel."""
+    return luma_of(frames)
+
+
+def lq(frames: Tensor, scale: int) -> Tensor:
+    """The compressed frames themselves, (..., 3, h, w): what neighbours that are aligned or warped should look like."""
+    return frames
+
+
+def lq_luma(frames: Tensor, scale: int) -> Tensor:
+    """Their Y, (..., 1, h, w), for networks of one channel."""
     return luma_of(frames)

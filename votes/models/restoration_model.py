@@ -209,7 +209,7 @@ class RestorationModel:
         found: dict[str, Tensor] = {}
         for term in self.terms:
             if iteration > term.from_iter:
-                found |= term.values(result, piece['gt'], self.said, self.opt.scale, self._judge)
+                found |= term.values(result, piece, self.said, self.opt.scale, self._judge)
         return found
 
     def _judge(self, pictures: Tensor) -> Tensor:

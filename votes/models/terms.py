@@ -43,12 +43,19 @@ class Term:
         return bool(getattr(self.loss, 'adversarial', False))
 
     def values(
-        self, result: Result, gt: Tensor, said: Promise, scale: int, judge: Callable[[Tensor], Tensor] | None = None
+        self,
+        result: Result,
+        sample: Mapping[str, Any],
+        said: Promise,
+        scale: int,
+        judge: Callable[[Tensor], Tensor] | None = None,
     ) -> dict[str, Tensor]:
         """The term, and what else the loss gives, by name.
 
+        An output of several pictures for each restored frame, (B, N, C, H, W) of a Window, is compared with one target.
+
         Args:
-            gt: (B, T, 3, H, W) of all frames of the sample, or of the restored one.
+            sample: 'gt' (B, T, 3, H, W) of all frames or of the restored one, and 'lq' of all.
             judge: the discriminator.
         """
         if self.output not in result:
@@ -63,7 +70,11 @@ class Term:
             assert judge is not None
             found: Any = self.loss(judge(output), True, is_disc=False)
         else:
-            found = self.loss(output, target_of(self.target, gt, said, scale, self.frame).flatten(0, 1))
+            frames = sample['lq' if self.target.startswith('lq') else 'gt']
+            target = target_of(self.target, frames, said, scale, self.frame).flatten(0, 1)
+            if output.dim() > target.dim():
+                target = target.unsqueeze(1).expand_as(output)
+            found = self.loss(output, target)
         if isinstance(found, Tensor):
             found = {self.name: found}
         elif not isinstance(found, Mapping):  # perceptual and style
@@ -72,18 +83,22 @@ class Term:
         return {name: x if factor == 1 else factor * x for name, x in found.items() if x is not None}
 
 
-def target_of(name: str, gt: Tensor, said: Promise, scale: int, frame: int = 0) -> Tensor:
-    """A target for the frames that come out of a network, (B, T_out, C, H, W), see TARGETS."""
+def target_of(name: str, frames: Tensor, said: Promise, scale: int, frame: int = 0) -> Tensor:
+    """A target for the frames that come out of a network, (B, T_out, C, H, W), see TARGETS.
+
+    Args:
+        frames: GT, or LQ for targets whose names begin with 'lq', (B, T, 3, H, W).
+    """
     if isinstance(said.sees, Window):
-        place = said.sees.centre + frame if gt.shape[1] > 1 else 0
-        if not 0 <= place < gt.shape[1] or (frame and gt.shape[1] == 1):
+        place = said.sees.centre + frame if frames.shape[1] > 1 else 0
+        if not 0 <= place < frames.shape[1] or (frame and frames.shape[1] == 1):
             raise UserError(
                 'a loss compares a frame whose GT the sample does not hold',
-                value=f'frame {frame:+d} of {gt.shape[1]}',
+                value=f'frame {frame:+d} of {frames.shape[1]}',
                 fix='datasets.train.center_gt: false',
             )
-        gt = gt[:, place : place + 1]
-    target: Tensor = TARGETS.get(name)(gt, scale)
+        frames = frames[:, place : place + 1]
+    target: Tensor = TARGETS.get(name)(frames, scale)
     return target
 
 

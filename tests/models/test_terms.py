@@ -1,0 +1,17 @@
+"""Losses by name: what they compare."""
+
+import torch
+
+from votes.archs.contract import Promise, Window
+from votes.losses.pixel_loss import MSELoss
+from votes.models.terms import Term
+
+
+def test_warped_neighbours_are_compared_with_the_compressed_centre_frame():
+    said = Promise('Net', Window(3))
+    sample = {'lq': torch.rand(2, 3, 3, 4, 6), 'gt': torch.rand(2, 1, 3, 8, 12)}
+    warped = torch.rand(2, 1, 2, 3, 4, 6)  # two pictures for each restored frame
+    term = Term('l_mc', MSELoss(), output='warped', target='lq')
+    (value,) = term.values({'out': sample['gt'], 'warped': warped}, sample, said, 2).values()
+    expected = ((warped[:, 0] - sample['lq'][:, 1:2]) ** 2).mean()
+    torch.testing.assert_close(value, expected)
