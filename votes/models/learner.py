@@ -110,14 +110,17 @@ class Learner:
 
     def _save_memory(self) -> None:
         """Parts whose activations are computed again for the backward pass, or kept in the memory of the CPU."""
+        plans: dict[str, tuple[bool, bool]] = {}
         for part, prefixes in getattr(self.net, 'parts', {}).items():
             plan = self.parts.get(part)
             again = plan.recompute if plan and plan.recompute is not None else self.train.activation_checkpoint
-            if not again and not (plan and plan.offload):
-                continue
-            for name, module in self.net.named_children():
-                if f'{name}.'.startswith(prefixes) and any(p.requires_grad for p in module.parameters()):
-                    module.forward = _saving(module.forward, again, bool(plan and plan.offload))  # type: ignore[method-assign]
+            offload = bool(plan and plan.offload)
+            if again or offload:
+                plans |= dict.fromkeys(_modules_of(self.net, prefixes), (again, offload))
+        for name in _apart(self.net, plans):
+            module = self.net.get_submodule(name)
+            if any(p.requires_grad for p in module.parameters()):
+                module.forward = _saving(module.forward, *plans[name])  # type: ignore[method-assign]
 
     def _runner(self) -> Callable[..., Any]:
         """The network as training calls it: averaging gradients over ranks."""
@@ -216,6 +219,33 @@ class Learner:
             group.update(own)
         if self.scaler.is_enabled() and scaler:
             self.scaler.load_state_dict(scaler)
+
+
+def _modules_of(net: nn.Module, prefixes: tuple[str, ...], name: str = '') -> list[str]:
+    """The outermost modules, of those that compute something, all of whose parameters belong to a part."""
+    found = []
+    for child, module in net.named_children():
+        path = f'{name}{child}'
+        inside = f'{path}.'.startswith(prefixes)
+        if inside and not isinstance(module, nn.ModuleDict | nn.ModuleList):
+            found.append(path)
+        elif inside or any(prefix.startswith(f'{path}.') for prefix in prefixes):
+            found += _modules_of(module, prefixes, f'{path}.')
+    return found
+
+
+def _apart(net: nn.Module, names: Iterable[str]) -> list[str]:
+    """`names` of modules without those within others. A module that consists of others (a network made of networks) is
+    left to them: computed again at once it would take the memory that is to be saved.
+    """
+    chosen: list[str] = []
+    for name in sorted(names, key=len):
+        inner = tuple(f'{other}.' for other in names if other.startswith(f'{name}.'))
+        parameters = [f'{name}.{key}' for key, _ in net.get_submodule(name).named_parameters()]
+        made_of_them = bool(inner) and all(key.startswith(inner) for key in parameters)
+        if not made_of_them and not name.startswith(tuple(f'{other}.' for other in chosen)):
+            chosen.append(name)
+    return chosen
 
 
 def _saving(forward: Callable[..., Any], again: bool, offload: bool) -> Callable[..., Any]:

@@ -13,6 +13,7 @@ OLDER_NAMES = {
     'path': {'pretrain_model_g': 'pretrain_network_g', 'strict_load': 'strict_load_g'},
     'datasets': {'use_hflip': 'use_flip'},
 }
+FLOW = (('network_g', 'spynet_path', 'weights'), ('train', 'fix_flow', 'freeze'), ('train', 'flow_lr_mul', 'lr_mul'))
 NO_EFFECT = {
     'senmap_iter',
     'dataroot_mask',
@@ -46,6 +47,7 @@ def accept_habits(file: OptionFile) -> list[str]:
         if len(key) == 2 and key[0] == 'datasets':
             notices += _shipped_lists(section)
     _move_bin_model(file)
+    _move_flow(file)
     idle = {
         name
         for key, section in walk(file.data)
@@ -88,6 +90,23 @@ def _move_bin_model(file: OptionFile) -> None:
         file.problems.append(f'{place}: network_g.bin_model: path.bin_model names another file')
     path['bin_model'] = value
     file.places['path', 'bin_model'] = place
+
+
+def _move_flow(file: OptionFile) -> None:
+    """BasicSR has keys of their own for the part `flow`: where its weights are, how long it rests, and how slowly it
+    learns afterwards. Where nothing is trained, its weights are those of the whole network.
+    """
+    train = file.data.get('train')
+    for key, old, new in FLOW:
+        section = file.data.get(key)
+        if not isinstance(section, dict) or old not in section:
+            continue
+        place, value = file.place((key, old)), section.pop(old)
+        if value is not None and isinstance(train, dict):
+            if not isinstance(train.get('parts'), dict):
+                train['parts'] = {}
+            train['parts'].setdefault('flow', {}).setdefault(new, value)
+            file.places['train', 'parts', 'flow', new] = place
 
 
 def _shipped_lists(data: dict[str, Any]) -> list[str]:
