@@ -340,6 +340,9 @@ def path_problems(opt: Options, mode: str) -> Iterator[Problem]:
         value = getattr(opt.path, name)
         if value and not Path(value).is_file():
             yield ('path', name), f'no such file: {value}{_beside(Path(value))}'
+    for name, plan in (opt.train.parts if opt.train else {}).items():
+        if plan.weights and not Path(plan.weights).is_file():
+            yield ('train', 'parts', name, 'weights'), f'no such file: {plan.weights}{_beside(Path(plan.weights))}'
 
 
 def _beside(path: Path) -> str:
