@@ -64,6 +64,7 @@ NETWORKS = Registry(
         'CAVSREncoder': 'votes.archs.cavsr_arch:CAVSREncoder',
         'EDSR': 'votes.archs.edsr_arch:EDSR',
         'CDAVSR': 'votes.archs.cdavsr_arch:CDAVSR',
+        'BasicVSR': 'votes.archs.basicvsr_arch:BasicVSR',
         'EDVR': 'votes.archs.edvr_arch:EDVR',
         'RSDN': 'votes.archs.rsdn_arch:RSDN',
         'QECNN': 'votes.archs.qecnn_arch:QECNN',

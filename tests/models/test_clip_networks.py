@@ -1,0 +1,67 @@
+"""Training networks that see whole clips: BasicSR's keys for the flow network, and memory by parts."""
+
+import torch
+
+from votes import checkpoint
+from votes.archs import build_network
+from votes.models import build_model
+from votes.options import load_options
+
+BASICVSR = {'type': 'BasicVSR', 'num_feat': 8, 'num_block': 6, 'scale': 2}
+
+
+def built(place, **changes):
+    about = {'network_g': BASICVSR, 'datasets__train__center_gt': False, **changes}
+    torch.manual_seed(0)
+    return build_model(load_options(place('EDVRModel', **about)), torch.device('cpu'))
+
+
+def batch(count=1, frames=4, side=8, scale=2):
+    generator = torch.Generator().manual_seed(1)
+    lq = torch.rand(count, frames, 3, side, side, generator=generator)
+    return {'lq': lq, 'gt': torch.rand(count, frames, 3, scale * side, scale * side, generator=generator)}
+
+
+def test_basicsr_keys_of_the_flow_network(place):
+    place()
+    flow = build_network({'type': 'SpyNet'})
+    bare = {key: value for key, value in flow.state_dict().items() if key.startswith('basic_module')}
+    checkpoint.save({'params': bare}, 'spynet.pth')
+    network = {**BASICVSR, 'spynet_path': 'spynet.pth'}
+    model = built(place, network_g=network, train__fix_flow=1, train__flow_lr_mul=0.125)
+    before = {key: value.clone() for key, value in model.net.spynet.state_dict().items()}
+    assert all(torch.equal(before[key], value) for key, value in bare.items())
+    model.step(batch(), 1)
+    assert all(torch.equal(before[key], value) for key, value in model.net.spynet.state_dict().items())
+    model.step(batch(), 2)
+    assert not torch.equal(
+        before['basic_module.5.basic_module.0.weight'], model.net.spynet.basic_module[5].basic_module[0].weight
+    )
+    assert sorted(group['lr_mul'] for group in model.generator.optimizer.param_groups) == [0.125, 1]
+
+
+def kept_by(model):
+    """Bytes kept for the backward pass, and the gradients' norm."""
+    kept = {}
+
+    def keep(tensor):
+        kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda t: t):
+        result = model.generator.forward(batch(side=32))
+    sum(value.square().mean() for value in result.values()).backward()
+    return sum(kept.values()), torch.nn.utils.get_total_norm(
+        [p.grad for p in model.net.parameters() if p.grad is not None]
+    )
+
+
+def test_recomputing_parts_saves_memory(place):
+    rest = {'flow': {'freeze': True}}
+    plain, norm = kept_by(built(place, train__parts=rest))
+    again, same = kept_by(built(place, train__parts={**rest, 'propagation': {'recompute': True}}))
+    assert again < 0.8 * plain
+    torch.testing.assert_close(norm, same)
+    every, whole = kept_by(built(place, train__activation_checkpoint=True))
+    assert every < plain
+    assert whole > norm

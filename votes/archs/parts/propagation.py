@@ -1,0 +1,71 @@
+"""What networks that go through a whole clip in both directions share (BasicVSR, IconVSR, BasicVSR++, ...)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from votes.archs.parts.blocks import conv3x3, residual_blocks
+from votes.archs.spynet_arch import layer_name
+
+AT_ONCE = 2**21  # pixels that are computed together where no gradients are wanted: half a GB for 64 channels
+
+
+class ConvResidualBlocks(nn.Module):
+    """3x3 convolution, LeakyReLU and `num_block` residual blocks: (B, C_in, h, w) -> (B, C, h, w)."""
+
+    def __init__(self, num_in_ch: int, num_feat: int, num_block: int):
+        super().__init__()
+        self.main = nn.Sequential(
+            conv3x3(num_in_ch, num_feat), nn.LeakyReLU(0.1, inplace=True), residual_blocks(num_block, num_feat)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.main(x)
+
+
+def in_pieces(compute: Callable[..., Tensor], *inputs: Tensor, at_once: int = AT_ONCE) -> Tensor:
+    """``compute(*inputs)``; where no gradients are wanted for some items of the batch after the other, so that the
+    memory for a long clip does not grow with its length.
+    """
+    each = max(1, at_once // inputs[0].shape[-2:].numel())
+    if torch.is_grad_enabled() or len(inputs[0]) <= each:
+        return compute(*inputs)
+    return torch.cat([compute(*part) for part in zip(*(x.split(each) for x in inputs), strict=True)])
+
+
+def flows_of(flow_net: Callable[[Tensor, Tensor], Tensor], x: Tensor) -> tuple[Tensor, Tensor]:
+    """Flows between neighbours in a clip (B, T, 3, h, w), of all pairs in one batch.
+
+    Returns:
+        (B, T - 1, 2, h, w) each: from frames 1, 2, ... to the frame before; from frames 0, 1, ... to the frame after.
+    """
+    batch, count, _, height, width = x.shape
+    if count == 1:
+        none = x.new_zeros(batch, 0, 2, height, width)
+        return none, none
+    earlier, later = x[:, :-1].flatten(0, 1), x[:, 1:].flatten(0, 1)
+    flows = in_pieces(flow_net, torch.cat((later, earlier)), torch.cat((earlier, later)))
+    back, ahead = flows.unflatten(0, (2, batch, count - 1)).unbind(0)
+    return back, ahead
+
+
+def basicsr_names(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The keys of mmagic's networks of this family as BasicSR has them; BasicSR's stay."""
+    found = {}
+    for key, value in weights.items():
+        if key != 'step_counter':
+            key = re.sub(r'upsample(\d)\.upsample_conv\.', r'upconv\1.', layer_name(key))
+            found[key.replace('ward_resblocks.', 'ward_trunk.')] = value
+    return found
+
+
+def belongs(cls: type[nn.Module], arguments: Mapping[str, Any], weights: Mapping[str, Tensor]) -> bool:
+    """Whether a network of these constructor arguments has these keys and shapes, and no others."""
+    with torch.device('meta'):
+        expected = cls(**arguments).state_dict()
+    return expected.keys() == weights.keys() and all(expected[key].shape == weights[key].shape for key in expected)
