@@ -26,7 +26,8 @@ and may have
     arguments(sample)            class or instance method: keyword arguments of `forward` made of a sample with the
                                  fields of `inputs`, for a network that wants them in its own convention
     from_weights(weights)        class method: constructor arguments of the network a state_dict belongs to, or None
-    published_weights(weights)   class method: a published state_dict with the keys of this class
+    published_weights(weights)   class or instance method: a published state_dict with the keys of this class; of an
+                                 instance where a published file lacks what its arguments tell
     memory()                     what computes a video's windows with what they share computed once, with the interface
                                  and the bits of parts.window_memory.WindowMemory
     degradation_map(x)           windows (B, T, 3, h, w) -> (B, 1, h, w) in [0, 1], where `senses` is True

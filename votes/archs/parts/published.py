@@ -29,14 +29,14 @@ def fitting(build: Callable[..., nn.Module], weights: Weights, **arguments: Any)
     """`arguments` where `weights` are those of ``build(**arguments)``, every key and every shape; else None.
 
     Args:
-        build: a network's class; its ``published_weights`` counts where it has one.
+        build: a network's class; the network's ``published_weights`` counts where it has one.
     """
     try:
         with torch.device('meta'):
-            expected = build(**arguments).state_dict()
+            net = build(**arguments)
     except (ValueError, RuntimeError):  # no such network: the weights are of something else
         return None
-    published = getattr(build, 'published_weights', None)
+    expected, published = net.state_dict(), getattr(net, 'published_weights', None)
     if published and weights.keys() != expected.keys():
         weights = published(weights)
     return None if compare(expected, weights) else arguments
