@@ -66,6 +66,7 @@ NETWORKS = Registry(
         'CDAVSR': 'votes.archs.cdavsr_arch:CDAVSR',
         'BasicVSR': 'votes.archs.basicvsr_arch:BasicVSR',
         'EDVR': 'votes.archs.edvr_arch:EDVR',
+        'RCAN': 'votes.archs.rcan_arch:RCAN',
         'RSDN': 'votes.archs.rsdn_arch:RSDN',
         'QECNN': 'votes.archs.qecnn_arch:QECNN',
         'RBQE': 'votes.archs.rbqe_arch:RBQE',
