@@ -73,6 +73,7 @@ NETWORKS = Registry(
         'SpyNet': 'votes.archs.spynet_arch:SpyNet',
         'STDF': 'votes.archs.stdf_arch:STDF',
         'RDN': 'votes.archs.rdn_arch:RDN',
+        'TSAN': 'votes.archs.tsan_arch:TSAN',
         'VDSR': 'votes.archs.vdsr_arch:VDSR',
         'VOTES': 'votes.archs.votes_arch:VOTES',
     },
