@@ -58,7 +58,7 @@ class RCAN(AttentionTrunk):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, 3, h, w) -> (B, 3, S*h, S*w)."""
-        features = self.deep(self.conv_first(self.sub_mean(x * self.img_range)))
+        features = super().forward(self.conv_first(self.sub_mean(x * self.img_range)))
         return self.add_mean(self.conv_last(self.upsample(features))) / self.img_range
 
     def published_weights(self, weights: Weights) -> Weights:

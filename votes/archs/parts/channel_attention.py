@@ -7,6 +7,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from votes.archs.parts.blocks import conv3x3
+from votes.archs.parts.published import Weights, renamed
 
 
 class ChannelAttention(nn.Module):
@@ -82,6 +83,20 @@ class AttentionTrunk(nn.Module):
         self.body = nn.Sequential(*[ResidualGroup(num_feat, hidden, num_block, res_scale) for _ in range(num_group)])
         self.conv_after_body = conv3x3(num_feat, num_feat)
 
-    def deep(self, features: Tensor) -> Tensor:
+    def forward(self, features: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, C, H, W)."""
         return self.conv_after_body(self.body(features)) + features
+
+
+def rcvn_trunk(weights: Weights, prefix: str) -> Weights:
+    """Weights of RCVN, whose names of a trunk that begin with `prefix` (a regular expression) become these here."""
+    group = rf'({prefix})rg\.(\d+)\.module\.'
+    return renamed(
+        weights,
+        {
+            rf'{group}(\d+)\.module\.3\.module\.': r'\1body.\2.residual_group.\3.rcab.3.attention.',
+            rf'{group}(\d+)\.module\.': r'\1body.\2.residual_group.\3.rcab.',
+            rf'{group}\d+\.(?=weight|bias)': r'\1body.\2.conv.',
+            rf'({prefix})recons\.': r'\1conv_after_body.',
+        },
+    )
