@@ -20,7 +20,7 @@ RUN = Path('experiments/tiny')
 def fill(folder, *iterations, **options):
     saves = Saves(folder, **options)
     for n in iterations:
-        saves.write(n, {'params': {'w': torch.full((50,), float(n))}}, {'iter': n, 'optimizers': []})
+        saves.write(n, {'net_g': {'params': {'w': torch.full((50,), float(n))}}}, {'iter': n, 'optimizers': []})
     saves.finish()
     return saves
 
@@ -103,7 +103,7 @@ def test_background_saves_never_overlap_and_do_not_see_later_changes(tmp_path, m
     weights = torch.zeros(3)
     for n in range(1, 4):
         weights += 1
-        saves.write(n, {'params': {'w': weights}}, {'iter': n, 'optimizers': []})
+        saves.write(n, {'net_g': {'params': {'w': weights}}}, {'iter': n, 'optimizers': []})
     weights += 100
     saves.finish()
     assert most == 1
@@ -114,9 +114,9 @@ def test_an_error_in_the_background_surfaces(tmp_path, monkeypatch):
     """P17."""
     saves = fill(tmp_path, 1, background=True)
     monkeypatch.setattr(checkpoint, 'save', disk_full)
-    saves.write(2, {'params': {}}, {})
+    saves.write(2, {'net_g': {'params': {}}}, {})
     with pytest.raises(UserError, match='cannot be written'):
-        saves.write(3, {'params': {}}, {})
+        saves.write(3, {'net_g': {'params': {}}}, {})
     assert Saves(tmp_path).newest_good()[0] == 1
 
 

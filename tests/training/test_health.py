@@ -68,17 +68,17 @@ def test_nothing_to_go_back_to(place, capsys):
 
 def test_broken_weights_are_not_saved(place, monkeypatch, caplog):
     """A finite gradient can still make an infinite weight."""
-    from votes.models.optimisation import Optimisation
+    from votes.models import RestorationModel
 
-    original = Optimisation.step
+    original = RestorationModel.step
 
-    def step(self, parts, losses, iteration, *rest):
-        outcome = original(self, parts, losses, iteration, *rest)
+    def step(self, batch, iteration, **how):
+        outcome = original(self, batch, iteration, **how)
         if iteration == 3:
-            next(iter(self.named.values())).data.fill_(torch.inf)
+            next(iter(self.generator.named.values())).data.fill_(torch.inf)
         return outcome
 
-    monkeypatch.setattr(Optimisation, 'step', step)
+    monkeypatch.setattr(RestorationModel, 'step', step)
     file = faulty(place, 'NanLoss', [], train__nonfinite={'patience': 1})
     assert main(['train', '-opt', file]) == 1, 'it breaks again and again'
     assert 'no checkpoint at iteration 3: the weights hold NaN or Inf' in caplog.text
@@ -112,7 +112,7 @@ def test_logging_cannot_stop_a_run(place, monkeypatch, caplog):
 
     monkeypatch.setattr(SummaryWriter, 'add_scalar', fail)
     monkeypatch.setattr('votes.training.validation.draw_curves', fail)
-    monkeypatch.setattr('votes.training.validation.make_preview', fail)
+    monkeypatch.setattr('votes.training.validation.draw_rows', fail)
     RUN.mkdir(parents=True)
     (RUN / 'metrics.jsonl').mkdir()
     assert main(['train', '-opt', place(logger__use_tb_logger=True)]) == 0
