@@ -30,3 +30,7 @@ def test_multi_step():
     schedule = MultiStepLR([10, 20], 0.5)
     assert [schedule(1.0, i) for i in (0, 9, 10, 19, 20, 99)] == [1, 1, 0.5, 0.5, 0.25, 0.25]
     assert math.isclose(MultiStepLR([5])(2e-4, 5), 2e-5)
+    falling = MultiStepLR([10, 20], [0.5, 0.4])
+    assert [falling(1.0, i) for i in (9, 10, 20)] == [1, 0.5, 0.2]
+    with pytest.raises(ValueError, match='2 milestones but 1'):
+        MultiStepLR([10, 20], [0.5])

@@ -39,11 +39,14 @@ class MultiStepLR:
 
     Args:
         milestones: iterations, increasing.
-        gamma: factor.
+        gamma: factor, or one for each milestone.
     """
 
-    def __init__(self, milestones: list[int], gamma: float = 0.1):
-        self.milestones, self.gamma = sorted(milestones), gamma
+    def __init__(self, milestones: list[int], gamma: float | list[float] = 0.1):
+        factors = gamma if isinstance(gamma, list) else [gamma] * len(milestones)
+        if len(factors) != len(milestones):
+            raise ValueError(f'{len(milestones)} milestones but {len(factors)} of gamma')
+        self.milestones, self.factors = sorted(milestones), factors
 
     def __call__(self, base_lr: float, iteration: int) -> float:
-        return base_lr * self.gamma ** bisect.bisect_right(self.milestones, iteration)
+        return base_lr * math.prod(self.factors[: bisect.bisect_right(self.milestones, iteration)])

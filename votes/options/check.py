@@ -292,8 +292,8 @@ def _sample_problems(opt: Options, data: DatasetOptions, net: Any) -> Iterator[P
 
 def _schedule_problems(schedule: Spec, total_iter: int) -> Iterator[Problem]:
     key = ('train', 'scheduler')
-    periods, weights, steps = (
-        _argument(schedule, registry.SCHEDULERS, name) for name in ('periods', 'restart_weights', 'milestones')
+    periods, weights, steps, factors = (
+        _argument(schedule, registry.SCHEDULERS, name) for name in ('periods', 'restart_weights', 'milestones', 'gamma')
     )
     if periods is not None:
         if weights is not None and len(periods) != len(weights):
@@ -304,6 +304,8 @@ def _schedule_problems(schedule: Spec, total_iter: int) -> Iterator[Problem]:
             yield (*key, 'periods'), f'end at {sum(periods)}, total_iter is {total_iter}'
     if steps is not None and any(a >= b for a, b in itertools.pairwise(steps)):
         yield (*key, 'milestones'), f'must increase (value {steps})'
+    if steps is not None and isinstance(factors, list) and len(factors) != len(steps):
+        yield (*key, 'gamma'), f'{len(factors)} factors for {len(steps)} milestones'
 
 
 def drop_spare_dsm(opt: Options, mode: str) -> list[str]:
