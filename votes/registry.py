@@ -68,6 +68,7 @@ NETWORKS = Registry(
         'EDVR': 'votes.archs.edvr_arch:EDVR',
         'RCAN': 'votes.archs.rcan_arch:RCAN',
         'RCAN_A': 'votes.archs.rcan_a_arch:RCAN_A',
+        'OVQE': 'votes.archs.ovqe_arch:OVQE',
         'RSDN': 'votes.archs.rsdn_arch:RSDN',
         'QECNN': 'votes.archs.qecnn_arch:QECNN',
         'RBQE': 'votes.archs.rbqe_arch:RBQE',

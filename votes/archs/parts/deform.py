@@ -11,23 +11,23 @@ from votes.ops import deform_conv2d
 
 
 class DeformConv(nn.Module):
-    """3x3, of size-keeping padding; weights start uniform within 1 / sqrt(9 * in_channels), the bias at zero.
+    """Of size-keeping padding; weights start uniform within 1 / sqrt(kernel**2 * in_channels), the bias at zero.
 
     `offset_mean` holds mean |offset| in pixels of the last training step, on the device.
     """
 
-    def __init__(self, in_channels: int, out_channels: int, bias: bool = True):
+    def __init__(self, in_channels: int, out_channels: int, bias: bool = True, kernel: int = 3):
         super().__init__()
-        self.weight = nn.Parameter(torch.empty(out_channels, in_channels, 3, 3))
+        self.weight = nn.Parameter(torch.empty(out_channels, in_channels, kernel, kernel))
         self.bias = nn.Parameter(torch.zeros(out_channels)) if bias else None
-        bound = 1 / math.sqrt(9 * in_channels)
+        bound = 1 / math.sqrt(kernel**2 * in_channels)
         nn.init.uniform_(self.weight, -bound, bound)
         self.offset_mean: Tensor | None = None
 
     def forward(self, x: Tensor, offset: Tensor, mask: Tensor | None = None) -> Tensor:
-        """x (B, C_in, H, W), offset (B, 18*G, H, W) and mask (B, 9*G, H, W) of G groups, see ops.deform_conv2d ->
-        (B, C_out, H, W).
+        """x (B, C_in, H, W), offset (B, 2*K*G, H, W) and mask (B, K*G, H, W) of K taps and G groups, see
+        ops.deform_conv2d -> (B, C_out, H, W).
         """
         if self.training:
             self.offset_mean = offset.detach().abs().mean()
-        return deform_conv2d(x, offset, mask, self.weight, self.bias, padding=1)
+        return deform_conv2d(x, offset, mask, self.weight, self.bias, padding=self.weight.shape[-1] // 2)
