@@ -76,7 +76,10 @@ NETWORKS = Registry(
         'STDF': 'votes.archs.stdf_arch:STDF',
         'RDN': 'votes.archs.rdn_arch:RDN',
         'TSAN': 'votes.archs.tsan_arch:TSAN',
+        'UNetDiscriminatorSN': 'votes.archs.discriminator_arch:UNetDiscriminatorSN',
         'VDSR': 'votes.archs.vdsr_arch:VDSR',
+        'VGGFeatureExtractor': 'votes.archs.vgg_arch:VGGFeatureExtractor',
+        'VGGStyleDiscriminator': 'votes.archs.discriminator_arch:VGGStyleDiscriminator',
         'VOTES': 'votes.archs.votes_arch:VOTES',
     },
 )
@@ -85,8 +88,12 @@ LOSSES = Registry(
     {
         # a term of a training loss each
         'CharbonnierLoss': 'votes.losses.pixel_loss:CharbonnierLoss',
+        'GANLoss': 'votes.losses.gan_loss:GANLoss',
         'L1Loss': 'votes.losses.pixel_loss:L1Loss',
         'MSELoss': 'votes.losses.pixel_loss:MSELoss',
+        'MultiScaleGANLoss': 'votes.losses.gan_loss:MultiScaleGANLoss',
+        'PerceptualLoss': 'votes.losses.perceptual_loss:PerceptualLoss',
+        'WeightedTVLoss': 'votes.losses.pixel_loss:WeightedTVLoss',
     },
 )
 METRICS = Registry(
