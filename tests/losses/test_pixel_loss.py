@@ -1,11 +1,11 @@
 import pytest
 import torch
 
-from votes.losses.pixel_loss import CharbonnierLoss, L1Loss
+from votes.losses.pixel_loss import CharbonnierLoss, L1Loss, PixelLoss, WeightedTVLoss
 from votes.registry import LOSSES
 
 
-@pytest.mark.parametrize('name', LOSSES.names())
+@pytest.mark.parametrize('name', [name for name in LOSSES.names() if issubclass(LOSSES.get(name), PixelLoss)])
 def test_registered_loss(name):
     """Zero gradient-wise for equal pictures, positive otherwise, float32 under autocast, reductions agree."""
     pred, target = torch.rand(2, 3, 4, 4, requires_grad=True), torch.rand(2, 3, 4, 4)
@@ -34,3 +34,16 @@ def test_the_two_epsilons():
 
 def test_l1_by_hand():
     assert L1Loss()(torch.tensor([1.0, 2.0]), torch.tensor([0.0, 4.0])) == 1.5
+
+
+def test_weights_of_values():
+    pred, target = torch.tensor([[[[1.0]], [[5.0]]]]), torch.zeros(1, 2, 1, 1)
+    assert L1Loss()(pred, target, torch.tensor([[[[1.0]], [[3.0]]]])) == 4
+    assert L1Loss()(pred, target, torch.tensor([[[[7.0]]]])) == 3
+    assert L1Loss(reduction='sum')(pred, target, torch.tensor([[[[2.0]]]])) == 12
+
+
+def test_variation_by_hand():
+    picture = torch.tensor([[[[0.0, 1.0, 3.0], [2.0, 1.0, 0.0]]]])
+    assert WeightedTVLoss()(picture) == pytest.approx(5 / 3 + 5 / 4)
+    assert WeightedTVLoss(reduction='sum')(picture, weight=torch.tensor([[[[1.0, 0, 0], [0, 2, 9]]]])) == 2 + 1 + 2

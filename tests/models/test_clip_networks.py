@@ -65,3 +65,34 @@ def test_recomputing_parts_saves_memory(place):
     every, whole = kept_by(built(place, train__activation_checkpoint=True))
     assert every < plain
     assert whole > norm
+
+
+def test_adversarial_training(place):
+    """Generator and discriminator learn from each other; the discriminator alone at first; both are resumed."""
+    changes = {
+        'network_d': {'type': 'UNetDiscriminatorSN', 'num_in_ch': 3, 'num_feat': 4},
+        'train__optim_d': {'type': 'Adam', 'lr': 1e-3},
+        'train__gan_opt': {'type': 'GANLoss', 'gan_type': 'vanilla', 'loss_weight': 0.05},
+        'train__net_d_init_iters': 1,
+        'train__parts': {'flow': {'freeze': True}},
+    }
+    model = built(place, **changes)
+    before = {key: value.clone() for key, value in model.net.state_dict().items()}
+    judge = {key: value.clone() for key, value in model.net_d.state_dict().items()}
+    first = model.step(batch(side=8), 1)
+    assert set(first.terms) == {'l_gan_d_real', 'l_gan_d_fake'}
+    assert all(torch.equal(before[key], value) for key, value in model.net.state_dict().items())
+    second = model.step(batch(side=8), 2)
+    assert set(second.terms) == {'l_pix', 'l_gan', 'l_gan_d_real', 'l_gan_d_fake'}
+    changed = {key for key, value in model.net_d.state_dict().items() if not torch.equal(value, judge[key])}
+    assert changed == set(judge)
+    assert not torch.equal(before['conv_last.weight'], model.net.conv_last.weight)
+    state = model.state()
+    files = {}
+    for name, content in model.weights().items():
+        files[name] = f'{name}.pth'
+        checkpoint.save(content, files[name])
+    other = built(place, **changes)
+    other.resume(files, state)
+    third, again = model.step(batch(side=8), 3), other.step(batch(side=8), 3)
+    assert all(torch.equal(value, again.terms[name]) for name, value in third.terms.items())

@@ -12,7 +12,7 @@ Reduction = Literal['none', 'mean', 'sum']
 
 
 class PixelLoss(nn.Module, ABC):
-    """``loss_weight * reduce(term(pred - target))``; subclasses give the term.
+    """``loss_weight * reduce(weight * term(pred - target))``; subclasses give the term.
 
     Args:
         loss_weight: factor.
@@ -29,13 +29,26 @@ class PixelLoss(nn.Module, ABC):
     def term(self, difference: Tensor) -> Tensor:
         """The loss of each value, of any shape."""
 
-    def forward(self, pred: Tensor, target: Tensor) -> Tensor:
-        """Tensors of one shape -> a number, or with 'none' a tensor of that shape."""
+    def forward(self, pred: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
+        """Tensors (B, C, H, W) of one shape -> a number, or with 'none' a tensor of that shape.
+
+        Args:
+            weight: of each value, (B, C, H, W) or (B, 1, H, W); a mean is then one by weights.
+        """
         with torch.autocast(pred.device.type, enabled=False):
             loss = self.term(pred.float() - target.float())
-            if self.reduction != 'none':
-                loss = loss.mean() if self.reduction == 'mean' else loss.sum()
-            return self.loss_weight * loss
+            return self.loss_weight * reduced(loss, weight, self.reduction)
+
+
+def reduced(loss: Tensor, weight: Tensor | None, reduction: Reduction) -> Tensor:
+    """Mean or sum of a loss (B, C, H, W), weighted by (B, C, H, W) or (B, 1, H, W)."""
+    if weight is None:
+        return loss if reduction == 'none' else loss.mean() if reduction == 'mean' else loss.sum()
+    weight = weight.float().expand_as(loss)
+    loss = loss * weight
+    if reduction == 'none':
+        return loss
+    return loss.sum() / weight.sum() if reduction == 'mean' else loss.sum()
 
 
 class L1Loss(PixelLoss):
@@ -74,3 +87,29 @@ class CharbonnierLoss(PixelLoss):
 
     def term(self, difference: Tensor) -> Tensor:
         return (difference.square() + self.offset).sqrt()
+
+
+class WeightedTVLoss(nn.Module):
+    """Total variation: ``|x - next row|`` plus ``|x - next column|`` of the output alone, each reduced by itself.
+
+    Args:
+        loss_weight: factor.
+        reduction: 'mean' or 'sum'.
+    """
+
+    def __init__(self, loss_weight: float = 1.0, reduction: Literal['mean', 'sum'] = 'mean'):
+        super().__init__()
+        if reduction not in ('mean', 'sum'):
+            raise ValueError(f"reduction is 'mean' or 'sum', not {reduction!r}")
+        self.loss_weight, self.reduction = loss_weight, reduction
+
+    def forward(self, pred: Tensor, target: Tensor | None = None, weight: Tensor | None = None) -> Tensor:
+        """(B, C, H, W) -> a number; `weight` as of PixelLoss, without its last row or column; `target` is not used."""
+        with torch.autocast(pred.device.type, enabled=False):
+            x, total = pred.float(), pred.new_zeros((), dtype=torch.float32)
+            for axis in (-2, -1):
+                count = x.shape[axis] - 1
+                near, far = x.narrow(axis, 0, count), x.narrow(axis, 1, count)
+                share = None if weight is None else weight.narrow(axis, 0, count)
+                total = total + reduced((near - far).abs(), share, self.reduction)
+            return self.loss_weight * total

@@ -257,9 +257,10 @@ def _train_problems(opt: Options, net: Any) -> Iterator[Problem]:
         return
     if not (train.pixel_opt or train.losses or train.perceptual_opt or train.gan_opt):
         yield ('train',), 'there is no loss: pixel_opt, or losses'
-    adversarial = [('train', 'gan_opt')] if train.gan_opt else []
-    if adversarial and opt.network_d is None:
-        yield ('train', 'gan_opt'), 'needs a discriminator: network_d'
+    adversarial: list[Key] = [('train', 'gan_opt')] if train.gan_opt else []
+    adversarial += [('train', 'losses', name) for name, spec in train.losses.items() if _adversarial(spec)]
+    for key in adversarial if opt.network_d is None else ():
+        yield key, 'needs a discriminator: network_d'
     if opt.network_d is not None and train.optim_d is None:
         yield ('train', 'optim_d'), 'is missing: how the discriminator of network_d is trained'
     if train.total_iter and train.warmup_iter >= train.total_iter:
@@ -268,6 +269,13 @@ def _train_problems(opt: Options, net: Any) -> Iterator[Problem]:
         yield ('train', 'static_graph'), 'cannot be combined with train.accumulate'
     if train.scheduler is not None:
         yield from _schedule_problems(train.scheduler, train.total_iter)
+
+
+def _adversarial(spec: Spec) -> bool:
+    try:
+        return bool(getattr(registry.LOSSES.get(spec.type), 'adversarial', False))
+    except UserError:
+        return False
 
 
 def _sample_problems(opt: Options, data: DatasetOptions, net: Any) -> Iterator[Problem]:

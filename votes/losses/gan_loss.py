@@ -1,0 +1,72 @@
+"""What a discriminator's logits are worth, for it and for the network that it judges."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+GanType = Literal['vanilla', 'lsgan', 'wgan', 'wgan_softplus', 'hinge']
+TYPES = ('vanilla', 'lsgan', 'wgan', 'wgan_softplus', 'hinge')
+
+
+class GANLoss(nn.Module):
+    """The mean over all logits.
+
+    Args:
+        gan_type: 'vanilla' (cross entropy), 'lsgan' (squares, Mao et al.), 'wgan' (their mean, Arjovsky et al.),
+            'wgan_softplus' (StyleGAN) or 'hinge'.
+        real_label_val, fake_label_val: what vanilla and lsgan compare with.
+        loss_weight: factor, for the network that is judged alone: a discriminator's loss is not scaled.
+    """
+
+    adversarial = True
+
+    def __init__(
+        self, gan_type: GanType, real_label_val: float = 1.0, fake_label_val: float = 0.0, loss_weight: float = 1.0
+    ):
+        super().__init__()
+        if gan_type not in TYPES:
+            raise ValueError(f'gan_type is one of {", ".join(TYPES)}, not {gan_type!r}')
+        self.gan_type, self.loss_weight = gan_type, loss_weight
+        self.real_label_val, self.fake_label_val = real_label_val, fake_label_val
+
+    def forward(self, input: Tensor, target_is_real: bool, is_disc: bool = False) -> Tensor:
+        """Logits of any shape -> a number.
+
+        Args:
+            target_is_real: what the logits ought to say.
+            is_disc: for the discriminator.
+        """
+        with torch.autocast(input.device.type, enabled=False):
+            loss = self._value(input.float(), target_is_real, is_disc)
+        return loss if is_disc else self.loss_weight * loss
+
+    def _value(self, logits: Tensor, real: bool, is_disc: bool) -> Tensor:
+        if self.gan_type in ('vanilla', 'lsgan'):
+            label = torch.full_like(logits, self.real_label_val if real else self.fake_label_val)
+            if self.gan_type == 'lsgan':
+                return F.mse_loss(logits, label)
+            return F.binary_cross_entropy_with_logits(logits, label)
+        if self.gan_type == 'hinge':
+            if not is_disc:  # whatever target_is_real says, as BasicSR has it
+                return -logits.mean()
+            return F.relu(1 - logits if real else 1 + logits).mean()
+        signed = -logits if real else logits
+        return signed.mean() if self.gan_type == 'wgan' else F.softplus(signed).mean()
+
+
+class MultiScaleGANLoss(GANLoss):
+    """The mean over discriminators of several scales; of one that also gives features, the last tensor counts."""
+
+    def forward(
+        self, input: Tensor | Sequence[Tensor | Sequence[Tensor]], target_is_real: bool, is_disc: bool = False
+    ) -> Tensor:
+        """Logits, or a list with those of each scale, or lists of features and logits -> a number."""
+        if isinstance(input, Tensor):
+            return super().forward(input, target_is_real, is_disc)
+        logits = [each if isinstance(each, Tensor) else each[-1] for each in input]
+        return torch.stack([super(MultiScaleGANLoss, self).forward(x, target_is_real, is_disc) for x in logits]).mean()
