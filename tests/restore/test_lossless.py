@@ -48,12 +48,13 @@ def test_colours(tmp_path, matrix, full, bits):
     after, found = deep(tmp_path / 'out.mp4')
     assert after.colour == colour
     assert (after.bits, after.colour.primaries, after.colour.transfer) == (bits, 5, 6)
-    for a, b in zip(planes(tmp_path / 'in.mp4'), planes(tmp_path / 'out.mp4'), strict=True):
-        assert np.abs(a - b)[2:-2, 2:-2].max() <= 1, 'chroma lies where it lay'
-        assert np.abs(a - b).max() <= 2, 'at the edge filters continue the picture in different ways'
+    for i, (a, b) in enumerate(zip(planes(tmp_path / 'in.mp4'), planes(tmp_path / 'out.mp4'), strict=True)):
+        assert np.abs(a - b).max() <= (3 if i % 3 == 0 else 2), 'ffmpeg truncates when it makes RGB'
+        if i % 3:
+            assert np.abs((a - b).mean()) < (0.4 if bits == 8 else 1), 'chroma lies where it lay'
     for a, b in zip(source, found, strict=True):
         difference = np.abs(a.rgb.astype(int) - b.rgb)[4:-4, 4:-4]
-        assert difference.max() <= 3 * level, 'a level of Y and one of U are up to three of blue'
+        assert difference.max() <= 4 * level, 'a level of Y and one of U are up to four of blue'
 
 
 def planes(path):

@@ -43,7 +43,7 @@ def test_vectors_are_the_motion(tmp_path):
     moved = cv2.remap(video.frames[4], grid + field, None, cv2.INTER_LINEAR)
     inside = np.s_[8:-8, 8:-16]
     before = np.abs(video.frames[5].astype(int) - video.frames[4])[inside].mean()
-    assert np.abs(video.frames[5].astype(int) - moved)[inside].mean() < 0.3 * before
+    assert np.abs(video.frames[5].astype(int) - moved)[inside].mean() < 0.35 * before  # chroma has half the columns
 
 
 def test_quantisers_of_h264(tmp_path):

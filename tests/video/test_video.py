@@ -85,7 +85,7 @@ def test_picture_survives(tmp_path):
     frames = textured(5)
     write(tmp_path / 'v.mp4', frames, crf=1)
     _, found = read(tmp_path / 'v.mp4')
-    assert np.mean([(a.astype(float) - b.rgb) ** 2 for a, b in zip(frames, found, strict=True)]) < 4
+    assert np.mean([(a.astype(float) - b.rgb) ** 2 for a, b in zip(frames, found, strict=True)]) < 10
 
 
 def test_odd_sizes(tmp_path):
@@ -118,7 +118,7 @@ def test_rotated_video_is_read_upright(tmp_path):
     assert reader.size == (64, 48)
     assert 'rotated' in '\n'.join(reader.notes)
     expected = np.rot90(frames[1], -1)  # clockwise
-    assert np.mean((expected.astype(float) - found[1].rgb) ** 2) < 4
+    assert np.mean((expected.astype(float) - found[1].rgb) ** 2) < 10
 
 
 def test_shrink_and_compress():

@@ -17,6 +17,7 @@ MATRICES = {'bt601': (0.299, 0.114), 'bt709': (0.2126, 0.0722), 'bt2020': (0.262
 # codes of H.273, as FFmpeg numbers them
 MATRIX_OF_CODE = {1: 'bt709', 4: 'bt601', 5: 'bt601', 6: 'bt601', 7: 'bt601', 9: 'bt2020'}
 CODE_OF_MATRIX = {'bt709': 1, 'bt601': 6, 'bt2020': 9}
+TRANSFER_OF_MATRIX = {'bt709': 1, 'bt601': 6, 'bt2020': 14}
 RGB_CODE, UNSPECIFIED = 0, 2
 FULL_RANGE = 2
 WHITE = {8: 255, 16: 65535}  # of RGB in memory: uint8, or uint16 for anything finer
@@ -52,7 +53,7 @@ class Colour:
         return {
             'colorspace': code,
             'color_primaries': code if self.primaries in known else self.primaries,
-            'color_trc': code if self.transfer in known else self.transfer,
+            'color_trc': TRANSFER_OF_MATRIX[self.matrix] if self.transfer in known else self.transfer,
             'color_range': FULL_RANGE if self.full else 1,
         }
 

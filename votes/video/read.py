@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+import threading
 from collections.abc import Callable, Iterator
 from fractions import Fraction
 from functools import partial
@@ -20,7 +21,7 @@ from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from votes.errors import UserError
-from votes.video.colour import FULL_RANGE, MATRICES, Colour
+from votes.video.colour import CODE_OF_MATRIX, FULL_RANGE, MATRICES, Colour
 
 HDR_TRANSFERS = {16: 'PQ', 18: 'HLG'}
 
@@ -48,28 +49,51 @@ def frame_bits(frame: Any) -> int:
 
 
 def frame_to_rgb(frame: Any, colour: Colour, deep: bool = False) -> NDArray[Any]:
-    """A decoded frame -> RGB (H, W, 3), uint8; with `deep` uint16 up to 65535 where it has more than 8 bits."""
-    bits = frame_bits(frame) if deep else 8
+    """A decoded frame -> RGB (H, W, 3), uint8; with `deep` uint16 up to 65535 where it has more than 8 bits.
+
+    The one definition of decoding: swscale's conversion with bicubic chroma, as ``ffmpeg -i IN %08d.png`` does it, with
+    the matrix and the range of `colour`. (On most machines its 8-bit path truncates, to RGB one level darker than the
+    formula: networks are trained on pictures made in this way.)
+    """
+    deep = deep and frame_bits(frame) > 8
+    pixels = 'rgb48le' if deep else 'rgb24'
     if frame.format.is_rgb:
-        return np.asarray(frame.to_ndarray(format='rgb24' if bits == 8 else 'rgb48le'))
-    depth = 8 if bits <= 8 else next(n for n in (10, 12, 16) if n >= bits)
-    # the range is named on both sides, so that only chroma is resampled
-    code = FULL_RANGE if colour.full else 1
-    yuv = frame.reformat(
-        format='yuv444p' if depth == 8 else f'yuv444p{depth}le',
-        src_color_range=code,
-        dst_color_range=code,
-        src_colorspace=5,
-        dst_colorspace=5,
+        return np.asarray(frame.to_ndarray(format=pixels))
+    if frame_bits(frame) > 8:
+        return _through_filter(frame, colour, pixels)
+    code = CODE_OF_MATRIX[colour.matrix]
+    rgb = frame.reformat(
+        format=pixels,
+        src_color_range=FULL_RANGE if colour.full else 1,
+        dst_color_range=FULL_RANGE,
+        src_colorspace=SWSCALE_CODE.get(code, code),
+        dst_colorspace=SWSCALE_CODE.get(code, code),
         interpolation='BICUBIC',
     )
-    return colour.to_rgb(np.stack([_plane(p, depth) for p in yuv.planes]), depth)
+    return np.asarray(rgb.to_ndarray())
 
 
-def _plane(plane: Any, bits: int) -> NDArray[Any]:
-    """The values of a plane, without what pads its lines."""
-    kind = np.dtype(np.uint8 if bits == 8 else '<u2')
-    return np.frombuffer(plane, kind).reshape(plane.height, plane.line_size // kind.itemsize)[:, : plane.width]
+SWSCALE_CODE = {6: 5}  # swscale numbers BT.601 in its own way
+_graphs = threading.local()  # a filter belongs to one thread
+
+
+def _through_filter(frame: Any, colour: Colour, pixels: str) -> NDArray[Any]:
+    """Frames of more than 8 bits: only the filter tells swscale where their chroma lies."""
+    key = (frame.width, frame.height, frame.format.name, colour.matrix, colour.full, pixels)
+    if getattr(_graphs, 'key', None) != key:
+        graph = av.filter.Graph()
+        told = f'flags=bicubic:in_color_matrix={colour.matrix}:in_range={"full" if colour.full else "limited"}'
+        graph.link_nodes(
+            graph.add_buffer(width=frame.width, height=frame.height, format=frame.format, time_base=Fraction(1, 90000)),
+            graph.add('scale', told),
+            graph.add('format', f'pix_fmts={pixels}'),
+            graph.add('buffersink'),
+        ).configure()
+        _graphs.key, _graphs.graph = key, graph
+    # what the file says of itself is in `colour` already; unusual transfer functions would be refused
+    frame.colorspace, frame.color_range, frame.color_trc, frame.color_primaries = 2, 0, 2, 2
+    _graphs.graph.push(frame)
+    return np.asarray(_graphs.graph.pull().to_ndarray())
 
 
 def is_cover(stream: Any) -> bool:

@@ -203,7 +203,7 @@ class VideoWriter:
             levels = np.rint(rgb.astype(np.float32) * (1023 / np.iinfo(rgb.dtype).max)).astype(np.uint16)
             return av.VideoFrame.from_ndarray(levels, 'gbrp10le')
         bits = 10 if wanted.endswith('10le') else 8
-        return yuv_frame(self.colour.to_yuv(rgb, bits), wanted)
+        return yuv_frame(self.colour.to_yuv(rgb, bits), wanted, repeated=rgb.dtype == np.uint8)
 
     def __enter__(self) -> VideoWriter:
         return self
@@ -226,31 +226,37 @@ def eight_bits(rgb: NDArray[Any]) -> NDArray[np.uint8]:
     return rgb if rgb.dtype == np.uint8 else np.rint(rgb / np.float32(257)).astype(np.uint8)
 
 
-def yuv_frame(yuv: NDArray[Any], pixels: str) -> Any:
-    """YUV 4:4:4 (3, H, W) as a frame of FFmpeg's in a planar format of 8 or 10 bits, such as yuv420p10le."""
+def yuv_frame(yuv: NDArray[Any], pixels: str, repeated: bool = True) -> Any:
+    """YUV 4:4:4 (3, H, W) as a frame of FFmpeg's in a planar format of 8 or 10 bits, such as yuv420p10le.
+
+    Args:
+        repeated: as chroma of 8 bits is read, see `subsampled`.
+    """
     frame: Any = av.VideoFrame(yuv.shape[2], yuv.shape[1], pixels)
     kind = np.dtype('<u2' if pixels.endswith('10le') else np.uint8)
     for i, plane in enumerate(frame.planes):
         values = yuv[i]
         if i and '444' not in pixels:
-            values = subsampled(values, rows='420' in pixels, most=1023 if kind.itemsize == 2 else 255)
+            values = subsampled(values, '420' in pixels, 1023 if kind.itemsize == 2 else 255, repeated)
         line = np.zeros((plane.height, plane.line_size // kind.itemsize), kind)
         line[:, : plane.width] = values
         plane.update(line)
     return frame
 
 
-ACROSS = np.array([-1, 0, 9, 16, 9, 0, -1], np.float32) / 32
 DOWN = np.array([-1, 9, 9, -1], np.float32) / 16
 
 
-def subsampled(chroma: NDArray[Any], rows: bool, most: int) -> NDArray[np.float32]:
+def subsampled(chroma: NDArray[Any], rows: bool, most: int, repeated: bool) -> NDArray[np.float32]:
     """Half the columns, and with `rows` half the rows, of a plane of even size.
 
-    Samples lie where H.264 and its kin have them: on every second column, and between two rows. (swscale would put them
-    between columns, which moves colours by half a pixel when the video is read again.)
+    swscale gives two neighbours the chroma that they share, so that their mean gives it back. Rows it repeats
+    (`repeated`, 8 bits) or interpolates (more).
     """
-    x = cv2.filter2D(chroma.astype(np.float32), -1, ACROSS[None], borderType=cv2.BORDER_REPLICATE)[:, ::2]
-    if rows:
+    x: NDArray[Any] = chroma.astype(np.float32)
+    x = (x[:, ::2] + x[:, 1::2]) / 2
+    if rows and repeated:
+        x = (x[::2] + x[1::2]) / 2
+    elif rows:
         x = cv2.filter2D(x, -1, DOWN[:, None], anchor=(-1, 1), borderType=cv2.BORDER_REPLICATE)[::2]
     return np.asarray(np.clip(np.rint(x), 0, most), np.float32)
