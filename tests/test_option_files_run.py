@@ -1,5 +1,6 @@
 """Every option file under options/ trains two steps, or evaluates, on clips of the size of a stamp."""
 
+import json
 import os
 from pathlib import Path
 
@@ -30,6 +31,17 @@ def write_dataset(folder: Path, size: int) -> None:
         (folder / name).symlink_to(first, target_is_directory=True)
 
 
+def write_codec_metadata(folder: Path, size: int) -> None:
+    """Picture types and peaks of `CLIPS`; no motion vectors."""
+    first = folder / CLIPS[0]
+    first.mkdir(parents=True)
+    types = ['IPBP'[i % 4] for i in range(FRAMES)]
+    about = {'size': [size, size], 'types': types, 'bytes': [1] * FRAMES, 'pqf': [kind != 'B' for kind in types]}
+    (first / 'frames.json').write_text(json.dumps(about))
+    for name in CLIPS[1:]:
+        (folder / name).symlink_to(first, target_is_directory=True)
+
+
 @pytest.fixture(scope='module')
 def workplace(tmp_path_factory):
     """A folder with the datasets that the option files name."""
@@ -42,6 +54,9 @@ def workplace(tmp_path_factory):
                 folder = root / data.args[key]
                 if not folder.is_dir():
                     write_dataset(folder, size)
+            metadata = root / data.args.get('codec_metadata', '')
+            if not metadata.is_dir():
+                write_codec_metadata(metadata, side // opt.scale)
             for key in ('meta_info_file', 'meta_val_file', 'meta_test_file'):
                 if 'demo' in str(data.args.get(key)):
                     (root / data.args[key]).parent.mkdir(exist_ok=True, parents=True)
