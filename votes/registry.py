@@ -69,6 +69,8 @@ NETWORKS = Registry(
         'RCAN': 'votes.archs.rcan_arch:RCAN',
         'RCAN_A': 'votes.archs.rcan_a_arch:RCAN_A',
         'OVQE': 'votes.archs.ovqe_arch:OVQE',
+        'MFQEv2': 'votes.archs.mfqev2_arch:MFQEv2',
+        'MFQEv2Original': 'votes.archs.mfqev2_original_arch:MFQEv2Original',
         'RSDN': 'votes.archs.rsdn_arch:RSDN',
         'QECNN': 'votes.archs.qecnn_arch:QECNN',
         'RBQE': 'votes.archs.rbqe_arch:RBQE',
