@@ -6,54 +6,12 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from votes.archs.contract import Window
 from votes.archs.parts.blocks import check_window, conv3x3, count_of, upsample
-from votes.archs.parts.deform import DeformConv
-
-
-def _convs(*layers: nn.Module) -> nn.Sequential:
-    """Each layer with a ReLU behind it."""
-    return nn.Sequential(*(part for layer in layers for part in (layer, nn.ReLU(inplace=True))))
-
-
-class DeformableFusion(nn.Module):
-    """Fuses all maps of a window by one deformable convolution of the frames themselves, each map with offsets of its
-    own; a U-shaped network looks at all frames at once to find them.
-
-    Args:
-        maps: frames times channels.
-        nf: channels of the U.
-        nb: its halvings.
-        fused_nf: channels that come out.
-    """
-
-    def __init__(self, maps: int, nf: int, nb: int, fused_nf: int):
-        super().__init__()
-        self.maps, self.nb = maps, nb
-        self.in_conv = _convs(conv3x3(maps, nf))
-        for i in range(1, nb):
-            self.add_module(f'dn_conv{i}', _convs(conv3x3(nf, nf, 2), conv3x3(nf, nf)))
-            self.add_module(f'up_conv{i}', _convs(conv3x3(2 * nf, nf), nn.ConvTranspose2d(nf, nf, 4, 2, 1)))
-        self.tr_conv = _convs(conv3x3(nf, nf, 2), conv3x3(nf, nf), nn.ConvTranspose2d(nf, nf, 4, 2, 1))
-        self.out_conv = _convs(conv3x3(nf, nf))
-        self.offset_mask = conv3x3(nf, 27 * maps)
-        self.deform_conv = DeformConv(maps, fused_nf)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, maps, H, W) -> (B, fused_nf, H, W)."""
-        feature, skipped = self.in_conv(x), []
-        for i in range(1, self.nb):
-            feature = self.get_submodule(f'dn_conv{i}')(feature)
-            skipped.append(feature)
-        feature = self.tr_conv(feature)
-        for i in range(self.nb - 1, 0, -1):
-            feature = self.get_submodule(f'up_conv{i}')(torch.cat((feature, skipped[i - 1]), 1))
-        offset, mask = self.offset_mask(self.out_conv(feature)).split((18 * self.maps, 9 * self.maps), 1)
-        return F.relu(self.deform_conv(x, offset, mask.sigmoid()))
+from votes.archs.parts.deformable_fusion import DeformableFusion, with_relus
 
 
 class Enhancement(nn.Module):
@@ -61,8 +19,8 @@ class Enhancement(nn.Module):
 
     def __init__(self, fused_nf: int, qe_nf: int, qe_nb: int, out_channels: int):
         super().__init__()
-        self.in_conv = _convs(conv3x3(fused_nf, qe_nf))
-        self.hid_conv = _convs(*(conv3x3(qe_nf, qe_nf) for _ in range(qe_nb - 2)))
+        self.in_conv = with_relus(conv3x3(fused_nf, qe_nf))
+        self.hid_conv = with_relus(*(conv3x3(qe_nf, qe_nf) for _ in range(qe_nb - 2)))
         self.out_conv = conv3x3(qe_nf, out_channels)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -136,7 +94,7 @@ class STDF(nn.Module):
             'qenet.in_conv.0',
             'qenet.out_conv',
         )
-        if not all(f'{name}.weight' in weights for name in characteristic):
+        if not all(f'{name}.weight' in weights for name in characteristic) or 'fuse.0.weight' in weights:  # RFDA's
             return None
         out, maps = weights['qenet.out_conv.weight'].shape[0], weights['ffnet.in_conv.0.weight'].shape[1]
         in_nc = 1 if math.isqrt(out) ** 2 == out else 3
