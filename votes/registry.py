@@ -71,6 +71,7 @@ NETWORKS = Registry(
         'OVQE': 'votes.archs.ovqe_arch:OVQE',
         'MFQEv2': 'votes.archs.mfqev2_arch:MFQEv2',
         'MFQEv2Original': 'votes.archs.mfqev2_original_arch:MFQEv2Original',
+        'RFDA': 'votes.archs.rfda_arch:RFDA',
         'RSDN': 'votes.archs.rsdn_arch:RSDN',
         'QECNN': 'votes.archs.qecnn_arch:QECNN',
         'RBQE': 'votes.archs.rbqe_arch:RBQE',
