@@ -81,6 +81,11 @@ def provide_weights(opt):
             net = build_network({'type': opt.network_g.type, **opt.network_g.args})
             part = net.get_submodule(net.parts[name][0].rstrip('.'))
             checkpoint.save({'params': part.state_dict()}, plan.weights)
+    for spec in opt.train.losses.values() if opt.train else ():
+        vgg = Path(spec.args.get('vgg_weights', '.'))
+        if spec.type == 'PerceptualLoss' and not vgg.exists():
+            net = build_network({'type': 'VGGFeatureExtractor', 'layer_name_list': list(spec.args['layer_weights'])})
+            checkpoint.save({key: value.half() for key, value in net.state_dict().items()}, vgg)
 
 
 @pytest.mark.parametrize('path', FILES, ids=lambda path: path.stem)

@@ -111,7 +111,18 @@ TARGETS = Registry(
     'target',
     {
         name: f'votes.losses.targets:{name}'
-        for name in ('gt', 'gt_small', 'gt_small_area', 'gt_structure', 'gt_detail', 'gt_luma', 'lq', 'lq_luma')
+        for name in (
+            'gt',
+            'gt_small',
+            'gt_small_area',
+            'gt_sharp',
+            'gt_sharp_small_area',
+            'gt_structure',
+            'gt_detail',
+            'gt_luma',
+            'lq',
+            'lq_luma',
+        )
     },
 )
 # one task trains every network; what differs between these of BasicSR and the release is told by the network's class

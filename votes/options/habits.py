@@ -13,7 +13,12 @@ OLDER_NAMES = {
     'path': {'pretrain_model_g': 'pretrain_network_g', 'strict_load': 'strict_load_g'},
     'datasets': {'use_hflip': 'use_flip'},
 }
-FLOW = (('network_g', 'spynet_path', 'weights'), ('train', 'fix_flow', 'freeze'), ('train', 'flow_lr_mul', 'lr_mul'))
+FLOW = (
+    ('network_g', 'spynet_path', 'weights'),
+    ('network_g', 'spynet_pretrained', 'weights'),
+    ('train', 'fix_flow', 'freeze'),
+    ('train', 'flow_lr_mul', 'lr_mul'),
+)
 NO_EFFECT = {
     'senmap_iter',
     'dataroot_mask',
@@ -93,8 +98,8 @@ def _move_bin_model(file: OptionFile) -> None:
 
 
 def _move_flow(file: OptionFile) -> None:
-    """BasicSR has keys of their own for the part `flow`: where its weights are, how long it rests, and how slowly it
-    learns afterwards. Where nothing is trained, its weights are those of the whole network.
+    """BasicSR and mmagic have keys of their own for the part `flow`: where its weights are, how long it rests, and how
+    slowly it learns afterwards. Where nothing is trained, its weights are those of the whole network.
     """
     train = file.data.get('train')
     for key, old, new in FLOW:
