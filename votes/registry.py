@@ -75,6 +75,7 @@ NETWORKS = Registry(
         'RSDN': 'votes.archs.rsdn_arch:RSDN',
         'QECNN': 'votes.archs.qecnn_arch:QECNN',
         'RBQE': 'votes.archs.rbqe_arch:RBQE',
+        'RealBasicVSR': 'votes.archs.realbasicvsr_arch:RealBasicVSR',
         'SpyNet': 'votes.archs.spynet_arch:SpyNet',
         'STDF': 'votes.archs.stdf_arch:STDF',
         'RDN': 'votes.archs.rdn_arch:RDN',
