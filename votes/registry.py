@@ -76,6 +76,7 @@ NETWORKS = Registry(
         'QECNN': 'votes.archs.qecnn_arch:QECNN',
         'RBQE': 'votes.archs.rbqe_arch:RBQE',
         'RealBasicVSR': 'votes.archs.realbasicvsr_arch:RealBasicVSR',
+        'SAN': 'votes.archs.san_arch:SAN',
         'SpyNet': 'votes.archs.spynet_arch:SpyNet',
         'STDF': 'votes.archs.stdf_arch:STDF',
         'RDN': 'votes.archs.rdn_arch:RDN',

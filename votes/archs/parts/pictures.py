@@ -27,6 +27,27 @@ def enlarging(scale: int, num_feat: int) -> nn.Sequential:
     return nn.Sequential(*layers)
 
 
+class Residual(nn.Module):
+    """x + res_scale * body(x), with the names of EDSR's authors.
+
+    Args:
+        layers: of the body.
+        res_scale: factor on what is added.
+    """
+
+    compiled_alone = True  # see compile_blocks
+
+    def __init__(self, *layers: nn.Module, res_scale: float = 1.0):
+        super().__init__()
+        self.res_scale = res_scale
+        self.body = nn.Sequential(*layers)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, C, H, W)."""
+        change = self.body(x)
+        return x + (change if self.res_scale == 1 else change * self.res_scale)
+
+
 def scale_of_enlarging(weights: Mapping[str, Tensor], prefix: str) -> int:
     """The scale of `enlarging`, told by a state_dict whose keys of it begin with `prefix`."""
     first = weights.get(f'{prefix}0.weight')
