@@ -80,6 +80,7 @@ NETWORKS = Registry(
         'SpyNet': 'votes.archs.spynet_arch:SpyNet',
         'STDF': 'votes.archs.stdf_arch:STDF',
         'RDN': 'votes.archs.rdn_arch:RDN',
+        'TMP': 'votes.archs.tmp_arch:TMP',
         'TSAN': 'votes.archs.tsan_arch:TSAN',
         'UNetDiscriminatorSN': 'votes.archs.discriminator_arch:UNetDiscriminatorSN',
         'VDSR': 'votes.archs.vdsr_arch:VDSR',
