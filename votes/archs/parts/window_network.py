@@ -30,7 +30,50 @@ from votes.archs.parts.window_memory import PairEstimates, WindowMemory
 Init = Literal['default', 'kaiming']
 
 
-class WindowNetwork(Enlarging):
+class AlignedFeatures(nn.Module):
+    """Features of a window's frames, aligned to those of its frame `centre`.
+
+    Args:
+        num_in_ch: channels of a frame.
+        num_feat: channels C of the features.
+        deformable_groups: groups of the deformable convolutions; C divides by it.
+        num_extract_block: residual blocks of the feature extraction.
+    """
+
+    def __init__(self, num_in_ch: int, num_feat: int, centre: int, deformable_groups: int, num_extract_block: int):
+        super().__init__()
+        if num_feat % deformable_groups:
+            raise ValueError(f'num_feat {num_feat} does not divide by deformable_groups {deformable_groups}')
+        self.centre = centre
+        self.conv_first = conv3x3(num_in_ch, num_feat)
+        self.feature_extraction = residual_blocks(num_extract_block, num_feat)
+        self.conv_l2_1 = conv3x3(num_feat, num_feat, stride=2)
+        self.conv_l2_2 = conv3x3(num_feat, num_feat)
+        self.conv_l3_1 = conv3x3(num_feat, num_feat, stride=2)
+        self.conv_l3_2 = conv3x3(num_feat, num_feat)
+        self.pcd_align = PCDAlignment(num_feat, deformable_groups)
+
+    def features(self, frames: Tensor) -> list[Tensor]:
+        """(B, C_in, h, w) -> the three levels of the pyramid, (B, C, h, w), (B, C, h/2, w/2), (B, C, h/4, w/4)."""
+        return one_by_one(self, self._pyramid, frames)
+
+    def _pyramid(self, frames: Tensor) -> list[Tensor]:
+        level1 = self.feature_extraction(lrelu(self.conv_first(frames)))
+        level2 = lrelu(self.conv_l2_2(lrelu(self.conv_l2_1(level1))))
+        level3 = lrelu(self.conv_l3_2(lrelu(self.conv_l3_1(level2))))
+        return [level1, level2, level3]
+
+    def align(self, pyramid: list[Tensor], batch: int, shares: list[Tensor] | None = None) -> Tensor:
+        """The pyramid of (B*T) frames -> level-1 features aligned to each window's centre, (B, T, C, h, w).
+
+        Args:
+            shares: ``pcd_align.shares(pyramid)``, where they are known.
+        """
+        centre = [level.unflatten(0, (batch, -1))[:, self.centre] for level in pyramid]
+        return self.pcd_align(pyramid, centre, shares).unflatten(0, (batch, -1))
+
+
+class WindowNetwork(AlignedFeatures, Enlarging):
     """Feature extraction, PCD alignment and reconstruction around a fusion that subclasses add (as `fusion`).
 
     Args:
@@ -71,21 +114,12 @@ class WindowNetwork(Enlarging):
         center_frame_idx: int | None,
         scale: int,
     ):
-        super().__init__()
         if num_frame % 2 == 0:
             raise ValueError(f'num_frame must be odd, not {num_frame}')
-        if num_feat % deformable_groups:
-            raise ValueError(f'num_feat {num_feat} does not divide by deformable_groups {deformable_groups}')
+        centre = num_frame // 2 if center_frame_idx is None else center_frame_idx
+        super().__init__(num_in_ch, num_feat, centre, deformable_groups, num_extract_block)
         self.num_frame, self.scale = num_frame, scale
-        self.centre = num_frame // 2 if center_frame_idx is None else center_frame_idx
         self.sees = Window(num_frame, self.centre)
-        self.conv_first = conv3x3(num_in_ch, num_feat)
-        self.feature_extraction = residual_blocks(num_extract_block, num_feat)
-        self.conv_l2_1 = conv3x3(num_feat, num_feat, stride=2)
-        self.conv_l2_2 = conv3x3(num_feat, num_feat)
-        self.conv_l3_1 = conv3x3(num_feat, num_feat, stride=2)
-        self.conv_l3_2 = conv3x3(num_feat, num_feat)
-        self.pcd_align = PCDAlignment(num_feat, deformable_groups)
         self.reconstruction = residual_blocks(num_reconstruct_block, num_feat)
         self.add_enlarging(num_feat, num_out_ch, scale)
 
@@ -109,25 +143,6 @@ class WindowNetwork(Enlarging):
                 nn.init.kaiming_normal_(module.weight, a=0.1)
                 zero_(module.bias)
         zero_(self.conv_last.weight)
-
-    def features(self, frames: Tensor) -> list[Tensor]:
-        """(B, C_in, h, w) -> the three levels of the pyramid, (B, C, h, w), (B, C, h/2, w/2), (B, C, h/4, w/4)."""
-        return one_by_one(self, self._pyramid, frames)
-
-    def _pyramid(self, frames: Tensor) -> list[Tensor]:
-        level1 = self.feature_extraction(lrelu(self.conv_first(frames)))
-        level2 = lrelu(self.conv_l2_2(lrelu(self.conv_l2_1(level1))))
-        level3 = lrelu(self.conv_l3_2(lrelu(self.conv_l3_1(level2))))
-        return [level1, level2, level3]
-
-    def align(self, pyramid: list[Tensor], batch: int, shares: list[Tensor] | None = None) -> Tensor:
-        """The pyramid of (B*T) frames -> level-1 features aligned to each window's centre, (B, T, C, h, w).
-
-        Args:
-            shares: ``pcd_align.shares(pyramid)``, where they are known.
-        """
-        centre = [level.unflatten(0, (batch, -1))[:, self.centre] for level in pyramid]
-        return self.pcd_align(pyramid, centre, shares).unflatten(0, (batch, -1))
 
     def degradation_map(self, x: Tensor, difference: Tensor | None = None) -> Tensor:
         """Where windows (B, T, 3, h, w) are damaged, (B, 1, h, w) in [0, 1]; zeros of a network that does not look."""
