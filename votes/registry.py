@@ -66,6 +66,7 @@ NETWORKS = Registry(
         'CDAVSR': 'votes.archs.cdavsr_arch:CDAVSR',
         'BasicVSR': 'votes.archs.basicvsr_arch:BasicVSR',
         'EDVR': 'votes.archs.edvr_arch:EDVR',
+        'NLSN': 'votes.archs.nlsn_arch:NLSN',
         'RCAN': 'votes.archs.rcan_arch:RCAN',
         'RCAN_A': 'votes.archs.rcan_a_arch:RCAN_A',
         'OVQE': 'votes.archs.ovqe_arch:OVQE',
