@@ -73,6 +73,7 @@ NETWORKS = Registry(
         'MFQEv2': 'votes.archs.mfqev2_arch:MFQEv2',
         'MFQEv2Original': 'votes.archs.mfqev2_original_arch:MFQEv2Original',
         'RFDA': 'votes.archs.rfda_arch:RFDA',
+        'RRDBNet': 'votes.archs.rrdbnet_arch:RRDBNet',
         'RSDN': 'votes.archs.rsdn_arch:RSDN',
         'QECNN': 'votes.archs.qecnn_arch:QECNN',
         'RBQE': 'votes.archs.rbqe_arch:RBQE',
