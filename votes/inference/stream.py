@@ -12,6 +12,7 @@ from torch.utils._pytree import tree_map
 
 from votes.archs.contract import AMP, Causal, Clip, Frame, Promise, Window, apply, padding_of, promise, step
 from votes.archs.fields import FIELDS, padded
+from votes.archs.parts.blocks import in_layout
 from votes.errors import UserError
 from votes.inference.tiles import SMALLEST, Limits, Tile, blend, bytes_per_pixel, fitting_tile, free_bytes, tiles
 from votes.inference.views import View
@@ -183,7 +184,7 @@ def piece_of(said: Promise, piece: int | None) -> int | None:
 def laid_out(net: nn.Module, amp: str) -> nn.Module:
     """The network with its weights in the memory layout that a precision is fastest in."""
     layout = torch.contiguous_format if amp == 'none' else torch.channels_last
-    return net.to(memory_format=layout)  # type: ignore[call-overload]
+    return in_layout(net, layout)
 
 
 def precision_gap(net: nn.Module, device: torch.device, amp: str, view: View, frames: Frames) -> float:

@@ -16,7 +16,7 @@ from votes import checkpoint
 from votes.archs import build_network
 from votes.archs.contract import Result, promise
 from votes.archs.fields import FIELDS
-from votes.archs.parts.blocks import enlarged
+from votes.archs.parts.blocks import enlarged, in_layout
 from votes.data.sensed import check_dsm
 from votes.data.transforms import orient
 from votes.errors import UserError
@@ -55,7 +55,7 @@ class RestorationModel:
         plain = opt.train is not None and not opt.train.channels_last
         layout = torch.contiguous_format if plain else torch.channels_last
         for net in filter(None, (self.net, self.net_d)):
-            net.to(device=device, memory_format=layout)  # type: ignore[call-overload]
+            in_layout(net.to(device), layout)
         self.learners: dict[str, Learner] = {}
         if opt.train is not None:
             self._learn(opt)

@@ -81,6 +81,16 @@ def compile_blocks(net: nn.Module) -> list[nn.Module]:
     return blocks
 
 
+def in_layout(net: nn.Module, layout: torch.memory_format) -> nn.Module:
+    """`net` with its tensors of four dimensions in a memory layout, in place. torch refuses those of five, the weights
+    of 3-D convolutions.
+    """
+    for tensor in (*net.parameters(), *net.buffers()):
+        if tensor.dim() == 4:
+            tensor.data = tensor.data.contiguous(memory_format=layout)
+    return net
+
+
 def one_by_one(module: nn.Module, compute: Callable[[Tensor], list[Tensor]], x: Tensor) -> list[Tensor]:
     """``compute(x)``; outside training for one item of the batch after the other.
 
