@@ -83,6 +83,7 @@ NETWORKS = Registry(
         'STDF': 'votes.archs.stdf_arch:STDF',
         'RDN': 'votes.archs.rdn_arch:RDN',
         'TMP': 'votes.archs.tmp_arch:TMP',
+        'TGA': 'votes.archs.tga_arch:TGA',
         'TSAN': 'votes.archs.tsan_arch:TSAN',
         'UNetDiscriminatorSN': 'votes.archs.discriminator_arch:UNetDiscriminatorSN',
         'VDSR': 'votes.archs.vdsr_arch:VDSR',

@@ -135,6 +135,19 @@ def enlarged(frames: Tensor, size: tuple[int, int]) -> Tensor:
     return F.interpolate(frames, size, mode='bicubic', align_corners=False, antialias=True).clamp(0, 1)
 
 
+def mirrored_at_edges(x: Tensor, top: int, bottom: int, left: int, right: int) -> Tensor:
+    """x (..., h, w) grown by a mirror image that begins with the pixel at the edge itself (TensorFlow's and MATLAB's
+    'symmetric').
+    """
+    for dim, before, after in ((-2, top, bottom), (-1, left, right)):
+        if before or after:
+            length = x.shape[dim]
+            index = torch.arange(-before, length + after, device=x.device)
+            index = torch.where(index < 0, -1 - index, torch.where(index >= length, 2 * length - 1 - index, index))
+            x = x.index_select(dim, index.clamp(0, length - 1))
+    return x
+
+
 def count_of(weights: Mapping[str, Tensor], prefix: str) -> int:
     """How many blocks a state_dict has whose keys begin with `prefix` and a number: one more than the largest."""
     numbers = {key[len(prefix) :].split('.')[0] for key in weights if key.startswith(prefix)}
