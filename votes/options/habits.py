@@ -13,11 +13,13 @@ OLDER_NAMES = {
     'path': {'pretrain_model_g': 'pretrain_network_g', 'strict_load': 'strict_load_g'},
     'datasets': {'use_hflip': 'use_flip'},
 }
-FLOW = (
-    ('network_g', 'spynet_path', 'weights'),
-    ('network_g', 'spynet_pretrained', 'weights'),
-    ('train', 'fix_flow', 'freeze'),
-    ('train', 'flow_lr_mul', 'lr_mul'),
+# keys of BasicSR and mmagic for parts of networks: section, key, its name here, parts
+OF_PARTS = (
+    ('network_g', 'spynet_path', 'weights', ('flow',)),
+    ('network_g', 'spynet_pretrained', 'weights', ('flow',)),
+    ('network_g', 'edvr_path', 'weights', ('keyframes',)),
+    ('train', 'fix_flow', 'freeze', ('flow', 'keyframes')),
+    ('train', 'flow_lr_mul', 'lr_mul', ('flow', 'keyframes')),
 )
 NO_EFFECT = {
     'senmap_iter',
@@ -52,7 +54,7 @@ def accept_habits(file: OptionFile) -> list[str]:
         if len(key) == 2 and key[0] == 'datasets':
             notices += _shipped_lists(section)
     _move_bin_model(file)
-    _move_flow(file)
+    _move_parts(file)
     idle = {
         name
         for key, section in walk(file.data)
@@ -97,21 +99,26 @@ def _move_bin_model(file: OptionFile) -> None:
     file.places['path', 'bin_model'] = place
 
 
-def _move_flow(file: OptionFile) -> None:
-    """BasicSR and mmagic have keys of their own for the part `flow`: where its weights are, how long it rests, and how
-    slowly it learns afterwards. Where nothing is trained, its weights are those of the whole network.
+def _move_parts(file: OptionFile) -> None:
+    """BasicSR and mmagic have keys of their own for trained networks inside a network: where their weights are, how
+    long they rest, and how slowly they learn afterwards (IconVSR's key frames as its flow). Where nothing is trained,
+    their weights are those of the whole network.
     """
-    train = file.data.get('train')
-    for key, old, new in FLOW:
+    train, network = file.data.get('train'), file.data.get('network_g')
+    keyframes = isinstance(network, dict) and 'edvr_path' in network
+    for key, old, new, parts in OF_PARTS:
         section = file.data.get(key)
         if not isinstance(section, dict) or old not in section:
             continue
         place, value = file.place((key, old)), section.pop(old)
-        if value is not None and isinstance(train, dict):
-            if not isinstance(train.get('parts'), dict):
-                train['parts'] = {}
-            train['parts'].setdefault('flow', {}).setdefault(new, value)
-            file.places['train', 'parts', 'flow', new] = place
+        if value is None or not isinstance(train, dict):
+            continue
+        if not isinstance(train.get('parts'), dict):
+            train['parts'] = {}
+        for part in parts:
+            if part == 'flow' or keyframes:
+                train['parts'].setdefault(part, {}).setdefault(new, value)
+                file.places['train', 'parts', part, new] = place
 
 
 def _shipped_lists(data: dict[str, Any]) -> list[str]:
