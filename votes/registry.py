@@ -69,6 +69,7 @@ NETWORKS = Registry(
         'NLSN': 'votes.archs.nlsn_arch:NLSN',
         'RCAN': 'votes.archs.rcan_arch:RCAN',
         'RCAN_A': 'votes.archs.rcan_a_arch:RCAN_A',
+        'IconVSR': 'votes.archs.iconvsr_arch:IconVSR',
         'OVQE': 'votes.archs.ovqe_arch:OVQE',
         'MFQEv2': 'votes.archs.mfqev2_arch:MFQEv2',
         'MFQEv2Original': 'votes.archs.mfqev2_original_arch:MFQEv2Original',

@@ -10,9 +10,16 @@ from torch import Tensor, nn
 from votes.archs.contract import Clip
 from votes.archs.parts.blocks import count_of, lrelu, upsample
 from votes.archs.parts.enlarging import Enlarging, scale_of
-from votes.archs.parts.propagation import AT_ONCE, ConvResidualBlocks, basicsr_names, belongs, flows_of, in_pieces
+from votes.archs.parts.propagation import (
+    AT_ONCE,
+    ConvResidualBlocks,
+    basicsr_names,
+    belongs,
+    flows_of,
+    in_pieces,
+    propagate,
+)
 from votes.archs.spynet_arch import SpyNet
-from votes.ops.warp import flow_warp
 
 
 class BasicVSR(Enlarging):
@@ -46,28 +53,18 @@ class BasicVSR(Enlarging):
 
     def forward(self, x: Tensor) -> Tensor:
         past, future = flows_of(self.spynet, x)
-        behind = self.propagated(self.backward_trunk, x, future, reverse=True)
-        ahead = self.propagated(self.forward_trunk, x, past)
-        features = (torch.stack(f, 1).flatten(0, 1) for f in (behind, ahead))
+        start = x.new_zeros(x.shape[0], self.num_feat, *x.shape[-2:])
+
+        def backward(i: int, state: Tensor) -> Tensor:
+            return self.backward_trunk(torch.cat((x[:, i], state), 1))
+
+        def forward(i: int, state: Tensor) -> Tensor:
+            return self.forward_trunk(torch.cat((x[:, i], state), 1))
+
+        both = propagate(backward, start, future, reverse=True), propagate(forward, start, past)
+        features = (torch.stack(f, 1).flatten(0, 1) for f in both)
         restored = in_pieces(self._restored, x.flatten(0, 1), *features, at_once=AT_ONCE // self.scale**2)
         return restored.unflatten(0, x.shape[:2])
-
-    def propagated(self, trunk: nn.Module, x: Tensor, flows: Tensor, reverse: bool = False) -> list[Tensor]:
-        """The features (B, C, h, w) of each frame, with what comes from those visited before.
-
-        Args:
-            flows: (B, T - 1, 2, h, w), see flows_of.
-            reverse: from the last frame to the first.
-        """
-        count = x.shape[1]
-        order = range(count - 1, -1, -1) if reverse else range(count)
-        state = x.new_zeros(x.shape[0], self.num_feat, *x.shape[-2:])
-        found: dict[int, Tensor] = {}
-        for number, i in enumerate(order):
-            if number:
-                state = flow_warp(state, flows[:, i if reverse else i - 1])
-            found[i] = state = trunk(torch.cat((x[:, i], state), 1))
-        return [found[i] for i in range(count)]
 
     def _restored(self, frames: Tensor, behind: Tensor, ahead: Tensor) -> Tensor:
         features = lrelu(self.fusion(torch.cat((behind, ahead), 1)))

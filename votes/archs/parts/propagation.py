@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from votes.archs.parts.blocks import conv3x3, residual_blocks
 from votes.archs.spynet_arch import layer_name
+from votes.ops.warp import flow_warp
 
 AT_ONCE = 2**21  # pixels that are computed together where no gradients are wanted: half a GB for 64 channels
 
@@ -52,6 +53,25 @@ def flows_of(flow_net: Callable[[Tensor, Tensor], Tensor], x: Tensor) -> tuple[T
     flows = in_pieces(flow_net, torch.cat((later, earlier)), torch.cat((earlier, later)))
     back, ahead = flows.unflatten(0, (2, batch, count - 1)).unbind(0)
     return back, ahead
+
+
+def propagate(
+    step: Callable[[int, Tensor], Tensor], state: Tensor, flows: Tensor, reverse: bool = False
+) -> list[Tensor]:
+    """What each frame's `step` makes of its number and the state (B, C, h, w) that was warped to it.
+
+    Args:
+        state: at the first frame visited.
+        flows: (B, T - 1, 2, h, w), from a frame to the one visited before, see flows_of.
+        reverse: from the last frame to the first.
+    """
+    count = flows.shape[1] + 1
+    found: dict[int, Tensor] = {}
+    for number, i in enumerate(reversed(range(count)) if reverse else range(count)):
+        if number:
+            state = flow_warp(state, flows[:, i if reverse else i - 1])
+        found[i] = state = step(i, state)
+    return [found[i] for i in range(count)]
 
 
 def basicsr_names(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
