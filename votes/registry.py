@@ -67,6 +67,7 @@ NETWORKS = Registry(
         'BasicVSR': 'votes.archs.basicvsr_arch:BasicVSR',
         'EDVR': 'votes.archs.edvr_arch:EDVR',
         'NLSN': 'votes.archs.nlsn_arch:NLSN',
+        'PEN': 'votes.archs.pen_arch:PEN',
         'RCAN': 'votes.archs.rcan_arch:RCAN',
         'RCAN_A': 'votes.archs.rcan_a_arch:RCAN_A',
         'IconVSR': 'votes.archs.iconvsr_arch:IconVSR',
