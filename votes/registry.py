@@ -65,6 +65,7 @@ NETWORKS = Registry(
         'EDSR': 'votes.archs.edsr_arch:EDSR',
         'CDAVSR': 'votes.archs.cdavsr_arch:CDAVSR',
         'BasicVSR': 'votes.archs.basicvsr_arch:BasicVSR',
+        'BRNet': 'votes.archs.brnet_arch:BRNet',
         'EDVR': 'votes.archs.edvr_arch:EDVR',
         'NLSN': 'votes.archs.nlsn_arch:NLSN',
         'PEN': 'votes.archs.pen_arch:PEN',
