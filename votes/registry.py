@@ -79,6 +79,7 @@ NETWORKS = Registry(
         'RRDBNet': 'votes.archs.rrdbnet_arch:RRDBNet',
         'RSDN': 'votes.archs.rsdn_arch:RSDN',
         'QECNN': 'votes.archs.qecnn_arch:QECNN',
+        'QENet': 'votes.archs.qenet_arch:QENet',
         'RBQE': 'votes.archs.rbqe_arch:RBQE',
         'RealBasicVSR': 'votes.archs.realbasicvsr_arch:RealBasicVSR',
         'SAN': 'votes.archs.san_arch:SAN',

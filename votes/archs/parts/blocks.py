@@ -43,13 +43,14 @@ class ResidualBlock(nn.Module):
         num_feat: channels C.
         res_scale: factor on what is added.
         pytorch_init: weights start as PyTorch has it, else Kaiming-normal times 0.1 with biases of 0.
+        slope: of the ReLU below zero.
     """
 
     compiled_alone = True  # see compile_blocks
 
-    def __init__(self, num_feat: int, res_scale: float = 1.0, pytorch_init: bool = False):
+    def __init__(self, num_feat: int, res_scale: float = 1.0, pytorch_init: bool = False, slope: float = 0.0):
         super().__init__()
-        self.res_scale = res_scale
+        self.res_scale, self.slope = res_scale, slope
         self.conv1 = conv3x3(num_feat, num_feat)
         self.conv2 = conv3x3(num_feat, num_feat)
         if not pytorch_init:
@@ -57,12 +58,16 @@ class ResidualBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, C, H, W)."""
-        change = self.conv2(F.relu(self.conv1(x), inplace=True))
+        inner = self.conv1(x)
+        inner = F.leaky_relu(inner, self.slope, inplace=True) if self.slope else F.relu(inner, inplace=True)
+        change = self.conv2(inner)
         return x + (change if self.res_scale == 1 else change * self.res_scale)
 
 
-def residual_blocks(count: int, num_feat: int, res_scale: float = 1.0, pytorch_init: bool = False) -> nn.Sequential:
-    return nn.Sequential(*[ResidualBlock(num_feat, res_scale, pytorch_init) for _ in range(count)])
+def residual_blocks(
+    count: int, num_feat: int, res_scale: float = 1.0, pytorch_init: bool = False, slope: float = 0.0
+) -> nn.Sequential:
+    return nn.Sequential(*[ResidualBlock(num_feat, res_scale, pytorch_init, slope) for _ in range(count)])
 
 
 def compile_blocks(net: nn.Module) -> list[nn.Module]:
