@@ -66,6 +66,7 @@ NETWORKS = Registry(
         'CDAVSR': 'votes.archs.cdavsr_arch:CDAVSR',
         'BasicVSR': 'votes.archs.basicvsr_arch:BasicVSR',
         'BRNet': 'votes.archs.brnet_arch:BRNet',
+        'CVQENet': 'votes.archs.cvqenet_arch:CVQENet',
         'EDVR': 'votes.archs.edvr_arch:EDVR',
         'NLSN': 'votes.archs.nlsn_arch:NLSN',
         'PEN': 'votes.archs.pen_arch:PEN',
