@@ -19,14 +19,8 @@ FILES = sorted(p for kind in ('train', 'test', 'finetune') for p in (ROOT / 'opt
 CLIPS = [f'{i:03d}' for i in range(270)]
 FRAMES = 100  # the published lists say so
 FEW = 9  # as many as the widest window sees
-FIXED = (
-    'scale',
-    'sr_factor',
-    'upscale',
-    'upscale_factor',
-    'num_frame',
-    'radius',
-)  # of a network: what its data are like
+# arguments of networks that say what their data are like
+FIXED = ('scale', 'sr_factor', 'upscale', 'upscale_factor', 'num_frame', 'radius')
 
 
 def write_dataset(folder: Path, size: int) -> None:

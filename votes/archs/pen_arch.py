@@ -10,9 +10,10 @@ from torch import Tensor, nn
 from votes.archs.contract import Window
 from votes.archs.edvr_arch import EDVR
 from votes.archs.parts.blocks import check_window, conv3x3, count_of
+from votes.archs.parts.deformable_fusion import DeformableFusion
 from votes.archs.parts.edvr_names import edvr_names
 from votes.archs.parts.published import Weights, fitting, renamed, size_of
-from votes.archs.stdf_arch import DeformableFusion, Enhancement
+from votes.archs.stdf_arch import Enhancement
 
 STDF_SIZE = {'in_nc': 3, 'out_nc': 64, 'nf': 32, 'nb': 3, 'deform_ks': 3}
 QENET_SIZE = {'in_nc': 64, 'nf': 48, 'nb': 4, 'out_nc': 3}
