@@ -67,6 +67,7 @@ NETWORKS = Registry(
         'BasicVSR': 'votes.archs.basicvsr_arch:BasicVSR',
         'BRNet': 'votes.archs.brnet_arch:BRNet',
         'CVQENet': 'votes.archs.cvqenet_arch:CVQENet',
+        'DUVE': 'votes.archs.duve_arch:DUVE',
         'EDVR': 'votes.archs.edvr_arch:EDVR',
         'NLSN': 'votes.archs.nlsn_arch:NLSN',
         'PEN': 'votes.archs.pen_arch:PEN',

@@ -34,16 +34,16 @@ class ChannelAttention(nn.Module):
 
 
 class RCAB(nn.Module):
-    """x + res_scale * attention(conv(ReLU(conv(x))))."""
+    """x + res_scale * attention(conv(ReLU(conv(x)))); the ReLU leaks by `slope` below zero."""
 
     compiled_alone = True
 
-    def __init__(self, num_feat: int, hidden: int, res_scale: float = 1.0):
+    def __init__(self, num_feat: int, hidden: int, res_scale: float = 1.0, slope: float = 0.0):
         super().__init__()
         self.res_scale = res_scale
         self.rcab = nn.Sequential(
             conv3x3(num_feat, num_feat),
-            nn.ReLU(inplace=True),
+            nn.LeakyReLU(slope, inplace=True) if slope else nn.ReLU(inplace=True),
             conv3x3(num_feat, num_feat),
             ChannelAttention(num_feat, hidden),
         )
