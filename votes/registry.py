@@ -96,6 +96,8 @@ NETWORKS = Registry(
         'VGGFeatureExtractor': 'votes.archs.vgg_arch:VGGFeatureExtractor',
         'VGGStyleDiscriminator': 'votes.archs.discriminator_arch:VGGStyleDiscriminator',
         'VOTES': 'votes.archs.votes_arch:VOTES',
+        'WDSR_A': 'votes.archs.wdsr_arch:WDSR_A',
+        'WDSR_B': 'votes.archs.wdsr_arch:WDSR_B',
     },
 )
 LOSSES = Registry(
