@@ -13,16 +13,22 @@ from votes.archs.parts.blocks import conv3x3, lrelu
 class Enlarging(nn.Module):
     """A network with these layers, under the names that BasicSR gives them: x4 in two steps, x2 and x3 in one."""
 
-    def add_enlarging(self, num_feat: int, num_out_ch: int, factor: int) -> None:
-        """Called by constructors where the layers belong: `factor` is 2, 3 or 4."""
+    def add_enlarging(self, num_feat: int, num_out_ch: int, factor: int, in_channels: int | None = None) -> None:
+        """Called by constructors where the layers belong.
+
+        Args:
+            num_feat: channels between the two steps of x4.
+            factor: 2, 3 or 4.
+            in_channels: of the features, `num_feat` unless told.
+        """
         if factor not in (2, 3, 4):
             raise ValueError(f'scale must be 2, 3 or 4, not {factor}')
-        self.factor = factor
+        self.factor, in_channels = factor, in_channels or num_feat
         if factor == 4:
-            self.upconv1 = conv3x3(num_feat, num_feat * 4)
+            self.upconv1 = conv3x3(in_channels, num_feat * 4)
             self.upconv2 = conv3x3(num_feat, 64 * 4)
         else:
-            self.upconv1 = conv3x3(num_feat, 64 * factor**2)
+            self.upconv1 = conv3x3(in_channels, 64 * factor**2)
         self.conv_hr = conv3x3(64, 64)
         self.conv_last = conv3x3(64, num_out_ch)
 
