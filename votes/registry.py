@@ -107,6 +107,7 @@ LOSSES = Registry(
         # a term of a training loss each
         'CharbonnierLoss': 'votes.losses.pixel_loss:CharbonnierLoss',
         'GANLoss': 'votes.losses.gan_loss:GANLoss',
+        'HuberLoss': 'votes.losses.pixel_loss:HuberLoss',
         'L1Loss': 'votes.losses.pixel_loss:L1Loss',
         'MSELoss': 'votes.losses.pixel_loss:MSELoss',
         'MultiScaleGANLoss': 'votes.losses.gan_loss:MultiScaleGANLoss',

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from votes.losses.pixel_loss import CharbonnierLoss, L1Loss, PixelLoss, WeightedTVLoss
+from votes.losses.pixel_loss import CharbonnierLoss, HuberLoss, L1Loss, PixelLoss, WeightedTVLoss
 from votes.registry import LOSSES
 
 
@@ -47,3 +47,8 @@ def test_variation_by_hand():
     picture = torch.tensor([[[[0.0, 1.0, 3.0], [2.0, 1.0, 0.0]]]])
     assert WeightedTVLoss()(picture) == pytest.approx(5 / 3 + 5 / 4)
     assert WeightedTVLoss(reduction='sum')(picture, weight=torch.tensor([[[[1.0, 0, 0], [0, 2, 9]]]])) == 2 + 1 + 2
+
+
+def test_huber_by_hand():
+    each = HuberLoss(reduction='none', delta=0.5)(torch.tensor([0.0, 0.4, -2.0]), torch.zeros(3))
+    torch.testing.assert_close(each, torch.tensor([0.0, 0.08, 0.5 * (2 - 0.25)]))

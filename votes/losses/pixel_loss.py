@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from typing import Literal
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 Reduction = Literal['none', 'mean', 'sum']
@@ -63,6 +64,23 @@ class MSELoss(PixelLoss):
 
     def term(self, difference: Tensor) -> Tensor:
         return difference.square()
+
+
+class HuberLoss(PixelLoss):
+    """``d^2 / 2`` where ``|d| = |pred - target|`` is at most delta, ``delta (|d| - delta / 2)`` beyond.
+
+    Args:
+        delta: where the parabola becomes a line; DUF has 0.01.
+    """
+
+    def __init__(self, loss_weight: float = 1.0, reduction: Reduction = 'mean', delta: float = 0.01):
+        super().__init__(loss_weight, reduction)
+        if delta <= 0:
+            raise ValueError(f'delta must be above 0, not {delta}')
+        self.delta = delta
+
+    def term(self, difference: Tensor) -> Tensor:
+        return F.huber_loss(difference, torch.zeros_like(difference), reduction='none', delta=self.delta)
 
 
 class CharbonnierLoss(PixelLoss):
