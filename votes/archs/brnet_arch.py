@@ -4,25 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from votes.archs.contract import Frame
 from votes.archs.parts.blocks import conv3x3, count_of, residual_blocks
-from votes.archs.parts.pictures import DIV2K_MEAN
+from votes.archs.parts.pictures import DIV2K_MEAN, MeanShift
 from votes.archs.parts.published import Weights, fitting, renamed, size_of
-
-
-@torch.no_grad()
-def _shift(sign: int) -> nn.Conv2d:
-    """A 1x1 convolution that starts as the removal of the mean, or its return. It is trained, as in the release, which
-    means to fix it but does not.
-    """
-    conv = nn.Conv2d(3, 3, 1)
-    conv.weight.copy_(torch.eye(3).view(3, 3, 1, 1))
-    conv.bias.copy_(sign * torch.tensor(DIV2K_MEAN))  # type: ignore[union-attr]
-    return conv
 
 
 class BRNet(nn.Module):
@@ -40,7 +28,8 @@ class BRNet(nn.Module):
 
     def __init__(self, n_feats: int = 64, n_resblocks: int = 8):
         super().__init__()
-        self.sub_mean, self.add_mean = _shift(-1), _shift(1)
+        # trained as in the release, which means to keep them fixed
+        self.sub_mean, self.add_mean = (MeanShift(1.0, DIV2K_MEAN, sign, trained=True) for sign in (-1, 1))
         self.head = nn.Sequential(conv3x3(12, n_feats))
         self.body = residual_blocks(n_resblocks, n_feats, pytorch_init=True)
         self.body.append(conv3x3(n_feats, n_feats))
