@@ -90,6 +90,7 @@ NETWORKS = Registry(
         'STDF': 'votes.archs.stdf_arch:STDF',
         'RDN': 'votes.archs.rdn_arch:RDN',
         'TMP': 'votes.archs.tmp_arch:TMP',
+        'TDAN': 'votes.archs.tdan_arch:TDAN',
         'TGA': 'votes.archs.tga_arch:TGA',
         'TSAN': 'votes.archs.tsan_arch:TSAN',
         'UNetDiscriminatorSN': 'votes.archs.discriminator_arch:UNetDiscriminatorSN',
