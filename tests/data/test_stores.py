@@ -1,7 +1,9 @@
 """Every frame source gives the same frames; stores are written whole, resumed, and checked."""
 
 import json
+import os
 import re
+import resource
 import shutil
 from collections import namedtuple
 from pathlib import Path
@@ -16,6 +18,7 @@ from hypothesis import strategies as st
 
 from votes.cli import main
 from votes.data.open_source import KINDS, kind_of, open_source
+from votes.data.packed_source import PackedSource
 from votes.data.pairs import ClipPairs
 from votes.data.sources import FolderSource
 from votes.data.tools import pack as packing
@@ -98,14 +101,16 @@ def test_basicsr_reads_what_is_written(folders, tmp_path):
 @pytest.mark.parametrize('to', ['packed', 'lmdb'])
 def test_an_interrupted_packing_goes_on(folders, tmp_path, to, monkeypatch):
     target, said = tmp_path / 'store', []
+    monkeypatch.setattr(packing, 'SHARD', 1)  # a shard a clip
+    monkeypatch.setattr(packing, 'BATCH', 1)  # of an LMDB frame by frame
     with monkeypatch.context() as broken:
 
         def full(*args):
             raise OSError(28, 'No space left on device')
 
-        original = packing._pack_clip
+        original = packing._pack_shard
         first = iter([1])
-        broken.setattr(packing, '_pack_clip', lambda *a: original(*a) if next(first, None) else full())
+        broken.setattr(packing, '_pack_shard', lambda *a: original(*a) if next(first, None) else full())
         original_put = packing._put
         few = iter(range(6))
         broken.setattr(packing, '_put', lambda *a: original_put(*a) if next(few, None) is not None else full())
@@ -132,7 +137,7 @@ def test_another_job_in_the_same_place(folders, tmp_path):
 
 def test_damage_is_found(store):
     assert verify(store) == []
-    path = store / ('000.npy' if kind_of(store) == 'packed' else 'data.mdb')
+    path = store / ('shard_00000.npy' if kind_of(store) == 'packed' else 'data.mdb')
     data = bytearray(path.read_bytes())
     if kind_of(store) == 'packed':
         data[-7] ^= 1
@@ -161,7 +166,91 @@ def test_no_room(folders, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr('shutil.disk_usage', lambda path: usage(10**9, 10**9, 1000))
     for to in ('packed', 'lmdb'):
         assert main(['pack', str(folders), str(tmp_path / to), '--to', to]) == 2
-        assert 'too little room' in capsys.readouterr().err
+        said = capsys.readouterr().err
+        assert 'too little room' in said
+        assert '0.07 GB needed: 0.00 GB for what is missing, and 0.07 GB that stay free' in said
+
+
+def test_no_room_is_found_before_the_first_shard(folders, tmp_path, monkeypatch):
+    """Room for one clip and not for both: nothing is written in vain."""
+    usage = namedtuple('usage', 'total used free')
+    monkeypatch.setattr(packing, 'SHARD', 1)
+    monkeypatch.setattr('shutil.disk_usage', lambda path: usage(10**9, 10**9, packing.RESERVE + 5 * 24 * 40 * 3 + 9))
+    with pytest.raises(UserError, match='too little room'):
+        pack(folders, tmp_path / 'store', say=quiet)
+    assert not list((tmp_path / 'store.partial').glob('*.npy'))
+
+
+def test_frames_are_written_to_an_lmdb_many_at_once(folders, tmp_path, monkeypatch):
+    """A writing waits for the disk: at 64 612 clips one for each frame took hours."""
+    original, calls = packing._put, []
+    monkeypatch.setattr(packing, '_put', lambda *a: calls.append(1) or original(*a))
+    pack(folders, tmp_path / 'x.lmdb', 'lmdb', say=quiet)
+    assert len(calls) == 1
+    assert verify(tmp_path / 'x.lmdb') == []
+
+
+def test_two_packs_into_one_folder(folders, tmp_path):
+    """The second is refused by name, and not told to make room."""
+    partial = tmp_path / 'store.partial'
+    partial.mkdir()
+    with packing._owned(partial), pytest.raises(UserError, match='another process is packing') as caught:
+        pack(folders, tmp_path / 'store', say=quiet)
+    assert str(os.getpid()) in str(caught.value)
+    assert 'room' not in str(caught.value)
+    pack(folders, tmp_path / 'store', say=quiet)
+    assert verify(tmp_path / 'store') == []
+
+
+def test_a_store_of_many_clips_keeps_few_files_open(tmp_path):
+    """1000 clips in the layout of version 0.1, a file each, and in shards, with 256 files allowed."""
+    (tmp_path / 'old').mkdir()
+    clips = {}
+    for i in range(1000):
+        np.save(tmp_path / 'old' / f'{i:04d}.npy', np.full((1, 2, 3, 3), i % 251, np.uint8))
+        clips[f'{i:04d}'] = {'shape': [1, 2, 3, 3], 'sha256': ''}
+    (tmp_path / 'old' / 'packed.json').write_text(json.dumps({'clips': clips}))
+    pack(tmp_path / 'old', tmp_path / 'new', say=quiet)
+    assert len(list((tmp_path / 'new').iterdir())) == 2
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (256, limits[1]))
+    try:
+        for store in ('old', 'new'):
+            source = open_source(tmp_path / store)
+            assert [int(source.read(clip, 0)[0, 0, 0]) for clip in source.clips()] == [i % 251 for i in range(1000)]
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+
+
+@pytest.mark.parametrize('name', ['/etc/x', '../x', 'a/../../x', 'C:/x', ''])
+def test_clip_names_that_lead_out_of_their_folder(tmp_path, name):
+    lmdb = pytest.importorskip('lmdb')
+    with lmdb.open(str(tmp_path / 'x.lmdb')):
+        pass
+    (tmp_path / 'x.lmdb' / 'meta_info.txt').write_text(f'{name}/00000000.png (24,40,3) 1\n')
+    (tmp_path / 'packed').mkdir()
+    about = {'shape': [1, 2, 2, 3], 'sha256': '', 'shard': 's.npy', 'offset': 0}
+    (tmp_path / 'packed' / 'packed.json').write_text(json.dumps({'clips': {name: about}}))
+    for store in ('x.lmdb', 'packed'):
+        with pytest.raises(UserError, match='not a folder below') as caught:
+            open_source(tmp_path / store)
+        assert store in str(caught.value)
+
+
+def test_start_up_is_linear_in_clips(tmp_path, monkeypatch):
+    """The names of a source are asked for a few times, however many clips it has (it was once or more a clip)."""
+    counts = []
+    for count in (20, 40):
+        about = {f'{i:03d}': {'shape': [5, 4, 4, 3], 'sha256': '', 'shard': 's.npy', 'offset': 0} for i in range(count)}
+        root = tmp_path / str(count)
+        root.mkdir()
+        (root / 'packed.json').write_text(json.dumps({'clips': about}))
+        asked = []
+        with monkeypatch.context() as counted:
+            counted.setattr(PackedSource, 'clips', lambda self, asked=asked: asked.append(1) or sorted(self.manifest))
+            assert len(ClipPairs(root, root, 1).names()) == count
+        counts.append(len(asked))
+    assert counts[0] == counts[1] <= 4
 
 
 def test_a_full_map_grows(folders, tmp_path, monkeypatch):
@@ -282,7 +371,7 @@ def every_kind(tmp_path_factory):
         write_video(root / suffix / f'000.{suffix}', frames)
     (root / 'yuv').mkdir()
     (root / 'yuv' / '000_48x32.yuv').write_bytes(bytes(32 * 48 * 3 // 2 * 4))
-    files = ('packed/000.npy', 'packed/packed.json', 'lmdb/data.mdb', 'lmdb/meta_info.txt', 'mp4/000.mp4')
+    files = ('packed/shard_00000.npy', 'packed/packed.json', 'lmdb/data.mdb', 'lmdb/meta_info.txt', 'mp4/000.mp4')
     return root, [*files, 'mkv/000.mkv', 'yuv/000_48x32.yuv', 'png/000/00000003.png']
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from votes.data.sources import Crop, Frame, cropped, decode_picture
+from votes.data.sources import Crop, Frame, check_clip_name, cropped, decode_picture
 from votes.errors import UserError
 
 LINE = re.compile(r'^(?P<key>.+?)(\.\w+)? \((?P<height>\d+),\s*(?P<width>\d+)(,\s*\d+)?\)( \d+)?$')
@@ -52,13 +52,16 @@ class LmdbSource:
                     'not a line of meta_info.txt', where=f'{meta}:{number}', value=line[:80], fix='KEY.png (H,W,3) 1'
                 )
             clip, _, _ = found['key'].rpartition('/')
+            if clip not in self._keys:
+                check_clip_name(clip, f'{meta}:{number}')
             self._keys.setdefault(clip, []).append(found['key'])
             self._sizes.setdefault(clip, (int(found['height']), int(found['width'])))
         for keys in self._keys.values():
             keys.sort()
+        self._clips = sorted(self._keys)
 
     def clips(self) -> list[str]:
-        return sorted(self._keys)
+        return self._clips
 
     def length(self, clip: str) -> int:
         return len(self._of(clip))

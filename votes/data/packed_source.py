@@ -1,49 +1,68 @@
 """Frames as they are in memory, so that a crop reads the pixels of that crop and nothing else.
 
-A clip is a NumPy file, ``CLIP.npy``, uint8 (T, H, W, 3). Of raw frames, tiles and compressed tiles, raw frames were
-chosen by measurement (benchmarks/data.py): nothing has to be decoded, and the file is one that everybody can open.
+Clips lie one after the other in shards, NumPy files of bytes; packed.json says where: clip -> shard, offset, shape,
+SHA-256. ``numpy.load(shard)[offset:offset + T * H * W * 3].reshape(T, H, W, 3)`` is a clip. Of raw frames, tiles and
+compressed tiles, raw frames were chosen by measurement (benchmarks/data.py): nothing has to be decoded. Stores of
+version 0.1 have a file for each clip, CLIP.npy, and are read as well.
 """
 
 from __future__ import annotations
 
 import json
+import math
+from functools import lru_cache
 from pathlib import Path
 from tokenize import TokenError
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from votes.data.sources import Crop, Frame, cropped
+from votes.data.sources import Crop, Frame, check_clip_name, cropped
 from votes.errors import UserError
 
 MANIFEST = 'packed.json'
 
 
+@lru_cache(maxsize=32)  # over all stores of a process: each file that is mapped costs a file descriptor
+def _mapped(store: object, path: Path) -> NDArray[np.uint8]:
+    return np.load(path, mmap_mode='r').view(np.ndarray)
+
+
 class PackedSource:
-    """``root`` is a folder made by ``votes pack``: CLIP.npy files and packed.json, which is written last.
+    """``root`` is a folder made by ``votes pack``: shards and packed.json, which is written last.
 
     Raises:
-        UserError: no such folder, one that was not finished, or a clip whose file is not what packed.json says.
+        UserError: no such folder, one that was not finished, or a shard that is not what packed.json says.
     """
 
     def __init__(self, root: str | Path):
         self.root = Path(root)
         try:
-            self.manifest: dict[str, dict] = json.loads((self.root / MANIFEST).read_text())['clips']
-            self._shapes = {clip: [int(n) for n in about['shape']] for clip, about in self.manifest.items()}
-            if any(len(shape) != 4 for shape in self._shapes.values()):
+            self.manifest: dict[str, dict[str, Any]] = json.loads((self.root / MANIFEST).read_text())['clips']
+            self._shapes = {clip: tuple(map(int, about['shape'])) for clip, about in self.manifest.items()}
+            if any(len(shape) != 4 or shape[3] != 3 or min(shape) < 1 for shape in self._shapes.values()):
                 raise ValueError('a shape is not (T, H, W, 3)')
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            self._places = {
+                clip: (str(about['shard']), int(about['offset'])) if 'shard' in about else None
+                for clip, about in self.manifest.items()
+            }
+            if any(place and ('/' in place[0] or place[1] < 0) for place in self._places.values()):
+                raise ValueError('a shard is not a file of this folder')
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
             raise UserError(
                 'no packed frames', where=self.root.absolute() / MANIFEST, value=error, fix='votes pack FRAMES OUT'
             ) from error
-        self._maps: dict[str, NDArray[np.uint8]] = {}
+        for clip in self.manifest:
+            check_clip_name(clip, self.root / MANIFEST)
+        self._clips = sorted(self.manifest)
+        self._key = object()  # another store that is made at the same place is another one
 
     def clips(self) -> list[str]:
-        return sorted(self.manifest)
+        return self._clips
 
-    def _about(self, clip: str) -> list[int]:
-        if clip not in self.manifest:
+    def _about(self, clip: str) -> tuple[int, ...]:
+        if clip not in self._shapes:
             raise UserError(f'no clip {clip!r}', where=self.root, value=f'{len(self.manifest)} clips')
         return self._shapes[clip]
 
@@ -56,21 +75,24 @@ class PackedSource:
 
     def frames(self, clip: str) -> NDArray[np.uint8]:
         """All frames of a clip, uint8 (T, H, W, 3), mapped into memory and not read."""
-        if clip not in self._maps:
-            path, shape = self.root / f'{clip}.npy', tuple(self._about(clip))
-            try:
-                frames = np.load(path, mmap_mode='r')
-            except (OSError, ValueError, SyntaxError, TokenError) as error:  # NumPy parses a header of Python text
-                raise UserError('packed clip cannot be read', where=path, value=error, fix='pack it again') from error
-            if frames.shape != shape or frames.dtype != np.uint8:
-                raise UserError(
-                    'packed clip is another one',
-                    where=path,
-                    value=f'{frames.dtype} {frames.shape}',
-                    fix=f'uint8 {shape}',
-                )
-            self._maps[clip] = frames
-        return self._maps[clip]
+        shape = self._about(clip)
+        place = self._places[clip]
+        name, offset = place or (f'{clip}.npy', 0)
+        try:
+            stored = _mapped(self._key, self.root / name)
+        except (OSError, ValueError, SyntaxError, TokenError) as error:  # NumPy parses a header of Python text
+            fix = 'allow more open files: ulimit -n' if getattr(error, 'errno', 0) == 24 else 'pack it again'
+            raise UserError('packed clip cannot be read', where=self.root / name, value=error, fix=fix) from error
+        count = math.prod(shape)
+        fits = stored.ndim == 1 and offset + count <= len(stored) if place else stored.shape == shape
+        if not fits or stored.dtype != np.uint8:
+            raise UserError(
+                'packed clip is another one',
+                where=self.root / name,
+                value=f'{stored.dtype} {stored.shape}',
+                fix=f'uint8 {shape} at byte {offset}: pack it again',
+            )
+        return stored[offset : offset + count].reshape(shape) if place else stored
 
     def read(self, clip: str, index: int, crop: Crop | None = None) -> Frame:
         return np.array(cropped(self.frames(clip)[index], crop))

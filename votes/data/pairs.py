@@ -53,10 +53,12 @@ class ClipPairs:
             raise UserError('either dataroot_lq or degradation is needed', where=f'gt {dataroot_gt}')
         self.scale = scale
         self.lengths: dict[str, int] = {}
-        everything = sorted({*self.gt.clips(), *self.lq.clips()})
+        self._there = {'LQ': frozenset(self.lq.clips()), 'GT': frozenset(self.gt.clips())}
+        everything = sorted(self._there['LQ'] | self._there['GT'])
         counts = read_meta_info(meta_info_file) if meta_info_file else dict.fromkeys(everything)
         names = split_clips(sorted(counts), split) if split else list(counts)
-        names = [name for name in names if name not in set(exclude or ())]
+        excluded = frozenset(exclude or ())
+        names = [name for name in names if name not in excluded]
         if not names:
             raise UserError(
                 'no clips are left', where=meta_info_file or dataroot_gt, fix='check the lists and the split'
@@ -81,7 +83,7 @@ class ClipPairs:
 
     def _check(self, name: str, listed: int | None, least: int) -> str | None:
         """Notes the clip's length; returns what is wrong with it."""
-        missing = [kind for kind, source in (('LQ', self.lq), ('GT', self.gt)) if name not in set(source.clips())]
+        missing = [kind for kind, there in self._there.items() if name not in there]
         if missing:
             return f'no folder in {" and ".join(missing)}'
         frames = {'LQ': self.lq.length(name), 'GT': self.gt.length(name)}

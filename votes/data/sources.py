@@ -21,6 +21,19 @@ PNG, JPEG = b'\x89PNG\r\n\x1a\n', b'\xff\xd8'  # how such files begin
 AGAIN = 'copy or extract this frame again'
 
 
+def check_clip_name(clip: str, where: object) -> None:
+    """A clip's name becomes a path below the folders that results and stores are written to.
+
+    Raises:
+        UserError: it would lead out of them.
+    """
+    parts = clip.replace('\\', '/').split('/')
+    if not all(parts) or {'.', '..'} & set(parts) or '\0' in clip or re.match('[A-Za-z]:', clip):
+        raise UserError(
+            'a clip whose name is not a folder below another', where=where, value=repr(clip[:80]), fix='000, or a/000'
+        )
+
+
 class FrameSource(Protocol):
     """Named clips of frames."""
 

@@ -150,6 +150,10 @@ class YuvSource:
     def clips(self) -> list[str]:
         return sorted(self._paths)
 
+    def path(self, clip: str) -> Path:
+        """The file of a clip."""
+        return self._paths[clip]
+
     def length(self, clip: str) -> int:
         return self._of(clip)[0]
 

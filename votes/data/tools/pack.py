@@ -1,17 +1,23 @@
 """`votes pack`: frames of any source into a packed store or an LMDB, checked by reading them back.
 
-Work happens in OUT.partial, which becomes OUT when it is complete; the same command goes on where it stopped.
+Work happens in OUT.partial, which becomes OUT when it is complete; the same command goes on where it stopped: with the
+shard, or for an LMDB the frame, that is missing.
 """
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import fcntl
 import hashlib
 import json
+import math
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +33,9 @@ from votes.errors import UserError
 
 PNG_LEVEL = 1
 FIRST_MAP = 1 << 28  # bytes; grown when it is full
+SHARD = 1 << 30  # bytes: a clip that ends beyond it is the last of its shard
+BATCH = 16 << 20  # bytes of pictures that are written to an LMDB at once: each writing waits for the disk
+RESERVE = 64 << 20  # bytes that stay free on the disk
 Say = Callable[[str], None]
 
 
@@ -39,28 +48,54 @@ def pack(source: str | Path, target: str | Path, to: str = 'packed', workers: in
         say: takes a line of progress.
 
     Raises:
-        UserError: `target` exists, a frame is damaged, the disk is full, or what was read back differs.
+        UserError: `target` exists, somebody else is writing it, a frame is damaged, the disk is full (found before the
+            first frame where it can be), or what was read back differs.
     """
     target = Path(target)
     if target.exists():
         raise UserError('the output exists', where=target, fix='choose another name, or remove it')
     frames = open_source(source)
     partial = target.with_name(f'{target.name}.partial')
-    partial.mkdir(parents=True, exist_ok=True)
-    _same_job(partial, {'source': str(Path(source).resolve()), 'to': to})
     try:
-        with ThreadPoolExecutor(workers) as pool:
-            _Progress(frames, say).run(_pack_clips if to == 'packed' else _pack_lmdb, partial, pool)
+        partial.mkdir(parents=True, exist_ok=True)
+        with _owned(partial), ThreadPoolExecutor(max(1, workers)) as pool:
+            _same_job(partial, {'source': str(Path(source).resolve()), 'to': to})
+            (_pack_clips if to == 'packed' else _pack_lmdb)(_Progress(frames, say), partial, pool)
+            (partial / 'job.json').unlink()
+            (partial / 'owner').unlink()
+            os.replace(partial, target)
     except OSError as error:
+        room = f'{shutil.disk_usage(target.parent).free / 1e9:.2f} GB free' if target.parent.is_dir() else ''
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
         raise UserError(
             'the store cannot be written',
             where=partial,
-            value=error,
-            fix='make room; the same command goes on from there',
+            value=f'{error} ({room})' if full else error,
+            fix='make room; the same command goes on from there' if full else 'the same command goes on from there',
         ) from error
-    (partial / 'job.json').unlink()
-    os.replace(partial, target)
     say(f'{target}: {len(frames.clips())} clips, read back and equal')
+
+
+@contextlib.contextmanager
+def _owned(partial: Path) -> Iterator[None]:
+    """Keeps a second process out of a folder."""
+    with open(partial / 'owner', 'a+') as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            raise UserError(
+                'another process is packing into this folder',
+                where=partial,
+                value=f'process {file.read()}',
+                fix='wait for it, or choose another output',
+            ) from None
+        except OSError:  # a file system without locks
+            pass
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
+        yield
 
 
 def _same_job(partial: Path, job: dict[str, str]) -> None:
@@ -72,88 +107,131 @@ def _same_job(partial: Path, job: dict[str, str]) -> None:
 
 
 class _Progress:
-    """Passes clips on and says how far it is and how long it will take."""
+    """Says how far it is and how long it will take: a line a clip, of many clips a line a second."""
 
     def __init__(self, frames: FrameSource, say: Say):
         self.frames, self.say = frames, say
         self.total = sum(frames.length(clip) for clip in frames.clips())
+        self.many = len(frames.clips()) > 100
         self.done = self.skipped = 0
-        self.started = time.monotonic()
-
-    def run(self, work: Callable[[_Progress, Path, ThreadPoolExecutor], None], *args: Any) -> None:
-        work(self, *args)
+        self.started = self.said = time.monotonic()
 
     def tell(self, clip: str, skipped: bool = False) -> None:
         count = self.frames.length(clip)
         self.done += count
         self.skipped += count if skipped else 0
-        pace = (time.monotonic() - self.started) / max(1, self.done - self.skipped)
+        now = time.monotonic()
+        if self.many and now - self.said < 1 and self.done < self.total:
+            return
+        self.said = now
+        pace = (now - self.started) / max(1, self.done - self.skipped)
         rest = 'was there' if skipped else f'{pace * (self.total - self.done):.0f} s to go'
         self.say(f'{clip}: {self.done}/{self.total} frames, {rest}')
 
 
-def _read_all(frames: FrameSource, clip: str, pool: ThreadPoolExecutor) -> Iterator[Frame]:
-    """A clip's frames in order, a few decoded ahead; a decoder of video is read by one thread only."""
-    count = frames.length(clip)
+def _read_all(frames: FrameSource, clips: Iterable[str], pool: ThreadPoolExecutor) -> Iterator[tuple[str, int, Frame]]:
+    """Clip, index and frame in order, a few decoded ahead; a decoder of video is read by one thread only."""
+    asked = ((clip, i) for clip in clips for i in range(frames.length(clip)))
     if not isinstance(frames, FolderSource | LmdbSource):
-        yield from (frames.read(clip, i) for i in range(count))
+        yield from ((clip, i, frames.read(clip, i)) for clip, i in asked)
         return
-    ahead = 16
-    waiting = [pool.submit(frames.read, clip, i) for i in range(min(ahead, count))]
-    for i in range(count):
-        yield waiting.pop(0).result()
-        if i + ahead < count:
-            waiting.append(pool.submit(frames.read, clip, i + ahead))
+    waiting: deque[tuple[str, int, Future[Frame]]] = deque()
+    for clip, i in asked:
+        waiting.append((clip, i, pool.submit(frames.read, clip, i)))
+        if len(waiting) >= 16:
+            done = waiting.popleft()
+            yield done[0], done[1], done[2].result()
+    yield from ((clip, i, future.result()) for clip, i, future in waiting)
+
+
+def _bytes(frames: FrameSource, clip: str) -> int:
+    return frames.length(clip) * math.prod(frames.size(clip)) * 3
+
+
+def _shards(frames: FrameSource) -> Iterator[list[str]]:
+    """The clips of each shard."""
+    shard: list[str] = []
+    filled = 0
+    for clip in frames.clips():
+        shard.append(clip)
+        filled += _bytes(frames, clip)
+        if filled >= SHARD:
+            yield shard
+            shard, filled = [], 0
+    if shard:
+        yield shard
 
 
 def _pack_clips(progress: _Progress, partial: Path, pool: ThreadPoolExecutor) -> None:
     frames, manifest = progress.frames, {}
-    for clip in frames.clips():
-        about = partial / f'{clip}.json'
-        if about.is_file() and (partial / f'{clip}.npy').is_file():
-            progress.tell(clip, skipped=True)
+    shards = {f'shard_{number:05d}': clips for number, clips in enumerate(_shards(frames))}
+    done = {name: _already(partial, name, frames, clips) for name, clips in shards.items()}
+    _need_room(partial, sum(_bytes(frames, clip) for name, clips in shards.items() if not done[name] for clip in clips))
+    for name, clips in shards.items():
+        about = done[name]
+        if about:
+            for clip in clips:
+                progress.tell(clip, skipped=True)
         else:
-            _need_room(partial, frames.length(clip) * int(np.prod(frames.size(clip))) * 3)
-            written = _pack_clip(frames, clip, partial / f'{clip}.npy', pool)
-            checkpoint.write_json(about, written)
-            progress.tell(clip)
-        manifest[clip] = json.loads(about.read_text())
+            about = _pack_shard(progress, clips, partial / f'{name}.npy', pool)
+            checkpoint.write_json(partial / f'{name}.json', about)
+        manifest.update(about)
     checkpoint.write_json(partial / MANIFEST, {'clips': manifest})
-    for clip in manifest:
-        (partial / f'{clip}.json').unlink()
+    for name in shards:
+        (partial / f'{name}.json').unlink()
 
 
-def _pack_clip(frames: FrameSource, clip: str, path: Path, pool: ThreadPoolExecutor) -> dict[str, Any]:
-    """Writes one .npy and reads it back."""
-    shape = (frames.length(clip), *frames.size(clip), 3)
-    total = hashlib.sha256()
+def _already(partial: Path, name: str, frames: FrameSource, clips: list[str]) -> dict[str, Any]:
+    """What packed.json will say of a shard that an earlier call wrote; nothing if it has to be written."""
+    try:
+        about: dict[str, Any] = json.loads((partial / f'{name}.json').read_text())
+        there = {clip: tuple(entry['shape']) for clip, entry in about.items()}
+        if not (partial / f'{name}.npy').is_file():
+            return {}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return {}
+    return about if there == {clip: (frames.length(clip), *frames.size(clip), 3) for clip in clips} else {}
+
+
+def _pack_shard(progress: _Progress, clips: list[str], path: Path, pool: ThreadPoolExecutor) -> dict[str, Any]:
+    """Writes the clips of a shard one after the other and reads them back."""
+    frames = progress.frames
+    about: dict[str, Any] = {}
+    total, offset = hashlib.sha256(), 0
     with checkpoint.atomic_write(path) as temporary:
         with open(temporary, 'wb') as file:
-            header = {'descr': '|u1', 'fortran_order': False, 'shape': shape}
+            header = {'descr': '|u1', 'fortran_order': False, 'shape': (sum(_bytes(frames, clip) for clip in clips),)}
             np.lib.format.write_array_header_1_0(file, header)  # type: ignore[arg-type]
-            for frame in _read_all(frames, clip, pool):
-                data = frame.tobytes()
-                total.update(data)
-                file.write(data)
-        _compare(temporary, shape, total.hexdigest())
-    return {'shape': list(shape), 'sha256': total.hexdigest()}
+            for clip, index, frame in _read_all(frames, clips, pool):
+                total.update(frame.tobytes())
+                file.write(frame.tobytes())
+                if index + 1 == frames.length(clip):
+                    shape = [frames.length(clip), *frames.size(clip), 3]
+                    about[clip] = {'shard': path.name, 'offset': offset, 'shape': shape, 'sha256': total.hexdigest()}
+                    total, offset = hashlib.sha256(), offset + math.prod(shape)
+                    progress.tell(clip)
+        _compare(temporary, about)
+    return about
 
 
-def _compare(path: Path, shape: tuple[int, ...], expected: str) -> None:
-    found, stored = hashlib.sha256(), np.load(path, mmap_mode='r')
-    for frame in stored:
-        found.update(frame.tobytes())
-    if stored.shape != shape or found.hexdigest() != expected:
-        raise UserError('what was written reads back differently', where=path, fix='is the disk sound?')
+def _compare(path: Path, about: dict[str, Any]) -> None:
+    stored = np.load(path, mmap_mode='r')
+    for clip, entry in about.items():
+        part = stored[entry['offset'] : entry['offset'] + math.prod(entry['shape'])]
+        if hashlib.sha256(part).hexdigest() != entry['sha256']:
+            raise UserError(
+                'what was written reads back differently', where=f'{path}: {clip}', fix='is the disk sound?'
+            )
 
 
 def _need_room(folder: Path, needed: int) -> None:
     free = shutil.disk_usage(folder).free
-    if free < needed + (64 << 20):
+    if needed and free < needed + RESERVE:
         raise UserError(
-            'too little room for the next clip',
+            'too little room for the store',
             where=folder,
-            value=f'{free / 1e9:.2f} GB free, {needed / 1e9:.2f} GB needed',
+            value=f'{free / 1e9:.2f} GB free, {(needed + RESERVE) / 1e9:.2f} GB needed: '
+            f'{needed / 1e9:.2f} GB for what is missing, and {RESERVE / 1e9:.2f} GB that stay free',
             fix='make room; the same command goes on from there',
         )
 
@@ -177,38 +255,54 @@ def _pack_lmdb(progress: _Progress, partial: Path, pool: ThreadPoolExecutor) -> 
 
     frames, lines = progress.frames, []
     threads = isinstance(frames, FolderSource | LmdbSource)
-    _need_room(partial, FIRST_MAP)
+    _need_room(partial, min(FIRST_MAP, sum(_bytes(frames, clip) for clip in frames.clips())))
     environment = lmdb.open(str(partial), map_size=FIRST_MAP)
     try:
+        waiting: dict[bytes, bytes] = {}
+        complete: dict[str, bool] = {}  # clips whose last frame is stored or waiting -> whether they were there
+
+        def write() -> None:
+            _put(environment, waiting, partial)
+            waiting.clear()
+            _compare_clips(environment, frames, complete, partial)
+            for name, there in complete.items():
+                progress.tell(name, skipped=there)
+            complete.clear()
+
+        filled = 0
         for clip in frames.clips():
             keys = [f'{clip}/{i:08d}' for i in range(frames.length(clip))]
             with environment.begin() as reading:
                 missing = [i for i, key in enumerate(keys) if reading.get(key.encode()) is None]
             run = pool.map if threads else map
             for i, (data, _) in zip(missing, run(lambda i: _encoded(frames, clip, i), missing), strict=True):  # noqa: B023
-                _put(environment, keys[i].encode(), data, partial)
-            with environment.begin() as reading:
-                _compare_clip(frames, clip, [bytes(reading.get(key.encode()) or b'') for key in keys], partial)
+                waiting[keys[i].encode()] = data
+                filled += len(data)
+                if filled >= BATCH or len(waiting) >= 4096:
+                    write()
+                    filled = 0
+            complete[clip] = not missing
             height, width = frames.size(clip)
             lines += [f'{key}.png ({height},{width},3) {PNG_LEVEL}' for key in keys]
-            progress.tell(clip, skipped=not missing)
+        write()
         environment.sync(True)
     except lmdb.Error as error:
-        raise OSError(str(error)) from error
+        raise OSError(errno.ENOSPC if 'No space' in str(error) else errno.EIO, str(error)) from error
     finally:
         environment.close()
     with checkpoint.atomic_write(partial / 'meta_info.txt') as temporary:
         temporary.write_text('\n'.join(lines) + '\n')
 
 
-def _put(environment: Any, key: bytes, data: bytes, folder: Path) -> None:
-    """Writes one value; a map that is full is doubled, as long as the disk has room for it."""
+def _put(environment: Any, values: dict[bytes, bytes], folder: Path) -> None:
+    """Writes values, all or none; a map that is full is doubled, as long as the disk has room for it."""
     import lmdb
 
     while True:
         try:
             with environment.begin(write=True) as transaction:
-                transaction.put(key, data)
+                for key, data in values.items():
+                    transaction.put(key, data)
             return
         except lmdb.MapFullError:
             size = environment.info()['map_size']
@@ -216,11 +310,16 @@ def _put(environment: Any, key: bytes, data: bytes, folder: Path) -> None:
             environment.set_mapsize(2 * size)
 
 
-def _compare_clip(frames: FrameSource, clip: str, stored: list[bytes], folder: Path) -> None:
-    for index in (0, len(stored) - 1):  # the pictures are the source's bytes; a look at both ends shows a mix-up
-        image = cv2.imdecode(np.frombuffer(stored[index], np.uint8), cv2.IMREAD_COLOR)
-        if image is None or not np.array_equal(image[..., ::-1], frames.read(clip, index)):
-            raise UserError('what was written reads back differently', where=f'{folder}: {clip}/{index:08d}')
+def _compare_clips(environment: Any, frames: FrameSource, clips: Iterable[str], folder: Path) -> None:
+    """The pictures are the source's bytes; a look at both ends of each clip shows a mix-up."""
+    for clip in clips:
+        for index in {0, frames.length(clip) - 1}:
+            key = f'{clip}/{index:08d}'
+            with environment.begin() as reading:
+                stored = np.frombuffer(reading.get(key.encode()) or b'', np.uint8)
+            image = cv2.imdecode(stored, cv2.IMREAD_COLOR) if stored.size else None
+            if image is None or not np.array_equal(image[..., ::-1], frames.read(clip, index)):
+                raise UserError('what was written reads back differently', where=f'{folder}: {key}')
 
 
 def verify(root: str | Path) -> list[str]:
@@ -234,10 +333,7 @@ def verify(root: str | Path) -> list[str]:
     for clip in source.clips():
         try:
             if isinstance(source, PackedSource):
-                found = hashlib.sha256()
-                for frame in source.frames(clip):
-                    found.update(frame.tobytes())
-                if found.hexdigest() != source.manifest[clip]['sha256']:
+                if hashlib.sha256(source.frames(clip)).hexdigest() != source.manifest[clip].get('sha256'):
                     problems.append(f'{clip}: not what was packed (checksum)')
             else:
                 for i in range(source.length(clip)):

@@ -1,0 +1,103 @@
+"""Seconds until a training set of Vimeo-90K's size can be asked for its first sample, and how they grow with clips.
+
+    python benchmarks/startup.py -o benchmarks/results/startup_cpu.json
+
+Tiny fake clips under Vimeo-90K's names (64 612 septuplets of the training list): seven frames of 8x8 and 4x4 pixels, as
+PNG folders (hard links to a few files), as packed stores and as LMDBs. Each start is a process of its own, which says
+how long the dataset took, what the first sample took, and how many files it has open; files are in the page cache. The
+largest store is read with 256 open files allowed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import cv2
+import machine
+import numpy as np
+
+from votes.data.manifest import of_dataset
+from votes.data.tools.pack import pack
+from votes.data.uvssm_dataset import UVSSMDataset
+
+VIMEO, FRAMES, LINKS = 64_612, 7, 30_000  # a file of ext4 has at most 65 000 links
+
+
+def write_folders(root: Path, count: int) -> None:
+    """``root/{gt,lq}/00001_0001/im1.png ... im7.png``."""
+    for side, size in (('gt', 8), ('lq', 4)):
+        (root / side).mkdir(parents=True)
+        for clip in range(count):
+            folder = root / side / f'{1 + clip // 1000:05d}_{1 + clip % 1000:04d}'
+            folder.mkdir()
+            for frame in range(FRAMES):
+                original = root / f'{side}_{frame}_{clip // LINKS}.png'
+                if not original.exists():
+                    pixels = np.random.default_rng(frame).integers(0, 256, (size, size, 3), np.uint8)
+                    cv2.imwrite(str(original), pixels)
+                os.link(original, folder / f'im{frame + 1}.png')
+
+
+def start(gt: str, lq: str) -> None:
+    """What one process measures, as JSON."""
+    import resource
+
+    resource.setrlimit(resource.RLIMIT_NOFILE, (256, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+    started = time.perf_counter()
+    dataset = UVSSMDataset(gt, lq, num_frame=FRAMES, gt_size=8, scale=2)
+    ready = time.perf_counter()
+    dataset[0, 0]
+    first = time.perf_counter()
+    for index in range(0, len(dataset), max(1, len(dataset) // 500)):
+        dataset[0, index]
+    read = time.perf_counter()
+    of_dataset(dataset)
+    told = time.perf_counter()
+    opened = len(os.listdir('/proc/self/fd')) if Path('/proc/self/fd').is_dir() else None
+    seconds = {'dataset': ready - started, 'first_sample': first - ready, 'manifest': told - read}
+    print(json.dumps({'clips': len(dataset), **{k: round(v, 3) for k, v in seconds.items()}, 'open_files': opened}))
+
+
+def measured(gt: Path, lq: Path) -> dict[str, Any]:
+    done = subprocess.run([sys.executable, __file__, '--start', gt, lq], check=True, capture_output=True, text=True)
+    result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return result
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('-o', '--output', type=Path, default=Path('benchmarks/results/startup_cpu.json'))
+    parser.add_argument('--clips', type=int, nargs='+', default=[VIMEO // 16, VIMEO // 4, VIMEO])
+    parser.add_argument('--start', nargs=2, help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.start:
+        start(*args.start)
+        return
+    results: dict[str, list[dict[str, Any]]] = {'folders': [], 'packed': [], 'lmdb': []}
+    for count in args.clips:
+        with tempfile.TemporaryDirectory(prefix='votes_startup_') as name:
+            root = Path(name)
+            write_folders(root, count)
+            results['folders'].append(measured(root / 'gt', root / 'lq'))
+            for kind in ('packed', 'lmdb'):
+                began = time.perf_counter()
+                for side in ('gt', 'lq'):
+                    pack(root / side, root / f'{side}_{kind}', kind, say=str)
+                packing = time.perf_counter() - began
+                found = measured(root / f'gt_{kind}', root / f'lq_{kind}')
+                results[kind].append({**found, 'packing': round(packing, 1)})
+        for kind, rows in results.items():
+            print(kind, rows[-1], flush=True)
+    machine.write(args.output, {'machine': machine.describe(), 'seconds': results})
+
+
+if __name__ == '__main__':
+    main()
