@@ -59,6 +59,23 @@ def test_a_signal_finishes_the_segment_and_the_same_call_goes_on(tmp_path, whole
     assert frames_of(tmp_path / 'out.mkv') == whole
 
 
+def test_h264_that_was_interrupted_is_that_of_an_uninterrupted_run(tmp_path):
+    """With the default codec, at a size that is no whole number of macroblocks."""
+    lossless(tmp_path / 'in.mp4', moving(18, (60, 104)), codec='libx264', chroma='420')
+
+    def attempt(name, net=None):
+        how = Settings(segment=6)
+        restore_video(net or Enlarge(), tmp_path / 'in.mp4', tmp_path / name, settings=how, progress='none')
+
+    for name in ('whole', 'again', 'stopped'):
+        if name == 'stopped':
+            with pytest.raises(Preempted):
+                attempt('stopped.mp4', stopping(Enlarge(), 8))
+        attempt(f'{name}.mp4')
+    whole, again, stopped = ((tmp_path / f'{name}.mp4').read_bytes() for name in ('whole', 'again', 'stopped'))
+    assert whole == again == stopped
+
+
 def test_a_job_is_only_gone_on_with_by_the_same_options(tmp_path, whole):
     def attempt(net=None, source='in.mkv', **changes):
         settings = Settings(**{'codec': 'ffv1', 'segment': 8, **changes})

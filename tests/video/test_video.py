@@ -9,8 +9,9 @@ import pytest
 from votes.errors import UserError
 from votes.video.colour import Colour
 from votes.video.degrade import encode_h264, shrink_and_compress
+from votes.video.encoders import Encoding
 from votes.video.read import VideoReader
-from votes.video.write import Encoding, VideoWriter
+from votes.video.write import VideoWriter
 
 PATCHES = [(200, 60, 40), (16, 16, 16), (235, 235, 235), (30, 160, 220), (0, 255, 0), (255, 255, 255)]
 

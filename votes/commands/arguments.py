@@ -12,7 +12,7 @@ from votes.restore.inputs import Reading
 from votes.restore.progress import KINDS
 from votes.restore.settings import Settings
 from votes.video.colour import MATRICES
-from votes.video.write import CODECS
+from votes.video.encoders import CODECS
 
 
 def add_device(parser: argparse.ArgumentParser) -> None:

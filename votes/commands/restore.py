@@ -29,9 +29,9 @@ from votes.restore.inputs import PictureReader, open_input, videos_of
 from votes.restore.progress import clock
 from votes.restore.settings import Settings, Summary, check_paths
 from votes.restore.video import Restoration, restore_video
+from votes.video.encoders import CODECS
 from votes.video.mux import plan_copies
 from votes.video.probe import as_text, probe, strength
-from votes.video.write import CODECS
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -162,7 +162,7 @@ def _plan(args: argparse.Namespace, net: nn.Module, device: torch.device, chosen
         lines += [f'  {note}' for note in [*reader.notes, *work.notes]]
         lines += [f'output: {target}, {work.new_size[1]}x{work.new_size[0]}']
         if target.suffix:
-            encoding = work.settings.encoding(target, reader.bits)
+            encoding = work.settings.encoding(target, reader.bits, reader.chroma)
             known = CODECS[encoding.codec]
             crf = known.crf if encoding.crf is None else encoding.crf
             lines += [f'  {known.encoder}, {encoding.pixels(work.new_size)}' + ('' if crf is None else f', crf {crf}')]

@@ -22,8 +22,9 @@ from votes.reports.sheet import heat
 from votes.restore.inputs import Reader, Reading, open_input
 from votes.restore.settings import Settings
 from votes.restore.video import restore_video
+from votes.video.encoders import Encoding
 from votes.video.read import VideoReader
-from votes.video.write import Encoding, VideoWriter, eight_bits
+from votes.video.write import VideoWriter, eight_bits
 
 Image = NDArray[np.uint8]
 KINDS = ('side', 'split', 'diff', 'dfm', 'slider')

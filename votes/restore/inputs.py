@@ -46,6 +46,8 @@ class PictureReader:
     rotation = 0
     aspect = None
     bits = 8
+    chroma = '420'
+    alpha = False
 
     def __init__(self, folder: Path, rate: Fraction):
         self.folder, self.rate, self.time_base = folder, rate, 1 / rate

@@ -11,7 +11,7 @@ from votes.archs.contract import AMP
 from votes.errors import UserError
 from votes.inference.ensemble import parse_ensemble
 from votes.restore.inputs import Reading
-from votes.video.write import FORMATS, Encoding
+from votes.video.encoders import FORMATS, Encoding
 
 
 @dataclass(frozen=True)
@@ -68,9 +68,12 @@ class Settings:
     def whole(self) -> bool:
         return self.frames == (0, None)
 
-    def encoding(self, target: Path, bits: int) -> Encoding:
+    def encoding(self, target: Path, bits: int = 8, chroma: str = '420') -> Encoding:
         codec = self.codec or Encoding.default_codec(target.suffix)
-        encoding = Encoding(codec, self.crf, self.preset, self.encoder_options, 10 if bits > 8 else 8)
+        options = self.encoder_options
+        if target.suffix.lower() == '.avi' and codec == 'h264':  # AVI has one time for a frame, not two
+            options = (('bf', '0'), *options)
+        encoding = Encoding(codec, self.crf, self.preset, options, bits, chroma)
         encoding.check_container(target)
         return encoding
 

@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from votes.errors import UserError
 from votes.restore.job import Job, Segment
 from votes.video.colour import Colour
+from votes.video.encoders import Encoding
 from votes.video.mux import Piece, assemble
-from votes.video.write import Encoding, VideoWriter
+from votes.video.write import VideoWriter
 
 
 class Sink(Protocol):

@@ -290,7 +290,7 @@ def restore_video(
     source, target = Path(source), Path(target)
     check_paths(source, target, overwrite)
     work = Restoration(net, source, settings or Settings(), device)
-    encoding = work.settings.encoding(target, 8) if target.suffix else None
+    encoding = work.settings.encoding(target) if target.suffix else None
     job = Job(target, work.description(target), restart, helper=part is not None)
     with _left_clean(job, part is not None), work.open() as reader:
         if job.recall():
@@ -300,7 +300,7 @@ def restore_video(
             job.remember(dataclasses.asdict(work.limits))
         sink: Sink
         if encoding:
-            encoding = work.settings.encoding(target, reader.bits)
+            encoding = work.settings.encoding(target, reader.bits, reader.chroma)
             origin = source if source.is_file() and work.settings.whole and not work.settings.reading.raw else None
             sink = VideoSink(target, job, work.new_size, reader, encoding, origin)
         else:

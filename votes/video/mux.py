@@ -16,8 +16,8 @@ from av.error import FFmpegError
 
 from votes.checkpoint import atomic_write
 from votes.errors import UserError
+from votes.video.encoders import FORMATS
 from votes.video.read import is_cover
-from votes.video.write import FORMATS
 
 # said of the container, or of the old picture: not true of the new file
 NOT_COPIED = {'encoder', 'major_brand', 'minor_version', 'compatible_brands', 'duration', 'rotate', 'creation_time'}

@@ -48,6 +48,21 @@ def frame_bits(frame: Any) -> int:
     return int(frame.format.components[0].bits)
 
 
+def chroma_of(format: Any) -> str:
+    """Of a pixel format: '420', '422' or '444', the coarsest that keeps its chroma."""
+    if format.is_rgb or format.has_palette:
+        return '444'
+    columns, rows = format.chroma_width(64), format.chroma_height(64)
+    if not columns or format.name.startswith('gray'):
+        return '420'
+    return '444' if columns == 64 else '422' if rows == 64 else '420'
+
+
+def has_alpha(format: Any) -> bool:
+    """Whether a pixel format has an opacity."""
+    return any(component.is_alpha for component in format.components)
+
+
 def frame_to_rgb(frame: Any, colour: Colour, deep: bool = False) -> NDArray[Any]:
     """A decoded frame -> RGB (H, W, 3), uint8; with `deep` uint16 up to 65535 where it has more than 8 bits.
 
@@ -152,6 +167,8 @@ class VideoReader:
         notes: what a user should know, a line each.
         aspect: width of a pixel divided by its height, None if the file does not say.
         bits: of a colour value, 8 or more.
+        chroma: '420', '422' or '444', whichever keeps the video's; '444' of RGB.
+        alpha: whether pixels have an opacity, which is not read.
         corrupt: times (in ticks) of the frames so far that are damaged, or that could not be decoded.
 
     Args:
@@ -269,6 +286,8 @@ class VideoReader:
         if self.matrix or first.format.is_rgb:
             self.colour = dataclasses.replace(self.colour, matrix=self.matrix or self.colour.matrix, assumed=False)
         self.bits = max(8, frame_bits(first))
+        self.chroma = chroma_of(first.format)
+        self.alpha = has_alpha(first.format)
         if self.bits > 8 and not self.deep:
             self.notes.append(f'{self.bits}-bit video is read with 8 bits')
         self.frames_hint = int(self.stream.frames)

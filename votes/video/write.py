@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import dataclasses
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
@@ -17,117 +17,7 @@ from numpy.typing import NDArray
 from votes.checkpoint import atomic_write
 from votes.errors import UserError
 from votes.video.colour import FULL_RANGE, RGB_CODE, Colour
-
-FORMATS = {
-    '.mp4': 'mp4', '.m4v': 'mp4', '.mov': 'mov', '.mkv': 'matroska', '.webm': 'webm', '.avi': 'avi', '.nut': 'nut'
-}  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Codec:
-    """An encoder of FFmpeg.
-
-    Attributes:
-        crf: default quality, visually lossless; None where there is nothing to choose.
-        worst: largest crf.
-        formats: pixel formats, the first that suits is taken: of 8 bits, then of 10.
-        suffixes: containers it goes into.
-        options: what else it is told. The same number of threads everywhere makes the same file everywhere.
-    """
-
-    encoder: str
-    crf: int | None
-    worst: int
-    formats: tuple[str, str]
-    suffixes: tuple[str, ...]
-    options: dict[str, str] = field(default_factory=dict)
-    odd_formats: tuple[str, str] = ('yuv444p', 'yuv444p10le')
-
-
-CODECS = {
-    'h264': Codec('libx264', 16, 51, ('yuv420p', 'yuv420p10le'), ('.mp4', '.m4v', '.mov', '.mkv'), {'threads': '4'}),
-    'h265': Codec(
-        'libx265', 18, 51, ('yuv420p', 'yuv420p10le'), ('.mp4', '.m4v', '.mov', '.mkv'),
-        {'x265-params': 'log-level=error'},
-    ),
-    'av1': Codec('libsvtav1', 20, 63, ('yuv420p', 'yuv420p10le'), ('.mp4', '.mkv', '.webm'), {'preset': '6'}),
-    'vp9': Codec(
-        'libvpx-vp9', 18, 63, ('yuv420p', 'yuv420p'), ('.webm', '.mkv', '.mp4'),
-        {'b': '0', 'row-mt': '1', 'deadline': 'good', 'cpu-used': '2', 'threads': '4'}, ('yuv444p', 'yuv444p'),
-    ),
-    'ffv1': Codec(
-        'ffv1', None, 0, ('bgr0', 'gbrp10le'), ('.mkv', '.avi'), {'level': '3', 'slicecrc': '1'}, ('bgr0', 'gbrp10le')
-    ),
-    'prores': Codec(
-        'prores_ks', None, 0, ('yuv422p10le', 'yuv422p10le'), ('.mov', '.mkv'), {'profile': 'hq'},
-        ('yuv444p10le', 'yuv444p10le'),
-    ),
-}  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Encoding:
-    """How frames are compressed.
-
-    Args:
-        codec: one of CODECS.
-        crf: quality, lower is better; None takes the codec's.
-        preset: speed, as the encoder names it.
-        options: more options of the encoder.
-        bits: 8 or 10 of a colour value; codecs without 10 bits write 8, ProRes always 10.
-
-    Raises:
-        UserError: the codec is unknown or not in this build of PyAV, or a value is out of its range.
-    """
-
-    codec: str = 'h264'
-    crf: int | None = None
-    preset: str | None = None
-    options: tuple[tuple[str, str], ...] = ()
-    bits: int = 8
-
-    def __post_init__(self) -> None:
-        if self.codec not in CODECS:
-            raise UserError('unknown codec', value=self.codec, fix=', '.join(CODECS))
-        known = CODECS[self.codec]
-        if self.crf is not None and known.crf is None:
-            raise UserError(f'{self.codec} has no crf', value=self.crf, fix='leave --crf away')
-        if self.crf is not None and not 0 <= self.crf <= known.worst:
-            raise UserError(f'crf goes from 0 to {known.worst} with {self.codec}', value=self.crf)
-        try:
-            av.codec.Codec(known.encoder, 'w')
-        except (FFmpegError, ValueError) as error:
-            here = ', '.join(name for name, codec in CODECS.items() if codec.encoder in av.codec.codecs_available)
-            raise UserError(f'this build of PyAV has no encoder {known.encoder}', fix=here) from error
-
-    @classmethod
-    def default_codec(cls, suffix: str) -> str:
-        return {'.webm': 'vp9', '.avi': 'ffv1'}.get(suffix.lower(), 'h264')
-
-    def check_container(self, path: Path) -> None:
-        """Raises UserError where the codec does not go into such a file."""
-        if path.suffix.lower() not in FORMATS:
-            raise UserError('unknown kind of video file', where=path, fix=f'a name that ends in {", ".join(FORMATS)}')
-        if path.suffix.lower() not in CODECS[self.codec].suffixes:
-            raise UserError(
-                f'{self.codec} does not go into {path.suffix}', where=path, fix=', '.join(CODECS[self.codec].suffixes)
-            )
-
-    def pixels(self, size: tuple[int, int]) -> str:
-        """The pixel format. 4:2:0 halves both sides: an odd size keeps its chroma instead of losing a row."""
-        known = CODECS[self.codec]
-        formats = known.odd_formats if size[0] % 2 or size[1] % 2 else known.formats
-        return formats[self.bits > 8]
-
-    def encoder_options(self) -> dict[str, str]:
-        known = CODECS[self.codec]
-        crf = known.crf if self.crf is None else self.crf
-        options = dict(known.options)
-        if crf is not None and 'qp' not in dict(self.options):
-            options['crf'] = str(crf)
-        if self.preset:
-            options['preset'] = self.preset
-        return options | dict(self.options)
+from votes.video.encoders import CODECS, FORMATS, RGB, Encoding
 
 
 class VideoWriter:
@@ -155,8 +45,10 @@ class VideoWriter:
         encoding: Encoding | None = None,
         aspect: Fraction | None = None,
     ):
-        self.path, self.time_base, self.colour = Path(path), time_base, colour
+        self.path, self.time_base = Path(path), time_base
         self.encoding = encoding or Encoding()
+        ranged = CODECS[self.encoding.codec].ranged
+        self.colour = colour if ranged else dataclasses.replace(colour, full=False)
         if self.path.suffix != '.nut':
             self.encoding.check_container(self.path)
         self._atomic = atomic_write(self.path)
@@ -181,11 +73,11 @@ class VideoWriter:
         if aspect:
             context.sample_aspect_ratio = aspect
         self.tags = self.colour.tags()
-        if context.pix_fmt in ('bgr0', 'gbrp10le'):
+        if context.pix_fmt in RGB.values():
             self.tags |= {'colorspace': RGB_CODE, 'color_range': FULL_RANGE}
         for name, value in self.tags.items():
             setattr(context, name, value)
-        self.stream.options = self.encoding.encoder_options()
+        self.stream.options = self.encoding.encoder_options(context.pix_fmt)
         self.stream.thread_type = 'AUTO'
 
     def write(self, rgb: NDArray[Any], pts: int) -> None:
@@ -199,11 +91,11 @@ class VideoWriter:
         wanted = self.stream.codec_context.pix_fmt
         if wanted == 'bgr0':
             return av.VideoFrame.from_ndarray(eight_bits(rgb), 'rgb24').reformat(format='bgr0')
-        if wanted == 'gbrp10le':
-            levels = np.rint(rgb.astype(np.float32) * (1023 / np.iinfo(rgb.dtype).max)).astype(np.uint16)
-            return av.VideoFrame.from_ndarray(levels, 'gbrp10le')
-        bits = 10 if wanted.endswith('10le') else 8
-        return yuv_frame(self.colour.to_yuv(rgb, bits), wanted, repeated=rgb.dtype == np.uint8)
+        if wanted in RGB.values():
+            most = 2 ** depth_of(wanted) - 1
+            levels = np.rint(rgb.astype(np.float32) * (most / np.iinfo(rgb.dtype).max)).astype(np.uint16)
+            return av.VideoFrame.from_ndarray(levels, wanted)
+        return yuv_frame(self.colour.to_yuv(rgb, depth_of(wanted)), wanted, repeated=rgb.dtype == np.uint8)
 
     def __enter__(self) -> VideoWriter:
         return self
@@ -226,18 +118,25 @@ def eight_bits(rgb: NDArray[Any]) -> NDArray[np.uint8]:
     return rgb if rgb.dtype == np.uint8 else np.rint(rgb / np.float32(257)).astype(np.uint8)
 
 
+def depth_of(pixels: str) -> int:
+    """Bits of a value in a planar format: 10 of yuv420p10le."""
+    end = pixels.rsplit('p', 1)[-1].removesuffix('le')
+    return int(end) if end.isdigit() else 8
+
+
 def yuv_frame(yuv: NDArray[Any], pixels: str, repeated: bool = True) -> Any:
-    """YUV 4:4:4 (3, H, W) as a frame of FFmpeg's in a planar format of 8 or 10 bits, such as yuv420p10le.
+    """YUV 4:4:4 (3, H, W) as a frame of FFmpeg's in a planar format, such as yuv420p10le.
 
     Args:
         repeated: as chroma of 8 bits is read, see `subsampled`.
     """
     frame: Any = av.VideoFrame(yuv.shape[2], yuv.shape[1], pixels)
-    kind = np.dtype('<u2' if pixels.endswith('10le') else np.uint8)
+    depth = depth_of(pixels)
+    kind = np.dtype('<u2' if depth > 8 else np.uint8)
     for i, plane in enumerate(frame.planes):
         values = yuv[i]
         if i and '444' not in pixels:
-            values = subsampled(values, '420' in pixels, 1023 if kind.itemsize == 2 else 255, repeated)
+            values = subsampled(values, '420' in pixels, 2**depth - 1, repeated)
         line = np.zeros((plane.height, plane.line_size // kind.itemsize), kind)
         line[:, : plane.width] = values
         plane.update(line)
