@@ -62,6 +62,7 @@ NETWORKS = Registry(
         'DnCNNBaseline': 'votes.archs.dncnn_arch:DnCNNBaseline',
         'CAVSR': 'votes.archs.cavsr_arch:CAVSR',
         'CAVSREncoder': 'votes.archs.cavsr_arch:CAVSREncoder',
+        'DUF': 'votes.archs.duf_arch:DUF',
         'EDSR': 'votes.archs.edsr_arch:EDSR',
         'CDAVSR': 'votes.archs.cdavsr_arch:CDAVSR',
         'BasicVSR': 'votes.archs.basicvsr_arch:BasicVSR',
