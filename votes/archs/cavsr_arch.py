@@ -15,7 +15,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from votes.archs.contract import Clip, Sample
-from votes.archs.parts.blocks import conv3x3, count_of, kaiming_small_, residual_blocks
+from votes.archs.parts.blocks import conv3x3, count_of, kaiming_small_
+from votes.archs.parts.propagation import AT_ONCE, ConvResidualBlocks, in_pieces
 from votes.ops.warp import flow_warp
 
 TYPES = 'IBP'  # picture types in the order of their numbers in the public code
@@ -122,7 +123,9 @@ class ModulatedBlock(nn.Module):
 
 
 class Modulation(nn.Module):
-    """Features made aware of the compression (paper, section 3.2): F + residual."""
+    """Features (N, C, h, w) made aware of the compression (paper, section 3.2): F + residual. The representation is
+    that of quarter size: as large as the features, of a whole clip, it would take gigabytes.
+    """
 
     def __init__(self, num_feat: int, num_block: int):
         super().__init__()
@@ -130,7 +133,7 @@ class Modulation(nn.Module):
         self.conv2 = conv3x3(num_feat, num_feat)
 
     def forward(self, x: Tensor, code: Tensor) -> Tensor:
-        y = x
+        y, code = x, F.interpolate(code, x.shape[-2:])
         for block in cast(nn.ModuleList, self.main[0]):
             y = block(y, code)
         return x + self.conv2(y)
@@ -161,19 +164,6 @@ class MotionAlignment(nn.Module):
         """All (B, C, h, w), flow (B, 2, h, w) in pixels, doubt (B, 1, h, w) in [0, 1]."""
         missing = self.feat_ext(torch.cat((flow_warp(state, flow), self.feat_conv(feature)), 1))
         return flow_warp(state, flow + doubt * missing)
-
-
-class Trunk(nn.Module):
-    """Features of a frame and its neighbourhood -> the state."""
-
-    def __init__(self, in_channels: int, num_feat: int, num_block: int):
-        super().__init__()
-        self.main = nn.Sequential(
-            conv3x3(in_channels, num_feat), nn.LeakyReLU(0.1, inplace=True), residual_blocks(num_block, num_feat)
-        )
-
-    def forward(self, *features: Tensor) -> Tensor:
-        return self.main(torch.cat(features, 1))
 
 
 def _output_branch(num_feat: int, scale: int) -> nn.Sequential:
@@ -228,8 +218,8 @@ class CAVSR(nn.Module):
         self.encoder = CAVSREncoder(type_vectors).requires_grad_(False)
         self.da_head_b = nn.Sequential(conv3x3(3, num_feat))
         self.da_head_f = nn.Sequential(conv3x3(3, num_feat))
-        self.backward_trunk = Trunk(3 * num_feat, num_feat, num_block)
-        self.forward_trunk = Trunk(4 * num_feat, num_feat, num_block)
+        self.backward_trunk = ConvResidualBlocks(3 * num_feat, num_feat, num_block)
+        self.forward_trunk = ConvResidualBlocks(4 * num_feat, num_feat, num_block)
         self.fusion = nn.Sequential(
             conv3x3(2 * num_feat, num_feat), nn.LeakyReLU(0.1, inplace=True), conv3x3(num_feat, num_feat)
         )
@@ -279,14 +269,14 @@ class CAVSR(nn.Module):
             vectors = self.encoder.type_vectors[kind] if type_vec is None else type_vec
             code = self._code(x, vectors)
         modulated_b, modulated_f = (
-            2 * plain if code is None else modulate(plain.flatten(0, 1), code).view_as(plain)
+            2 * plain if code is None else in_pieces(modulate, plain.flatten(0, 1), code).view_as(plain)
             for modulate, plain in ((self.modulate_b, plain_b), (self.modulate_f, plain_f))
         )
         # the motion from a frame to its neighbour is that of the neighbour to it, the other way round
         motion = -mvs.movedim(-1, 2)
         to_next, to_previous = motion[:, count + 1 :], motion[:, : count - 1]
         backward, forward = self._propagate(x, (modulated_b, modulated_f), (to_next, to_previous), blend)
-        fused = self.fusion(torch.cat((backward, forward), 2).flatten(0, 1))
+        fused = in_pieces(self.fusion, torch.cat((backward, forward), 2).flatten(0, 1))
         out = self._branch(self.HR_branch, fused.view_as(plain_f) + plain_f)
         if not self.training:
             return out
@@ -302,11 +292,11 @@ class CAVSR(nn.Module):
 
     @torch.no_grad()
     def _code(self, x: Tensor, vectors: Tensor) -> Tensor:
-        found = self.encoder.representation(x.flatten(0, 1), vectors.flatten(0, 1).to(x.dtype))
-        return F.interpolate(found, x.shape[-2:])
+        return in_pieces(self.encoder.representation, x.flatten(0, 1), vectors.flatten(0, 1).to(x.dtype))
 
     def _branch(self, branch: nn.Module, features: Tensor) -> Tensor:
-        return branch(features.flatten(0, 1)).unflatten(0, features.shape[:2])
+        found = in_pieces(branch, features.flatten(0, 1), at_once=AT_ONCE // self.scale**2)
+        return found.unflatten(0, features.shape[:2])
 
     def _propagate(
         self, x: Tensor, features: tuple[Tensor, Tensor], flows: tuple[Tensor, Tensor], blend: Tensor
@@ -326,7 +316,8 @@ class CAVSR(nn.Module):
             here = feature_b[:, t]
             if t < count - 1:
                 state = self.deform_align_b(state, here, to_next[:, t], doubt_next[:, t])
-            backward[t] = self.backward_trunk(here, feature_b[:, t + 1 if t < count - 1 else t - 1], state)
+            beside = feature_b[:, t + 1 if t < count - 1 else t - 1]
+            backward[t] = self.backward_trunk(torch.cat((here, beside, state), 1))
             state = torch.lerp(state, backward[t], blend[:, t].to(state.dtype))
         forward: list[Tensor] = []
         state = backward[0]
@@ -334,7 +325,8 @@ class CAVSR(nn.Module):
             here = feature_f[:, t]
             if t:
                 state = self.deform_align_f(state, here, to_previous[:, t - 1], doubt_previous[:, t - 1])
-            forward.append(self.forward_trunk(here, feature_f[:, t - 1 if t else 1], state, backward[t]))
+            beside = feature_f[:, t - 1 if t else 1]
+            forward.append(self.forward_trunk(torch.cat((here, beside, state, backward[t]), 1)))
             state = torch.lerp(state, forward[t], blend[:, t].to(state.dtype))
         return torch.stack(backward, 1), torch.stack(forward, 1)
 

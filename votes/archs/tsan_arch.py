@@ -12,6 +12,7 @@ from votes.archs.contract import Window
 from votes.archs.parts.blocks import check_window, conv3x3, lrelu, upsample
 from votes.archs.parts.deform import DeformConv
 from votes.archs.parts.luma import set_channels
+from votes.archs.parts.propagation import flows_of
 from votes.archs.spynet_arch import SpyNet, layer_name
 from votes.ops.warp import flow_warp
 
@@ -67,10 +68,7 @@ class DeformableAlignment(nn.Module):
 
     def _flows(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """(B, T-1, 2, h, w): from frames to the next ones, and from those back."""
-        colour = x.expand(-1, -1, 3, -1, -1)
-        first, second = colour[:, :-1].flatten(0, 1), colour[:, 1:].flatten(0, 1)
-        flows = self.spynet(torch.cat((first, second)), torch.cat((second, first)))
-        there, back = flows.unflatten(0, (2, x.shape[0], x.shape[1] - 1)).unbind(0)
+        back, there = flows_of(self.spynet, x.expand(-1, -1, 3, -1, -1))
         return there, back
 
 
