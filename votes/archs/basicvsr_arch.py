@@ -10,15 +10,8 @@ from torch import Tensor, nn
 from votes.archs.contract import Clip
 from votes.archs.parts.blocks import count_of, lrelu, upsample
 from votes.archs.parts.enlarging import Enlarging, scale_of
-from votes.archs.parts.propagation import (
-    AT_ONCE,
-    ConvResidualBlocks,
-    basicsr_names,
-    belongs,
-    flows_of,
-    in_pieces,
-    propagate,
-)
+from votes.archs.parts.propagation import AT_ONCE, ConvResidualBlocks, basicsr_names, flows_of, in_pieces, propagate
+from votes.archs.parts.published import fitting
 from votes.archs.spynet_arch import SpyNet
 
 
@@ -85,4 +78,4 @@ class BasicVSR(Enlarging):
             'num_block': count_of(weights, 'backward_trunk.main.2.'),
             'scale': scale_of(weights),
         }
-        return told if belongs(cls, told, weights) else None
+        return fitting(cls, weights, **told)

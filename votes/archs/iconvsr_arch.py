@@ -13,15 +13,8 @@ from votes.archs.edvr_arch import TSAFusion
 from votes.archs.fields import padded
 from votes.archs.parts.blocks import conv3x3, count_of, upsample
 from votes.archs.parts.enlarging import Enlarging, scale_of
-from votes.archs.parts.propagation import (
-    AT_ONCE,
-    ConvResidualBlocks,
-    basicsr_names,
-    belongs,
-    flows_of,
-    in_pieces,
-    propagate,
-)
+from votes.archs.parts.propagation import AT_ONCE, ConvResidualBlocks, basicsr_names, flows_of, in_pieces, propagate
+from votes.archs.parts.published import fitting
 from votes.archs.parts.window_network import AlignedFeatures
 from votes.archs.spynet_arch import SpyNet
 from votes.errors import UserError
@@ -156,4 +149,4 @@ class IconVSR(Enlarging):
             'temporal_padding': fusion.shape[1] // fusion.shape[0] // 2,
             'scale': scale_of(weights),
         }
-        return told if belongs(cls, told, weights) else None
+        return fitting(cls, weights, **told)

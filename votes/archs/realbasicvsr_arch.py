@@ -11,7 +11,8 @@ from votes.archs.basicvsr_arch import BasicVSR
 from votes.archs.contract import Clip
 from votes.archs.parts.blocks import conv3x3, count_of
 from votes.archs.parts.enlarging import scale_of
-from votes.archs.parts.propagation import AT_ONCE, ConvResidualBlocks, basicsr_names, belongs, in_pieces
+from votes.archs.parts.propagation import AT_ONCE, ConvResidualBlocks, basicsr_names, in_pieces
+from votes.archs.parts.published import fitting
 
 PASSES = 3  # of cleaning, at most
 
@@ -101,4 +102,4 @@ class RealBasicVSR(nn.Module):
             'num_cleaning_blocks': count_of(weights, 'image_cleaning.0.main.2.'),
             'scale': scale_of({key.removeprefix('basicvsr.'): value for key, value in weights.items()}),
         }
-        return told if belongs(cls, told, weights) else None
+        return fitting(cls, weights, **told)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -82,10 +81,3 @@ def basicsr_names(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
             key = re.sub(r'upsample(\d)\.upsample_conv\.', r'upconv\1.', layer_name(key))
             found[key.replace('ward_resblocks.', 'ward_trunk.')] = value
     return found
-
-
-def belongs(cls: type[nn.Module], arguments: Mapping[str, Any], weights: Mapping[str, Tensor]) -> bool:
-    """Whether a network of these constructor arguments has these keys and shapes, and no others."""
-    with torch.device('meta'):
-        expected = cls(**arguments).state_dict()
-    return expected.keys() == weights.keys() and all(expected[key].shape == weights[key].shape for key in expected)
