@@ -60,6 +60,7 @@ NETWORKS = Registry(
         'DCAD': 'votes.archs.dcad_arch:DCAD',
         'DnCNN': 'votes.archs.dncnn_arch:DnCNN',
         'DnCNNBaseline': 'votes.archs.dncnn_arch:DnCNNBaseline',
+        'BasicVSRPlusPlus': 'votes.archs.basicvsrpp_arch:BasicVSRPlusPlus',
         'CAVSR': 'votes.archs.cavsr_arch:CAVSR',
         'CAVSREncoder': 'votes.archs.cavsr_arch:CAVSREncoder',
         'DUF': 'votes.archs.duf_arch:DUF',
