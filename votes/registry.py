@@ -91,6 +91,7 @@ NETWORKS = Registry(
         'SpyNet': 'votes.archs.spynet_arch:SpyNet',
         'STDF': 'votes.archs.stdf_arch:STDF',
         'RDN': 'votes.archs.rdn_arch:RDN',
+        'ShannonNet': 'votes.archs.shannon_arch:ShannonNet',
         'TMP': 'votes.archs.tmp_arch:TMP',
         'TDAN': 'votes.archs.tdan_arch:TDAN',
         'TGA': 'votes.archs.tga_arch:TGA',

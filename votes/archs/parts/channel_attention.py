@@ -16,15 +16,16 @@ class ChannelAttention(nn.Module):
     Args:
         num_feat: channels C.
         hidden: channels of the layer between.
+        bias: of both layers.
     """
 
-    def __init__(self, num_feat: int, hidden: int):
+    def __init__(self, num_feat: int, hidden: int, bias: bool = True):
         super().__init__()
         self.attention = nn.Sequential(
             nn.AdaptiveAvgPool2d(1),
-            nn.Conv2d(num_feat, hidden, 1),
+            nn.Conv2d(num_feat, hidden, 1, bias=bias),
             nn.ReLU(inplace=True),
-            nn.Conv2d(hidden, num_feat, 1),
+            nn.Conv2d(hidden, num_feat, 1, bias=bias),
             nn.Sigmoid(),
         )
 
