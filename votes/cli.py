@@ -290,6 +290,13 @@ def _doctor(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(function=run)
 
 
+def _check_network(parser: argparse.ArgumentParser) -> None:
+    from votes.commands import check_network
+
+    check_network.add_arguments(parser)
+    parser.set_defaults(function=check_network.run)
+
+
 def _bench(parser: argparse.ArgumentParser) -> None:
     from votes.commands import bench
 
@@ -334,6 +341,7 @@ VERBS = {
     'compare': (_compare, 'results of several evaluations in one table'),
     'compare-runs': (_compare_runs, 'the first step at which two training runs differ'),
     'checkpoint': (_checkpoint, 'inspect, verify or convert checkpoints'),
+    'check-network': (_check_network, 'whether a network keeps what it promises; exit code 1 if it does not'),
     'doctor': (_doctor, 'what works on this machine'),
     'list': (_list, 'names that option files may use'),
 }
