@@ -30,16 +30,15 @@ import torch
 from published import as_published
 from skimage import data as photographs
 from torch.utils.flop_counter import FlopCounterMode
-from votes.inference.windows import sliding_windows
 
-from votes.archs.contract import AMP
+from votes.archs.contract import AMP, promise
 from votes.archs.parts.blocks import compile_blocks
 from votes.archs.votes_arch import VOTES
-from votes.inference.stream import WindowStream
+from votes.inference.stream import Stream
 from votes.inference.tiles import Limits
+from votes.inference.views import Views
 from votes.restore.progress import peak_memory
 from votes.video.degrade import shrink_and_compress
-from votes.video.read import TimedFrame
 
 CHANGE = 0.02  # of the range of values
 WAYS = (
@@ -82,12 +81,13 @@ class Way:
         self.device = torch.device(args.device)
         self.net = network(args.num_feat).to(self.device)
         self.frames = {
-            i: torch.from_numpy(f).to(self.device).permute(2, 0, 1)[None].float() / 255 for i, f in enumerate(lq)
+            i: {'lq': torch.from_numpy(f).to(self.device).permute(2, 0, 1)[None].float() / 255}
+            for i, f in enumerate(lq)
         }
-        self.windows = list(sliding_windows([TimedFrame(f, i) for i, f in enumerate(lq)], 5))
+        self.windows = list(Views(promise(self.net)).of(range(len(lq))))
         if more:
             compile_blocks(self.net)
-        self.stream = WindowStream(self.net, self.device, self.amp, Limits()) if self.how == 'stream' else None
+        self.stream = Stream(self.net, self.device, self.amp, Limits()) if self.how == 'stream' else None
 
     @torch.inference_mode()
     def restore(self, number: int) -> torch.Tensor:
@@ -95,7 +95,7 @@ class Way:
         if self.stream is not None:
             output = self.stream.restore([window], self.frames)
         else:
-            stack = torch.cat([self.frames[i] for i in window.indices]).unsqueeze(0)
+            stack = torch.cat([self.frames[i]['lq'] for i in window.indices]).unsqueeze(0)
             dtype = AMP[self.amp]
             published = as_published() if self.how == 'plain' else contextlib.nullcontext()
             with published, torch.autocast(self.device.type, dtype or torch.bfloat16, enabled=dtype is not None):

@@ -121,7 +121,7 @@ def milliseconds(times: list[float]) -> dict[str, Any]:
 def arithmetic(opt: Options, size: str) -> dict[str, float]:
     """TFLOP of a sample, counted where the operator's matrix products are seen: on the CPU."""
     model = Way('float32', size, 1, torch.device('cpu')).model
-    lq = model.to_float(random_batch(opt, 1)['lq'])
+    lq = model.sample_of(random_batch(opt, 1))['lq']
     counts = {}
     with torch.no_grad():
         parts: dict[str, Callable[..., Any]] = {'forward': model.net, 'DSM': cast(VOTES, model.net).degradation_map}
@@ -144,7 +144,7 @@ def forward_parts(model: RestorationModel, batch: dict[str, Any], repeats: int) 
     """Each named part of a VOTES network on its own: forward, and with the gradients of its inputs and weights."""
     net = model.net
     assert isinstance(net, VOTES)
-    lq = model.to_float(batch['lq'])
+    lq = model.sample_of(batch)['lq']
     with torch.no_grad():
         pyramid = net.features(lq.flatten(0, 1))
         aligned = net.align(pyramid, lq.shape[0])
@@ -173,7 +173,7 @@ def forward_parts(model: RestorationModel, batch: dict[str, Any], repeats: int) 
             kind: milliseconds([seconds(work, model.device) for _ in range(repeats + 2)][2:])
             for kind, work in works.items()
         }
-    model.optimisation.optimizer.zero_grad(set_to_none=True)
+    model.generator.optimizer.zero_grad(set_to_none=True)
     return found
 
 

@@ -136,7 +136,7 @@ def test_unknown_device(weights, capsys):
 
 
 def test_weights_cannot_name_what_is_run(weights, capsys):
-    """The network's name in a checkpoint is looked up in the registry and never imported."""
+    """What a checkpoint names is built where it is a network, and never called where it is not."""
     state = checkpoint.read_weights(weights)
     checkpoint.save({'params': state, 'network_g': {'type': 'os:system', 'command': 'touch executed'}}, 'bad.pth')
     assert main(['restore', 'in.mp4', 'out.mp4', '--weights', 'bad.pth']) == 0, 'the shapes tell that it is an EDVR'

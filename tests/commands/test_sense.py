@@ -38,7 +38,7 @@ def test_stored_maps_are_those_of_whole_frames(place):
         frames = torch.stack([torch.from_numpy(source.read(clip, i)) for i in range(1, 6)]).permute(0, 3, 1, 2)
         window = frames[None].float() / 255
         with torch.no_grad():
-            expected = degradation_feature_map(net(window)[2], window[:, 2])
+            expected = degradation_feature_map(net(window)['out'], window[:, 2])
         difference = torch.from_numpy(stored.read(clip, 3))[None, None, ..., 0]
         assert torch.equal(map_of_difference(difference), expected)
         assert expected.unique().numel() > 10
@@ -60,8 +60,9 @@ def test_training_takes_them_and_does_not_run_the_dsm(place):
     model.net.bin.forward = None  # would raise
     batch = {name: torch.stack([dataset[0, i][name] for i in range(2)]) for name in ('lq', 'gt', 'difference')}
     assert model.step(batch, 1).finite
-    frames = [model.to_float(batch[name]) for name in ('lq', 'gt')]
-    outputs = [model.losses(*frames, d)[1] for d in (batch['difference'], 255 - batch['difference'])]
+    piece = model.sample_of(batch)
+    others = {**piece, 'difference': 255 - piece['difference']}
+    outputs = [model.generator.forward(sample)['out'] for sample in (piece, others)]
     assert not torch.equal(*outputs), 'the map matters'
     assert main(['train', '-opt', 'opt.yml', '--set', DFM]) == 0
 

@@ -83,9 +83,7 @@ def test_the_gain_is_measured_against_the_compressed_input(place):
     batch = next(batches(opt))
     piece = model.sample_of(batch)
     gt, bicubic = piece['gt'], model.baselines(piece['lq'][:, 2])['bicubic'].unsqueeze(1)
-    assert float(model._gain({**piece, 'result': {'out': bicubic}})) == pytest.approx(
-        0, abs=0.2
-    )  # clamped
+    assert float(model._gain({**piece, 'result': {'out': bicubic}})) == pytest.approx(0, abs=0.2)  # clamped
     half_way = bicubic + 0.5 * (gt - bicubic)
     assert float(model._gain({**piece, 'result': {'out': half_way}})) == pytest.approx(6.02, abs=0.3)
 

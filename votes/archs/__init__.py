@@ -30,7 +30,8 @@ def build_network(options: dict[str, Any]) -> nn.Module:
 def stored_options(path: str | os.PathLike[str]) -> dict[str, Any]:
     """Options of the network in a checkpoint: as stored beside the weights, or told by the class they belong to.
 
-    A network of a user's own (``module:Class``) is imported by its name: its module must be on PYTHONPATH.
+    A network of a user's own (``module:Class``) is imported by its name: its module must be on PYTHONPATH. What is no
+    network is never called; the weights tell then.
 
     Raises:
         UserError: the file cannot be read, or is of a network that is not known here.
@@ -40,7 +41,6 @@ def stored_options(path: str | os.PathLike[str]) -> dict[str, Any]:
         cls = NETWORKS.get(options['type'])
         if isinstance(cls, type) and issubclass(cls, nn.Module):
             return options
-        raise UserError('this checkpoint names something that is no network', where=path, value=options['type'])
     return infer_options(read_weights(path), where=path)
 
 

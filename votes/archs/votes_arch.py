@@ -54,7 +54,6 @@ class VOTES(WindowNetwork):
         Others: see WindowNetwork.
     """
 
-    optional = ('difference',)
     parts = {'dsm': ('bin.',), **WindowNetwork.parts}
     small = {
         'num_feat': 8,
@@ -104,6 +103,7 @@ class VOTES(WindowNetwork):
         if dfm_norm not in ('sample', 'batch'):
             raise ValueError(f"dfm_norm is 'sample' or 'batch', not {dfm_norm!r}")
         self.dfm = self.senses = dfm
+        self.optional = ('difference',) if dfm else ()
         self.dfm_norm = dfm_norm
         self.trained_before = ('dsm',) if dfm else ()
         self.bin = BIN(dsm_num_feat, dsm_num_block, dsm_num_layer, dsm_num_grow_ch).requires_grad_(False)
