@@ -87,7 +87,7 @@ class DUF(nn.Module):
     def features(self, x: Tensor) -> Tensor:
         """(B, 3, 7, h, w) -> (B, 4F, 1, h, w)."""
         x = self.conv3d1(x)
-        for layer in self.dense_block1['dense_blocks']:  # type: ignore[union-attr]
+        for layer in self.dense_block1['dense_blocks'].children():
             x = torch.cat((x, layer(x)), 1)
         for layer in self.dense_block2.values():
             x = torch.cat((x[:, :, 1:-1], layer(x)), 1)
