@@ -95,6 +95,7 @@ NETWORKS = Registry(
         'TMP': 'votes.archs.tmp_arch:TMP',
         'TDAN': 'votes.archs.tdan_arch:TDAN',
         'TGA': 'votes.archs.tga_arch:TGA',
+        'TOFlow': 'votes.archs.toflow_arch:TOFlow',
         'TSAN': 'votes.archs.tsan_arch:TSAN',
         'UNetDiscriminatorSN': 'votes.archs.discriminator_arch:UNetDiscriminatorSN',
         'VDSR': 'votes.archs.vdsr_arch:VDSR',
