@@ -71,6 +71,7 @@ NETWORKS = Registry(
         'CVQENet': 'votes.archs.cvqenet_arch:CVQENet',
         'DUVE': 'votes.archs.duve_arch:DUVE',
         'EDVR': 'votes.archs.edvr_arch:EDVR',
+        'FRVSR': 'votes.archs.frvsr_arch:FRVSR',
         'NLSN': 'votes.archs.nlsn_arch:NLSN',
         'PEN': 'votes.archs.pen_arch:PEN',
         'RCAN': 'votes.archs.rcan_arch:RCAN',
