@@ -80,6 +80,7 @@ NETWORKS = Registry(
         'OVQE': 'votes.archs.ovqe_arch:OVQE',
         'MFQEv2': 'votes.archs.mfqev2_arch:MFQEv2',
         'MFQEv2Original': 'votes.archs.mfqev2_original_arch:MFQEv2Original',
+        'RCVN_B': 'votes.archs.rcvn_b_arch:RCVN_B',
         'RealViformer': 'votes.archs.realviformer_arch:RealViformer',
         'RFDA': 'votes.archs.rfda_arch:RFDA',
         'RRDBNet': 'votes.archs.rrdbnet_arch:RRDBNet',
