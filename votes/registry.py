@@ -74,6 +74,7 @@ NETWORKS = Registry(
         'FRVSR': 'votes.archs.frvsr_arch:FRVSR',
         'NLSN': 'votes.archs.nlsn_arch:NLSN',
         'PEN': 'votes.archs.pen_arch:PEN',
+        'PIM': 'votes.archs.pim_arch:PIM',
         'RCAN': 'votes.archs.rcan_arch:RCAN',
         'RCAN_A': 'votes.archs.rcan_a_arch:RCAN_A',
         'IconVSR': 'votes.archs.iconvsr_arch:IconVSR',
