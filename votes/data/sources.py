@@ -17,6 +17,7 @@ from votes.errors import UserError
 Crop = tuple[int, int, int, int]  # top, left, height, width
 Frame = NDArray[np.uint8]
 SUFFIXES = ('.png', '.jpg', '.jpeg')
+NUMBER = re.compile(r'(\d+)\D*\.\w+$')  # of a frame: the last digits before the suffix
 PNG, JPEG = b'\x89PNG\r\n\x1a\n', b'\xff\xd8'  # how such files begin
 AGAIN = 'copy or extract this frame again'
 
@@ -90,19 +91,21 @@ class FolderSource:
     def files(self, clip: str) -> list[str]:
         """Names of a clip's pictures in the order of frames."""
         if clip not in self._files:
-            folder = self.root / clip
-            if not folder.is_dir():
+            try:
+                names = os.listdir(f'{self.root}/{clip}')
+            except (FileNotFoundError, NotADirectoryError):
                 raise UserError(
                     f'no clip {clip!r}', where=self.root, value=f'{len(self._clips)} clips, {self._clips[0]} ...'
-                )
-            names = [n for n in os.listdir(folder) if n.lower().endswith(SUFFIXES) and not n.startswith('.')]
-            self._files[clip] = [name for _, name in sorted(self._numbered(clip, names))]
+                ) from None
+            names = [n for n in names if n.lower().endswith(SUFFIXES) and not n.startswith('.')]
+            numbers = self._numbered(clip, names)
+            self._files[clip] = [numbers[n] for n in sorted(numbers)]
         return self._files[clip]
 
-    def _numbered(self, clip: str, names: list[str]) -> list[tuple[int, str]]:
+    def _numbered(self, clip: str, names: list[str]) -> dict[int, str]:
         numbers: dict[int, str] = {}
         for name in names:
-            found = re.search(r'(\d+)\D*$', Path(name).stem)
+            found = NUMBER.search(name)
             if not found:
                 raise UserError(
                     'a frame without a number', where=self.root / clip / name, fix='frames are named like 00000000.png'
@@ -115,22 +118,23 @@ class FolderSource:
             raise UserError(
                 'a clip without frames', where=self.root / clip, fix=f'pictures end in {", ".join(SUFFIXES)}'
             )
-        missing = set(range(min(numbers), max(numbers))) - numbers.keys()
-        if missing:
+        first, last = min(numbers), max(numbers)
+        if last - first + 1 != len(numbers):
+            missing = next(n for n in range(first, last) if n not in numbers)
             raise UserError(
-                f'{len(missing)} frames are missing',
+                f'{last - first + 1 - len(numbers)} frames are missing',
                 where=self.root / clip,
-                value=f'the first is number {min(missing)}',
+                value=f'the first is number {missing}',
                 fix='restore or renumber them: a gap is a jump in time',
             )
-        return list(numbers.items())
+        return numbers
 
     def length(self, clip: str) -> int:
         return len(self.files(clip))
 
     def size(self, clip: str) -> tuple[int, int]:
         if clip not in self._sizes:
-            self._sizes[clip] = picture_size(self.root / clip / self.files(clip)[0])
+            self._sizes[clip] = picture_size(f'{self.root}/{clip}/{self.files(clip)[0]}')
         return self._sizes[clip]
 
     def read(self, clip: str, index: int, crop: Crop | None = None) -> Frame:
@@ -153,14 +157,14 @@ def cropped(frame: Frame, crop: Crop | None) -> Frame:
     return frame[top : top + height, left : left + width]
 
 
-def picture_size(path: Path) -> tuple[int, int]:
+def picture_size(path: Path | str) -> tuple[int, int]:
     """Height and width from the header of a PNG or JPEG, which is not decoded.
 
     Raises:
         UserError: the file is neither, or ends within its header.
     """
     try:
-        with open(path, 'rb') as file:
+        with open(path, 'rb', buffering=0) as file:
             head = file.read(24)
             if head[:8] == PNG and len(head) == 24:
                 return int.from_bytes(head[20:24], 'big'), int.from_bytes(head[16:20], 'big')
