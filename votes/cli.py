@@ -147,13 +147,15 @@ def _degrade(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('output', type=Path, help='folder to make')
     parser.add_argument('--gt', type=Path, metavar='OUT', help='writes the originals of the frames that are shown here')
     parser.add_argument('--metadata', type=Path, metavar='OUT', help='writes motion vectors and quantisers here')
+    parser.add_argument('--workers', type=int, default=os.cpu_count() or 1, help='clips at a time')
 
     def run(args: argparse.Namespace) -> int:
         from votes.data.degrading import degrade_source
         from votes.video.recipe import read_recipe
 
         recipe = read_recipe(args.opt)
-        degrade_source(args.source, args.output, recipe, originals=args.gt, metadata=args.metadata)
+        given = {'originals': args.gt, 'metadata': args.metadata, 'workers': args.workers}
+        degrade_source(args.source, args.output, recipe, **given)
         return 0
 
     parser.set_defaults(function=run)

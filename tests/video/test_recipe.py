@@ -1,6 +1,8 @@
 import json
 import shutil
 import subprocess
+import threading
+import weakref
 from pathlib import Path
 
 import cv2
@@ -136,6 +138,121 @@ def test_recipes_that_are_wrong(tmp_path, capsys, text, words):
     assert words in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ('encoding', 'words'),
+    [
+        ('crf: 20, preset: fastest', "no preset 'fastest'"),
+        ('qp: 60', 'qp of libx264 goes from 0 to 51, not 60'),
+        ('crf: 60', 'crf of libx264 goes from 0 to 51, not 60'),
+        ('crf: 20, bframes: 99', 'bframes of libx264 goes from 0 to 16'),
+        ('crf: 20, params: "foo=3"', 'foo = 3'),
+        ('crf: 20, params: "ref=99:aq-mode=0"', 'makes 16 of ref=99'),
+        ('codec: libx265, crf: 20, params: "foo=3"', 'Unknown option: foo'),
+        ('codec: libx265, qp: 55', 'goes from 0 to 51'),
+        ('codec: libx265, crf: 30, params: "rc-lookahead=999"', 'libx265'),
+        ('codec: mpeg4, crf: 30', 'mpeg4 has no crf'),
+        ('codec: mpeg4, qp: 40', 'goes from 1 to 31'),
+        ('codec: mpeg4, qp: 4, preset: slow', 'mpeg4 has no presets'),
+        ('codec: libvpx-vp9, crf: 30, preset: slow', 'libvpx-vp9 has no presets'),
+        ('codec: libvpx-vp9, crf: 30, bframes: 2', 'libvpx-vp9 has no bframes'),
+        ('codec: libsvtav1, crf: 30, preset: "99"', "no preset '99'"),
+        ('codec: libsvtav1, crf: 30, pix_fmt: yuv444p', 'does not take yuv444p'),
+        ('qp_cycle: [30, 34]', 'qp_cycle needs libx264, bframes: 0'),
+        ('qp_cycle: [30, 64], bframes: 0', 'not 64'),
+    ],
+)
+def test_what_an_encoder_would_refuse_ignore_or_clamp(tmp_path, encoding, words):
+    """All of these were taken in silence or ended in a traceback after the first frames."""
+    (tmp_path / 'r.yml').write_text(f'name: x\ngenerations:\n  - {{{encoding}}}\n')
+    with pytest.raises(UserError) as caught:
+        read_recipe(tmp_path / 'r.yml')
+    assert words in str(caught.value)
+    assert 'r.yml:' in str(caught.value)
+
+
+@pytest.mark.parametrize('line', ['blur: 1e9', 'noise: 1e9', 'frame_rate: [100000, 1]'])
+def test_steps_beyond_all_bounds(tmp_path, line):
+    (tmp_path / 'r.yml').write_text(f'name: x\n{line}\ngenerations: [{{qp: 30}}]\n')
+    with pytest.raises(UserError, match=line.split(':')[0]):
+        read_recipe(tmp_path / 'r.yml')
+
+
+def test_the_ripple_of_the_challenge_goes_on_to_the_end():
+    said = []
+    degrade(pan(30, size=(64, 96)), read_recipe(STOCK[0].with_name('ntire21_track1_like.yml')), last=said.append)
+    assert [round(float(qp.mean())) for qp in said[0].qp] == ([38, 42, 41, 42] * 8)[:30]
+    assert set(said[0].types) == {'I', 'P'}
+
+
+def write_originals(root, lengths, size=(96, 128)):
+    for number, length in enumerate(lengths):
+        (root / f'{number:03d}').mkdir(parents=True)
+        for i, frame in enumerate(pan(length, size=size)):
+            cv2.imwrite(str(root / f'{number:03d}' / f'{i:08d}.png'), frame[..., ::-1])
+
+
+def test_memory_does_not_grow_with_a_clips_length(tmp_path, monkeypatch):
+    """At no time is there more than a handful of decoded originals (it was all of them)."""
+    from votes.data import degrading
+    from votes.data.sources import FolderSource
+
+    write_originals(tmp_path / 'in', [40])
+    alive, most, original = weakref.WeakSet(), [], FolderSource.read
+
+    class Watched(np.ndarray):
+        __hash__ = object.__hash__
+        __eq__ = object.__eq__
+
+    def read(*args):
+        frame = original(*args).view(Watched)
+        alive.add(frame)
+        most.append(len(alive))
+        return frame
+
+    monkeypatch.setattr(FolderSource, 'read', read)
+    two = recipe(generations=[{'qp': 30}, {'codec': 'libx265', 'kbps': 90, 'two_pass': True}])
+    degrading.degrade_source(tmp_path / 'in', tmp_path / 'out', two, say=str)
+    assert len(most) == 40
+    assert max(most) <= 4
+
+
+def test_several_clips_at_a_time_and_metadata_only_when_asked(tmp_path, monkeypatch):
+    from votes.data import degrading
+
+    write_originals(tmp_path / 'in', [6, 9, 5, 7])
+    once = threading.Barrier(2, timeout=20)
+    original = degrading._degrade_clip
+
+    def together(frames, clip, *args):
+        if clip in ('000', '001'):
+            once.wait()  # breaks unless another clip is made at the same time
+        return original(frames, clip, *args)
+
+    made = {}
+    for workers in (1, 2):
+        target = tmp_path / f'out{workers}'
+        with monkeypatch.context() as watched:
+            for module in ('votes.data.degrading', 'votes.video.recipe'):
+                watched.setattr(f'{module}.decode_with_metadata', lambda *a, **k: pytest.fail('nobody asked for it'))
+            if workers == 2:
+                watched.setattr(degrading, '_degrade_clip', together)
+            degrading.degrade_source(tmp_path / 'in', target, recipe(noise=3), workers=workers, say=str)
+        made[workers] = json.loads((target / 'manifest.json').read_text())
+    assert made[1] == made[2]
+    assert made[1]['clips']['001']['generations'][0]['qp'] > 20
+
+
+def test_a_bitrate_that_is_missed_is_said(tmp_path):
+    from votes.data.degrading import degrade_source
+
+    write_originals(tmp_path / 'in', [5], size=(96, 128))
+    said, scarce = [], {'codec': 'libsvtav1', 'kbps': 5}
+    degrade_source(tmp_path / 'in', tmp_path / 'out', recipe(scale=1, generations=[scarce]), say=said.append)
+    assert 'NOT the 5 kbit/s asked for' in said[0]
+    with pytest.raises(UserError, match='libsvtav1 refuses these frames'):
+        degrade_source(tmp_path / 'in', tmp_path / 'small', recipe(generations=[scarce]), say=said.append)
+
+
 def test_the_command(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for name, frames in (('000', CLIP), ('001', CLIP[:6])):
@@ -146,7 +263,7 @@ def test_the_command(tmp_path, capsys, monkeypatch):
     with monkeypatch.context() as broken:
         from votes.data import degrading
 
-        original, calls = degrading.degrade, []
+        original, calls = degrading._degrade_clip, []
 
         def once(*args, **kwargs):
             calls.append(1)
@@ -154,9 +271,9 @@ def test_the_command(tmp_path, capsys, monkeypatch):
                 raise KeyboardInterrupt
             return original(*args, **kwargs)
 
-        broken.setattr(degrading, 'degrade', once)
+        broken.setattr(degrading, '_degrade_clip', once)
         with pytest.raises(KeyboardInterrupt):
-            main(command)
+            main([*command, '--workers', '1'])
     assert not Path('out/manifest.json').exists()
     first = Path('out/000/00000000.png').stat().st_mtime_ns
     assert main(command) == 0

@@ -5,10 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+import tempfile
+import threading
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -19,8 +23,8 @@ from votes.data.codec_metadata import write_metadata
 from votes.data.open_source import open_source
 from votes.data.sources import Crop, Frame, FrameSource, cropped
 from votes.errors import UserError
-from votes.video.metadata import DecodedVideo
-from votes.video.recipe import Recipe, degrade, read_recipe
+from votes.video.metadata import decode_with_metadata
+from votes.video.recipe import Degradation, Recipe, degrade, read_recipe
 
 
 def degrade_source(
@@ -30,6 +34,7 @@ def degrade_source(
     *,
     originals: Path | None = None,
     metadata: Path | None = None,
+    workers: int = 1,
     say: Callable[[str], None] = print,
 ) -> None:
     """Writes target/CLIP/00000000.png ... and target/manifest.json.
@@ -41,6 +46,8 @@ def degrade_source(
     Args:
         originals: folder for the frames that the degraded ones show, as PNG too: a pair for training.
         metadata: folder for what the codec says about the last generation, see CodecMetadata.
+        workers: clips at a time. Frames are read, coded and written one after the other: what is in memory does not
+            grow with a clip's length.
 
     Raises:
         UserError: `target` is complete already or was begun with another recipe, or frames do not fit the recipe.
@@ -53,32 +60,74 @@ def degrade_source(
     if job.exists() and json.loads(job.read_text()) != recipe.model_dump():
         raise UserError('this folder was begun with another recipe', where=target, fix='remove it')
     write_json(job, recipe.model_dump())
-    frames, clips = open_source(source), {}
-    for number, clip in enumerate(frames.clips()):
-        done = target / f'.{clip}.json'
-        if not done.exists():
-            whole = [frames.read(clip, i) for i in range(frames.length(clip))]
-            shown = recipe.shown(len(whole))
-            said: list[DecodedVideo] = []
-            degraded, generations = degrade(whole, recipe, seed=number, last=said.append)
-            if len(degraded) != len(shown):
-                raise UserError(
-                    'the codec gave another number of frames', where=clip, value=f'{len(degraded)} of {len(shown)}'
-                )
-            digest = write_clip(target / clip, degraded)
-            if originals:
-                write_clip(originals / clip, [whole[i] for i in shown])
-            if metadata:
-                write_metadata(metadata / clip, said[0])
-            about = {'sha256': digest, 'generations': [asdict(g) for g in generations]}
-            write_json(done, about | ({'shows': shown} if recipe.frame_rate else {}))
-            last = generations[-1]
-            say(f'{clip}: {len(degraded)} frames, {last.kbps} kbit/s' + (f', QP {last.qp}' if last.qp else ''))
-        clips[clip] = json.loads(done.read_text())
+    names = open_source(source).clips()
+    opened = threading.local()  # a decoder belongs to one thread
+
+    def one(number: int) -> None:
+        if not hasattr(opened, 'source'):
+            opened.source = open_source(source)
+        clip = names[number]
+        if not (target / f'.{clip}.json').exists():
+            about = _degrade_clip(opened.source, clip, target, recipe, number, originals, metadata)
+            write_json(target / f'.{clip}.json', about)
+            say(_outcome(clip, recipe, about))
+
+    _each(one, len(names), workers)
+    clips = {clip: json.loads((target / f'.{clip}.json').read_text()) for clip in names}
     versions = {'av': version('av'), 'libavcodec': list(library_versions['libavcodec'])}
     write_json(manifest, {'recipe': recipe.model_dump(), 'versions': versions, 'clips': clips})
     for path in [job, *(target / f'.{clip}.json' for clip in clips)]:
         path.unlink()
+
+
+def _each(work: Callable[[int], None], count: int, workers: int) -> None:
+    """work(0) ... work(count - 1), several at a time; after an error no more is begun."""
+    if workers <= 1:
+        for number in range(count):
+            work(number)
+        return
+    with ThreadPoolExecutor(workers) as pool:  # coding and decoding release Python's lock
+        running = [pool.submit(work, number) for number in range(count)]
+        try:
+            for future in running:
+                future.result()
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+
+
+def _degrade_clip(
+    frames: FrameSource,
+    clip: str,
+    target: Path,
+    recipe: Recipe,
+    seed: int,
+    originals: Path | None,
+    metadata: Path | None,
+) -> dict[str, Any]:
+    """Writes one clip; returns its entry in the manifest."""
+    count = frames.length(clip)
+    with tempfile.TemporaryDirectory(prefix='votes_degrade_') as folder:
+        passing = Degradation(
+            lambda: (frames.read(clip, i) for i in range(count)), count, frames.size(clip), recipe, seed, Path(folder)
+        )
+        try:
+            digest = write_clip(target / clip, passing.frames())
+        except UserError as error:
+            raise UserError(error.what, **{**error.details, 'where': error.details['where'] or clip}) from error
+        if metadata:
+            write_metadata(metadata / clip, decode_with_metadata(passing.video, keep_frames=False))
+    if originals:
+        write_clip(originals / clip, (frames.read(clip, i) for i in passing.shown))
+    about: dict[str, Any] = {'sha256': digest, 'generations': [asdict(g) for g in passing.generations]}
+    return about | ({'shows': passing.shown} if recipe.frame_rate else {})
+
+
+def _outcome(clip: str, recipe: Recipe, about: dict[str, Any]) -> str:
+    last, asked = about['generations'][-1], recipe.generations[-1].kbps
+    line = f'{clip}: {len(last["types"])} frames, {last["kbps"]} kbit/s' + (f', QP {last["qp"]}' if last['qp'] else '')
+    off = asked and abs(last['kbps'] - asked) > 0.2 * asked
+    return line + (f' (NOT the {asked} kbit/s asked for: rate control missed on this clip)' if off else '')
 
 
 def write_clip(folder: Path, frames: Iterable[Frame]) -> str:

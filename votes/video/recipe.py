@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -14,13 +14,16 @@ import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
+from av.error import FFmpegError
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from votes.errors import UserError
 from votes.options.yaml_file import dotted, read_option_file
-from votes.video.degrade import Frames, decode
-from votes.video.metadata import DecodedVideo, decode_with_metadata
+from votes.video.degrade import Frames
+from votes.video.encoders import steady_x264
+from votes.video.metadata import TRUSTED_QP, TYPES, DecodedVideo, decode_with_metadata
+from votes.video.recipe_check import out_of_limits, refused
 
 Kernel = Literal['ffmpeg_bicubic', 'matlab_bicubic', 'area', 'lanczos']
 QP_OPTION = {'libx264': 'qp', 'libx265': None, 'libvpx-vp9': None, 'libsvtav1': 'qp', 'mpeg4': 'qscale'}
@@ -33,29 +36,41 @@ class Encoding(BaseModel):
     codec: Literal['libx264', 'libx265', 'libvpx-vp9', 'libsvtav1', 'mpeg4'] = 'libx264'
     qp: int | None = Field(default=None, ge=0, le=63)
     crf: int | None = Field(default=None, ge=0, le=63)
-    kbps: int | None = Field(default=None, ge=1, description='average bitrate, kilobits a second')
+    kbps: int | None = Field(default=None, ge=1, le=2_000_000, description='average bitrate, kilobits a second')
     two_pass: bool = False
     preset: str | None = None
     gop: int | None = Field(default=None, ge=1, description='frames from key frame to key frame at most')
     bframes: int | None = Field(default=None, ge=0)
-    rate: int = Field(default=25, ge=1, description='frames a second')
+    rate: int = Field(default=25, ge=1, le=1000, description='frames a second')
     pix_fmt: Literal['yuv420p', 'yuv422p', 'yuv444p'] = 'yuv420p'
     params: str = Field(default='', description="more of the encoder's own parameters, a=1:b=2 (x264 and x265)")
+    qp_cycle: list[int] | None = Field(
+        default=None,
+        min_length=2,
+        max_length=64,
+        description='quantisers of the first frames, which then repeat to the end (libx264 without B-frames)',
+    )
 
     @model_validator(mode='after')
     def _one_measure(self) -> Encoding:
-        if sum(value is not None for value in (self.qp, self.crf, self.kbps)) != 1:
-            raise ValueError('exactly one of qp, crf and kbps is needed')
+        if sum(value is not None for value in (self.qp, self.crf, self.kbps, self.qp_cycle)) != 1:
+            raise ValueError('exactly one of qp, crf and kbps is needed (or qp_cycle)')
+        if self.qp_cycle and (self.codec != 'libx264' or self.bframes != 0 or 'zones' in self.params):
+            raise ValueError('qp_cycle needs libx264, bframes: 0, and no zones in params')
         if self.two_pass and (self.kbps is None or self.codec not in ('libx264', 'libx265')):
             raise ValueError('two_pass needs kbps, and libx264 or libx265')
-        if self.params and self.codec not in ('libx264', 'libx265'):
-            raise ValueError('params are for libx264 and libx265')
         if self.qp is not None and self.codec == 'libvpx-vp9':
             raise ValueError('libvpx-vp9 takes crf or kbps')
+        given = self.model_dump()
+        problems = out_of_limits(self.codec, given)
+        for qp in self.qp_cycle or ():
+            problems += out_of_limits(self.codec, {'qp': qp})
+        if problems:
+            raise ValueError('; '.join(dict.fromkeys(problems)))
         return self
 
-    def options(self, stats: Path | None = None, number: int = 0) -> dict[str, str]:
-        """For the encoder; `stats` and `number` of one of two passes."""
+    def options(self, stats: Path | None = None, number: int = 0, frames: int = 2) -> dict[str, str]:
+        """For the encoder; `stats` and `number` of one of two passes, `frames` of the whole clip."""
         own = [self.params] if self.params else []
         found: dict[str, str] = {'threads': '2'}  # x264 with one thread encodes differently: the same everywhere
         if self.qp is not None:
@@ -64,6 +79,12 @@ class Encoding(BaseModel):
                 found[name] = str(self.qp)
             else:
                 own.append(f'qp={self.qp}')
+        if self.qp_cycle:
+            # x264 keeps a quantiser within what its ratios allow between I, P and B: as far apart as in the cycle
+            own += ['qpstep=51:ipratio=1:pbratio=4', 'zones=' + '/'.join(self._zones(self.qp_cycle, frames))]
+            found['qp'] = str(self.qp_cycle[0])
+        elif self.codec == 'libx264' and self.qp is None and steady_x264():
+            own.append(steady_x264())
         if self.crf is not None:
             found |= {'crf': str(self.crf), **({'b': '0'} if self.codec == 'libvpx-vp9' else {})}
         if self.kbps is not None:
@@ -82,6 +103,14 @@ class Encoding(BaseModel):
             found[f'{self.codec[3:]}-params'] = ':'.join(own)
         return found
 
+    @staticmethod
+    def _zones(cycle: list[int], frames: int) -> list[str]:
+        return [f'{i},{i},q={cycle[i % len(cycle)]}' for i in range(frames)]
+
+    def problems(self) -> list[str]:
+        """What the encoder would refuse, ignore or clamp, tried on two small frames; a sentence each."""
+        return refused(self.codec, self.pix_fmt, tuple(sorted(self.options().items())), self.params)
+
 
 class Recipe(BaseModel):
     """Blur, noise, shrinking, then one generation of compression after the other."""
@@ -91,15 +120,15 @@ class Recipe(BaseModel):
     about: str = Field(default='', description='where the numbers come from')
     scale: int = Field(default=2, ge=1, le=8)
     kernel: Kernel = 'ffmpeg_bicubic'
-    blur: float = Field(default=0, ge=0, description='sigma in pixels of the original')
-    noise: float = Field(default=0, ge=0, description='sigma in 8-bit levels, after shrinking')
+    blur: float = Field(default=0, ge=0, le=100, description='sigma in pixels of the original')
+    noise: float = Field(default=0, ge=0, le=255, description='sigma in 8-bit levels, after shrinking')
     frame_rate: tuple[int, int] | None = Field(default=None, description='[from, to] frames a second: drops or repeats')
     generations: list[Encoding] = Field(min_length=1)
 
     @model_validator(mode='after')
     def _positive(self) -> Recipe:
-        if self.frame_rate and min(self.frame_rate) < 1:
-            raise ValueError('frame_rate is [from, to], both 1 or more')
+        if self.frame_rate and not all(1 <= rate <= 1000 for rate in self.frame_rate):
+            raise ValueError('frame_rate is [from, to], both from 1 to 1000')
         return self
 
     def shown(self, count: int) -> list[int]:
@@ -125,6 +154,11 @@ def read_recipe(path: str | Path) -> Recipe:
             key = tuple(item['loc'])
             place = next((file.place(key[:n]) for n in range(len(key), 0, -1) if file.place(key[:n])), str(path))
             problems.append(f'{place}: {dotted(key)}: {item["msg"]} (value {item["input"]!r})')
+    else:
+        for number, encoding in enumerate(recipe.generations):
+            key = ('generations', number)
+            place = file.place(key) or str(path)
+            problems += [f'{place}: {dotted(key)}: {text}' for text in encoding.problems()]
     if problems:
         raise UserError('\n'.join([f'problems in {path}', *(f'  {p}' for p in problems)]))
     return recipe
@@ -152,44 +186,123 @@ def degrade(
 
     Args:
         seed: of the noise.
-        describe: without it the list of generations is empty, and each is decoded once instead of twice.
+        describe: without it the list of generations is empty.
         last: takes what the codec says about the last generation.
     """
-    frames = [frames[i] for i in recipe.shown(len(frames))]
-    height, width = frames[0].shape[:2]
-    even = 1 if all(g.pix_fmt == 'yuv444p' for g in recipe.generations) else 2
-    if height % (even * recipe.scale) or width % (even * recipe.scale):
-        raise UserError(
-            f'sizes must be multiples of {even * recipe.scale} for scale {recipe.scale}',
-            value=f'{width}x{height}',
-            fix='crop the frames first, or pix_fmt: yuv444p',
-        )
-    size = height // recipe.scale, width // recipe.scale
-    rng = np.random.default_rng(seed)
-    if recipe.blur:
-        frames = [np.asarray(cv2.GaussianBlur(f, (0, 0), recipe.blur), np.uint8) for f in frames]
-    # swscale shrinks within the conversion to YUV, as the ffmpeg program does
-    in_encoder = recipe.kernel == 'ffmpeg_bicubic' and not recipe.noise
-    if not in_encoder:
-        frames = [shrink(f, size, recipe.kernel) for f in frames]
-    if recipe.noise:
-        frames = [np.clip(np.rint(f + rng.normal(0, recipe.noise, f.shape)), 0, 255).astype(np.uint8) for f in frames]
-    done = []
     with tempfile.TemporaryDirectory(prefix='votes_degrade_') as folder:
-        for number, encoding in enumerate(recipe.generations):
-            path = Path(folder) / f'{number}.mkv'
-            encode(frames, path, encoding, size)
-            frames = decode(path)
-            if not describe:
-                continue
-            metadata = decode_with_metadata(path, keep_frames=False)
-            count = path.stat().st_size
-            qp = None if metadata.qp is None else round(float(metadata.qp.mean()), 2)
-            kbps = round(8 * int(metadata.bytes.sum()) * encoding.rate / len(frames) / 1000, 1)
-            done.append(Generation(count, kbps, ''.join(metadata.types), qp))
-            if last and number + 1 == len(recipe.generations):
-                last(metadata)
-    return frames, done
+        clip = Degradation(lambda: iter(frames), len(frames), frames[0].shape[:2], recipe, seed, Path(folder))
+        degraded = list(clip.frames(describe))
+        if last:
+            last(decode_with_metadata(clip.video, keep_frames=False))
+    return degraded, clip.generations
+
+
+class Degradation:
+    """A clip on its way through a recipe, as video files in a folder; few of its frames are in memory at any time.
+
+    Args:
+        frames: gives the clip's frames, RGB uint8 (H, W, 3), as often as it is called (an encoder may need two passes).
+        count: of them.
+        size: H and W, multiples of 2 * scale.
+        seed: of the noise.
+        folder: for the files.
+
+    Attributes:
+        generations: what each did, when all frames were taken.
+        video: the file of the last generation.
+        shown: which original frame each degraded one shows.
+
+    Raises:
+        UserError: the size does not divide, or (while frames are taken) an encoder gives another number of them.
+    """
+
+    def __init__(
+        self,
+        frames: Callable[[], Iterable[NDArray[np.uint8]]],
+        count: int,
+        size: tuple[int, ...],
+        recipe: Recipe,
+        seed: int,
+        folder: Path,
+    ):
+        even = 1 if all(g.pix_fmt == 'yuv444p' for g in recipe.generations) else 2
+        if size[0] % (even * recipe.scale) or size[1] % (even * recipe.scale):
+            raise UserError(
+                f'sizes must be multiples of {even * recipe.scale} for scale {recipe.scale}',
+                value=f'{size[1]}x{size[0]}',
+                fix='crop the frames first, or pix_fmt: yuv444p',
+            )
+        self.originals, self.recipe, self.seed, self.folder = frames, recipe, seed, folder
+        self.shown = recipe.shown(count)
+        self.size = size[0] // recipe.scale, size[1] // recipe.scale
+        self.generations: list[Generation] = []
+        self.video = folder / f'{len(recipe.generations) - 1}.mkv'
+
+    def frames(self, describe: bool = True) -> Iterator[NDArray[np.uint8]]:
+        """The degraded frames in order; with `describe` the generations are described on the way."""
+        source: Callable[[], Iterable[NDArray[np.uint8]]] = self._prepared
+        said: dict[int, Generation] = {}
+        for number, encoding in enumerate(self.recipe.generations):
+            path = self.folder / f'{number}.mkv'
+            encode(source, path, encoding, self.size, len(self.shown))
+
+            def source(path: Path = path, encoding: Encoding = encoding, number: int = number) -> Any:
+                return _decoded(path, encoding, (lambda g: said.update({number: g})) if describe else None)
+
+        count = 0
+        for frame in source():
+            yield frame
+            count += 1
+        if count != len(self.shown):
+            raise UserError('the codec gave another number of frames', value=f'{count} of {len(self.shown)}')
+        self.generations = [said[number] for number in sorted(said)]
+
+    def _prepared(self) -> Iterator[NDArray[np.uint8]]:
+        """What the first encoder gets."""
+        recipe, rng = self.recipe, np.random.default_rng(self.seed)
+        # swscale shrinks within the conversion to YUV, as the ffmpeg program does
+        in_encoder = recipe.kernel == 'ffmpeg_bicubic' and not recipe.noise
+        for frame in _at(self.originals(), self.shown):
+            if recipe.blur:
+                frame = np.asarray(cv2.GaussianBlur(frame, (0, 0), recipe.blur), np.uint8)
+            if not in_encoder:
+                frame = shrink(frame, self.size, recipe.kernel)
+            if recipe.noise:
+                noisy = np.rint(frame + rng.normal(0, recipe.noise, frame.shape))
+                frame = np.clip(noisy, 0, 255).astype(np.uint8)
+            yield frame
+
+
+def _at(frames: Iterable[NDArray[np.uint8]], shown: list[int]) -> Iterator[NDArray[np.uint8]]:
+    """Frames at indices that do not fall."""
+    wanted = iter(shown)
+    index = next(wanted, None)
+    for number, frame in enumerate(frames):
+        while index == number:
+            yield frame
+            index = next(wanted, None)
+
+
+def _decoded(path: Path, encoding: Encoding, describe: Callable[[Generation], None] | None) -> Iterator[Any]:
+    """Every frame of a video, converted as ``ffmpeg -i IN OUT/%08d.png`` does; its description follows the last one."""
+    types, quantisers, size = [], [], 0
+    with av.open(str(path)) as container:
+        stream: Any = container.streams.video[0]
+        trusted = stream.codec_context.name in TRUSTED_QP
+        if describe and trusted:
+            stream.codec_context.options = {'export_side_data': 'venc_params'}
+        for packet in container.demux(stream):
+            size += packet.size
+            for frame in packet.decode():
+                if describe:
+                    types.append(TYPES.get(int(frame.pict_type), '?'))
+                    told: Any = frame.side_data.get('VIDEO_ENC_PARAMS') if trusted else None
+                    quantisers += [float(told.qp_map().mean())] if told and told.nb_blocks else []
+                yield frame.to_ndarray(format='rgb24')
+    if describe and types:
+        qp = round(float(np.mean(quantisers)), 2) if len(quantisers) == len(types) else None
+        kbps = round(8 * size * encoding.rate / len(types) / 1000, 1)
+        describe(Generation(path.stat().st_size, kbps, ''.join(types), qp))
 
 
 def shrink(frame: NDArray[np.uint8], size: tuple[int, int], kernel: Kernel) -> NDArray[np.uint8]:
@@ -209,21 +322,34 @@ def shrink(frame: NDArray[np.uint8], size: tuple[int, int], kernel: Kernel) -> N
     return np.asarray(scaled.to_ndarray(), np.uint8)
 
 
-def encode(frames: Frames, path: Path, encoding: Encoding, size: tuple[int, int]) -> None:
-    """Writes a video file, scaled to `size` on the way; twice where there are two passes."""
+def encode(
+    frames: Callable[[], Iterable[NDArray[np.uint8]]], path: Path, encoding: Encoding, size: tuple[int, int], count: int
+) -> None:
+    """Writes a video file of `count` frames, scaled to `size` on the way; twice where there are two passes."""
     stats = path.with_suffix('.stats') if encoding.two_pass else None
     for number in (1, 2) if stats else (0,):
-        with av.open(str(path), 'w') as container:
-            stream: Any = container.add_stream(encoding.codec, rate=encoding.rate)
-            stream.height, stream.width, stream.pix_fmt = *size, encoding.pix_fmt
-            stream.options = encoding.options(stats, number)
-            stream.thread_type = 'AUTO'  # else x264 cuts pictures into slices, which the ffmpeg program does not
-            if encoding.codec == 'mpeg4' and encoding.qp is not None:
-                stream.codec_context.qmin = stream.codec_context.qmax = max(1, min(31, encoding.qp))
-            for i, array in enumerate(frames):
-                frame = av.VideoFrame.from_ndarray(array, 'rgb24').reformat(
-                    size[1], size[0], encoding.pix_fmt, interpolation='BICUBIC'
-                )
-                frame.pts, frame.time_base = i, Fraction(1, encoding.rate)
-                container.mux(stream.encode(frame))
-            container.mux(stream.encode(None))
+        try:
+            _encode_once(frames(), path, encoding, size, encoding.options(stats, number, count))
+        except FFmpegError as error:
+            raise UserError(
+                f'{encoding.codec} refuses these frames', value=f'{size[1]}x{size[0]}, {count} frames: {error}'
+            ) from error
+
+
+def _encode_once(
+    frames: Iterable[NDArray[np.uint8]], path: Path, encoding: Encoding, size: tuple[int, int], options: dict[str, str]
+) -> None:
+    with av.open(str(path), 'w') as container:
+        stream: Any = container.add_stream(encoding.codec, rate=encoding.rate)
+        stream.height, stream.width, stream.pix_fmt = *size, encoding.pix_fmt
+        stream.options = options
+        stream.thread_type = 'AUTO'  # else x264 cuts pictures into slices, which the ffmpeg program does not
+        if encoding.codec == 'mpeg4' and encoding.qp is not None:
+            stream.codec_context.qmin = stream.codec_context.qmax = encoding.qp
+        for i, array in enumerate(frames):
+            frame = av.VideoFrame.from_ndarray(array, 'rgb24').reformat(
+                size[1], size[0], encoding.pix_fmt, interpolation='BICUBIC'
+            )
+            frame.pts, frame.time_base = i, Fraction(1, encoding.rate)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
