@@ -23,9 +23,9 @@ EDVR_SIZE = {'nf': 64, 'groups': 2, 'front_RBs': 3, 'back_RBs': 3}
 class SameSizeEDVR(EDVR):
     """EDVR whose last convolution follows its residual blocks: what it makes is as large as its input."""
 
-    def add_enlarging(self, num_feat: int, num_out_ch: int, factor: int) -> None:
+    def add_enlarging(self, num_feat: int, num_out_ch: int, factor: int, in_channels: int | None = None) -> None:
         self.factor = factor
-        self.conv_last = conv3x3(num_feat, num_out_ch)
+        self.conv_last = conv3x3(in_channels or num_feat, num_out_ch)
 
     def enlarge(self, x: Tensor) -> Tensor:
         return self.conv_last(x)

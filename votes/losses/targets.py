@@ -67,6 +67,26 @@ def gt_detail(frames: Tensor, scale: int) -> Tensor:
     return frames - gt_structure(frames, scale)
 
 
+def gt_half(frames: Tensor, scale: int) -> Tensor:
+    """GT at half its size, means of 2 x 2 pixels: for networks that give pictures of several sizes."""
+    return _resized(frames, 1 / 2, 'area')
+
+
+def gt_quarter(frames: Tensor, scale: int) -> Tensor:
+    """GT at a quarter of its size."""
+    return _resized(frames, 1 / 4, 'area')
+
+
+def gt_eighth(frames: Tensor, scale: int) -> Tensor:
+    """GT at an eighth of its size."""
+    return _resized(frames, 1 / 8, 'area')
+
+
+def gt_sixteenth(frames: Tensor, scale: int) -> Tensor:
+    """GT at a sixteenth of its size."""
+    return _resized(frames, 1 / 16, 'area')
+
+
 def gt_luma(frames: Tensor, scale: int) -> Tensor:
     """Y of GT, (..., 1, H, W), for networks of one channel."""
     return luma_of(frames)

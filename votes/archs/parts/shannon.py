@@ -5,6 +5,7 @@ them, and the U-Net that finds the offsets of a deformable convolution.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -17,10 +18,7 @@ from votes.archs.parts.published import Weights, renamed
 from votes.archs.parts.unet import matched
 
 LARGEST_OFFSET = 64.0  # pixels
-
-
-def slightly_leaky() -> nn.LeakyReLU:
-    return nn.LeakyReLU(0.01)
+SLOPES = (0.01, 0.01)  # of ShannonNet's ReLUs below zero: inside dilated branches, and after them
 
 
 class DilatedBranches(nn.Module):
@@ -28,9 +26,10 @@ class DilatedBranches(nn.Module):
     before one with dilation 5. (B, C_in, h, w) -> (B, C_out, h/stride, w/stride).
     """
 
-    def __init__(self, in_channels: int, out_channels: int, act: Callable[[], nn.Module], stride: int = 1):
+    def __init__(self, in_channels: int, out_channels: int, slope: float, stride: int = 1):
         super().__init__()
         n, narrow, between = out_channels // 4, out_channels // 8, out_channels * 3 // 16
+        act = partial(nn.LeakyReLU, slope)
         entries = [nn.Conv2d(in_channels, width, 1, stride) for width in (n, n, n, narrow)]
         self.branch1 = nn.Sequential(entries[0], act(), conv3x3(n, out_channels - 3 * n))
         self.branch2 = nn.Sequential(
@@ -89,22 +88,23 @@ class DilatedBlock(nn.Module):
     the published weights want it that way.
     """
 
-    def __init__(self, num_feat: int, attention: nn.Module, skip: bool = True):
+    def __init__(self, num_feat: int, attention: nn.Module, skip: bool = True, slopes: tuple[float, float] = SLOPES):
         super().__init__()
-        self.branches = DilatedBranches(num_feat, num_feat, slightly_leaky)
+        self.slope = slopes[1]
+        self.branches = DilatedBranches(num_feat, num_feat, slopes[0])
         self.ConvLinear = nn.Conv2d(num_feat, num_feat, 1)
         self.ShortPath = nn.Conv2d(num_feat, num_feat, 1) if skip else None
         self.attention = attention
 
     def forward(self, x: Tensor, info: Tensor | None = None) -> Tensor:
-        found = F.leaky_relu(self.ConvLinear(self.branches(x)), 0.01)
+        found = F.leaky_relu(self.ConvLinear(self.branches(x)), self.slope)
         found = self.attention(found) if info is None else self.attention(found, info)
-        return found if self.ShortPath is None else found + F.leaky_relu(self.ShortPath(x), 0.01)
+        return found if self.ShortPath is None else found + F.leaky_relu(self.ShortPath(x), self.slope)
 
 
-def dilated_with_channels(num_feat: int) -> DilatedBlock:
+def dilated_with_channels(num_feat: int, slopes: tuple[float, float]) -> DilatedBlock:
     """A dilated block with channel attention."""
-    return DilatedBlock(num_feat, ChannelAttention(num_feat, num_feat // 8))
+    return DilatedBlock(num_feat, ChannelAttention(num_feat, num_feat // 8), slopes=slopes)
 
 
 class AttendedBlock(nn.Module):
@@ -113,7 +113,7 @@ class AttendedBlock(nn.Module):
     def __init__(self, num_feat: int, skip: bool = True):
         super().__init__()
         self.body = nn.Sequential(
-            conv3x3(num_feat, num_feat), slightly_leaky(), conv3x3(num_feat, num_feat), SpatialAttention(num_feat)
+            conv3x3(num_feat, num_feat), nn.LeakyReLU(0.01), conv3x3(num_feat, num_feat), SpatialAttention(num_feat)
         )
         self.skip = skip
 
@@ -182,15 +182,24 @@ class OffsetUNet(nn.Module):
         guide_channels: of what the U-Net sees.
         in_channels, out_channels: of the deformable convolution.
         groups: with offsets of their own.
+        slopes: of its dilated blocks.
         nf: channels of the largest size.
     """
 
-    def __init__(self, guide_channels: int, in_channels: int, out_channels: int, groups: int = 1, nf: int = 64):
+    def __init__(
+        self,
+        guide_channels: int,
+        in_channels: int,
+        out_channels: int,
+        groups: int = 1,
+        slopes: tuple[float, float] = SLOPES,
+        nf: int = 64,
+    ):
         super().__init__()
         self.inc = _Double(guide_channels, nf)
         for i, (before, after) in enumerate(((nf, 64), (64, 128), (128, 256), (256, 256)), 1):
             self.add_module(f'down{i}', nn.Sequential(nn.MaxPool2d(2), _Double(before, after)))
-        self.dilated_conv_0, self.dilated_conv_1 = dilated_with_channels(256), dilated_with_channels(256)
+        self.dilated_conv_0, self.dilated_conv_1 = (dilated_with_channels(256, slopes) for _ in range(2))
         for i, (before, after) in enumerate(((512, 128), (256, 64), (128, 64), (64 + nf, nf)), 1):
             self.add_module(f'up{i}', _Double(before, after, before // 2))
         self.outc = nn.Sequential(nn.Conv2d(nf, nf, 1), nn.ReLU(inplace=True))
