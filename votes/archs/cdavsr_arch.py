@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from votes.archs.contract import Causal, Sample, luma_of
+from votes.archs.contract import Causal, Sample, luma_of, run_causal
 from votes.archs.parts.blocks import conv3x3, count_of, residual_blocks, upsample, zero_
 from votes.ops import deform_conv2d
 from votes.ops.warp import flow_warp
@@ -71,7 +71,7 @@ class CDAVSR(nn.Module):
         num_out_ch, num_frame, center_frame_idx, hr_in: no effect, in the public code neither.
     """
 
-    sees = Causal()
+    sees = Causal(least=2)
     inputs = ('mv_past', 'past_valid', 'pict_type')
     parts = {
         'features': ('conv_first.', 'feature_extraction.'),
@@ -155,7 +155,10 @@ class CDAVSR(nn.Module):
 
     def forward(self, x: Tensor, mvs: Tensor, types: Tensor, residuals: Tensor | None = None) -> Tensor:
         """A whole clip, as steps with (B, T, ...)."""
-        batch, count = x.shape[:2]
+        if not self.training:
+            more = {} if residuals is None else {'residuals': residuals}
+            return run_causal(self, x, mvs=mvs, types=types, **more)
+        batch, count = x.shape[:2]  # features and outputs of all frames are computed together
         features = self.features(x.flatten(0, 1)).unflatten(0, (batch, count))
         intra = (types == 0).T.tolist()
         state, found = None, []
@@ -163,6 +166,9 @@ class CDAVSR(nn.Module):
             given = None if residuals is None else residuals[:, t]
             hidden, state = self._hidden(features[:, t], x[:, t], state, mvs[:, t], intra[t], given)
             found.append(hidden)
+        if all(map(all, intra[1:])):  # every weight must have a gradient, of 0 where nothing is predicted
+            assert state is not None
+            found[-1] = found[-1] + 0 * self._predicted(features[:, -1], x[:, -1], state, mvs[:, -1], None)
         return self._enlarged(torch.stack(found, 1).flatten(0, 1), x.flatten(0, 1)).unflatten(0, (batch, count))
 
     def _hidden(

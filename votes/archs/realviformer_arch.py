@@ -9,10 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from votes.archs.contract import Causal
+from votes.archs.contract import Causal, run_causal
 from votes.archs.parts.blocks import conv3x3, count_of, upsample
 from votes.archs.parts.enlarging import Enlarging, scale_of
-from votes.archs.parts.propagation import AT_ONCE, in_pieces
 from votes.archs.spynet_arch import SpyNet
 from votes.ops.warp import flow_warp
 
@@ -194,7 +193,7 @@ class RealViformer(Enlarging):
     The public flow network leaves out its last level where frames are at most 32 pixels wide, this one never.
     """
 
-    sees = Causal()
+    sees = Causal(least=2)
     multiple = 4
     parts = {
         'flow': ('spynet.',),
@@ -261,19 +260,17 @@ class RealViformer(Enlarging):
         return self._restored(frame, refined), {'hidden': hidden, 'frame': frame}
 
     def forward(self, x: Tensor) -> Tensor:
-        batch, count = x.shape[:2]
+        if not self.training:
+            return run_causal(self, x)
+        batch, count = x.shape[:2]  # of all frames at once, where what they share is computed together
         flat = x.flatten(0, 1)
-        shallow = in_pieces(self.shallow_extraction, flat).unflatten(0, (batch, count))
+        shallow = self.shallow_extraction(flat).unflatten(0, (batch, count))
+        flows = self.spynet(x[:, 1:].flatten(0, 1), x[:, :-1].flatten(0, 1)).unflatten(0, (batch, count - 1))
         hidden, found = None, []
-        flows = None
-        if count > 1:
-            flows = in_pieces(self.spynet, x[:, 1:].flatten(0, 1), x[:, :-1].flatten(0, 1))
-            flows = flows.unflatten(0, (batch, count - 1))
         for t in range(count):
-            refined, hidden = self._refined(shallow[:, t], hidden, flows[:, t - 1] if flows is not None and t else None)
+            refined, hidden = self._refined(shallow[:, t], hidden, flows[:, t - 1] if t else None)
             found.append(refined)
-        features = torch.stack(found, 1).flatten(0, 1)
-        return in_pieces(self._restored, flat, features, at_once=AT_ONCE // self.scale**2).unflatten(0, (batch, count))
+        return self._restored(flat, torch.stack(found, 1).flatten(0, 1)).unflatten(0, (batch, count))
 
     def _refined(self, shallow: Tensor, hidden: Tensor | None, flow: Tensor | None) -> tuple[Tensor, Tensor]:
         """Features of a frame (B, 2C, h, w), and what of them goes on (B, C, h, w)."""

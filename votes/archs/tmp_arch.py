@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from votes.archs.contract import Causal
+from votes.archs.contract import Causal, run_causal
 from votes.archs.parts.blocks import conv3x3, count_of, lrelu, residual_blocks, upsample
 from votes.archs.parts.motion_search import MotionSearch, sampled
 
@@ -89,7 +89,7 @@ class TMP(nn.Module):
         num_out_ch, num_frame, center_frame_idx, num_reconstruct_block, hr_in: no effect, in the public code neither.
     """
 
-    sees = Causal()
+    sees = Causal(least=2)
     parts = {
         'features': ('conv_first.', 'feature_extraction.'),
         'alignment': ('align.key.', 'align.value.', 'align.convs.'),
@@ -134,6 +134,8 @@ class TMP(nn.Module):
             offsets: (B, T, h, w, 2) integers, x and y in pixels from each frame to the one before, where they are
                 known; else they are searched for.
         """
+        if not self.training and offsets is None:
+            return run_causal(self, x)
         batch, count = x.shape[:2]
         key, value = (found.unflatten(0, (batch, count)) for found in self._keys(x.flatten(0, 1)))
         state, found = None, []
