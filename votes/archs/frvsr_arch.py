@@ -8,16 +8,22 @@ from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
-from votes.archs.contract import Causal, run_causal
 from votes.archs.parts.blocks import count_of, upsample
-from votes.archs.parts.frame_recurrent import FirstPixelUpsample, FNet, SRNet, cubic_kernels, space_to_depth
+from votes.archs.parts.frame_recurrent import (
+    FirstPixelUpsample,
+    FNet,
+    FrameRecurrent,
+    SRNet,
+    cubic_kernels,
+    space_to_depth,
+)
 from votes.archs.parts.published import fitting, size_of
 from votes.ops.warp import flow_warp
 
 
-class FRVSR(nn.Module):
+class FRVSR(FrameRecurrent):
     """(B, T, 3, h, w) RGB in [0, 1], h and w at least 8 -> 'out' (B, T, 3, S*h, S*w), not clamped, and 'warped'
     (B, T, 3, h, w), each frame as the one before it and the flow show it (of the first frame itself).
 
@@ -30,8 +36,6 @@ class FRVSR(nn.Module):
             from the first) by cubic convolution on that grid, 'BI' (bicubic) bilinearly on pixel centres.
     """
 
-    sees = Causal()
-    smallest = 8
     parts = {'flow': ('fnet.',), 'reconstruction': ('srnet.',)}
     supervised = {'l_pix': {}, 'l_warp': {'output': 'warped', 'target': 'lq'}}
     small = {'scale': 2, 'num_feat': 4, 'num_block': 1}
@@ -64,11 +68,7 @@ class FRVSR(nn.Module):
     def step(
         self, frames: Tensor, state: dict[str, Tensor] | None, flow: Tensor | None = None
     ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """One frame, see contract.Causal; the state is the frame before and what was restored of it.
-
-        Args:
-            flow: to the frame before, where it is known.
-        """
+        """One frame, see FrameRecurrent; the state is the frame before and what was restored of it."""
         frame = frames[:, 0]
         base = self.enlarged(frame)
         if state is None:
@@ -80,17 +80,6 @@ class FRVSR(nn.Module):
             before = flow_warp(state['out'], self.scale * self.enlarged(flow), 'border')
         out = base + self.srnet(frame, space_to_depth(before, self.scale))
         return {'out': out, 'warped': seen}, {'frame': frame, 'out': out}
-
-    def forward(self, x: Tensor) -> dict[str, Tensor]:
-        if not self.training or x.shape[1] == 1:  # bit for bit what a stream gives
-            whole: dict[str, Tensor] = run_causal(self, x)
-            return whole
-        flows = self.flow(x[:, 1:].flatten(0, 1), x[:, :-1].flatten(0, 1)).unflatten(0, (x.shape[0], -1))
-        state, results = None, []
-        for i in range(x.shape[1]):
-            result, state = self.step(x[:, i : i + 1], state, flows[:, i - 1] if i else None)
-            results.append(result)
-        return {name: torch.stack([result[name] for result in results], 1) for name in results[0]}
 
     @classmethod
     def from_weights(cls, weights: Mapping[str, Tensor]) -> dict[str, Any] | None:

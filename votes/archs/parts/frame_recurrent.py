@@ -2,15 +2,47 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from abc import ABC, abstractmethod
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from votes.archs.contract import Causal, run_causal
 from votes.archs.parts.blocks import conv3x3
 
 LARGEST_FLOW = 24  # pixels
+
+
+class FrameRecurrent(nn.Module, ABC):
+    """A causal network whose flows from frame to frame need nothing but the frames."""
+
+    sees = Causal()
+    smallest = 8  # three halvings on the way to the flow
+
+    @abstractmethod
+    def flow(self, frame: Tensor, before: Tensor) -> Tensor:
+        """From frames (B, 3, h, w) to those before them, as `step` takes it, (B, 2, ...)."""
+
+    @abstractmethod
+    def step(self, frames: Tensor, state: Any, flow: Tensor | None = None) -> tuple[dict[str, Tensor], Any]:
+        """One frame, see contract.Causal.
+
+        Args:
+            flow: to the frame before, where it is known.
+        """
+
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        if not self.training or x.shape[1] == 1:  # bit for bit what a stream gives
+            whole: dict[str, Tensor] = run_causal(self, x)
+            return whole
+        flows = self.flow(x[:, 1:].flatten(0, 1), x[:, :-1].flatten(0, 1)).unflatten(0, (x.shape[0], -1))
+        state, results = None, []
+        for i in range(x.shape[1]):
+            result, state = self.step(x[:, i : i + 1], state, flows[:, i - 1] if i else None)
+            results.append(result)
+        return {name: torch.stack([result[name] for result in results], 1) for name in results[0]}
 
 
 def _stage(in_channels: int, out_channels: int) -> nn.Sequential:

@@ -16,6 +16,8 @@ Weights = dict[str, Tensor]
 # the last part of a variable's name in TensorFlow -> of a parameter's here
 _TENSORFLOW = {
     'kernel': 'weight',
+    'weights': 'weight',
+    'biases': 'bias',
     'gamma': 'weight',
     'beta': 'bias',
     'alpha': 'weight',
@@ -23,6 +25,7 @@ _TENSORFLOW = {
     'moving_mean': 'running_mean',
     'moving_variance': 'running_var',
 }
+_AVERAGE = '/ExponentialMovingAverage'
 
 
 def fitting(build: Callable[..., nn.Module], weights: Weights, **arguments: Any) -> dict[str, Any] | None:
@@ -45,16 +48,18 @@ def fitting(build: Callable[..., nn.Module], weights: Weights, **arguments: Any)
 def from_tensorflow(weights: Weights) -> Weights:
     """Variables of a TensorFlow checkpoint as PyTorch has them; weights without a variable among them as they are.
 
-    ``scope/conv/kernel`` (kh, kw, in, out) -> ``scope.conv.weight`` (out, in, kh, kw); slopes (1, 1, C) -> (C,).
+    ``scope/conv/kernel`` (kh, kw, in, out) -> ``scope.conv.weight`` (out, in, kh, kw), transposed convolutions
+    (kh, kw, out, in) -> (in, out, kh, kw); slopes (1, 1, C) -> (C,). Of a variable with a moving average that is taken.
     """
     if not any('/' in key for key in weights):
         return weights
+    averages = {key.removesuffix(_AVERAGE): value for key, value in weights.items() if key.endswith(_AVERAGE)}
     result = {}
-    for key, value in weights.items():
+    for key, value in {**weights, **averages}.items():
         *scope, last = key.split('/')
         if last not in _TENSORFLOW:  # counters and moments of the optimiser
             continue
-        if last == 'kernel' and value.ndim == 4:
+        if last in ('kernel', 'weights') and value.ndim == 4:
             value = value.permute(3, 2, 0, 1).contiguous()
         name = '.'.join(scope)
         result[f'{name}.{_TENSORFLOW[last]}'] = value.flatten() if last == 'alpha' else value
