@@ -20,7 +20,7 @@ CLIPS = [f'{i:03d}' for i in range(270)]
 FRAMES = 100  # the published lists say so
 FEW = 9  # as many as the widest window sees
 # arguments of networks that say what their data are like
-FIXED = ('scale', 'sr_factor', 'upscale', 'upscale_factor', 'num_frame', 'radius')
+FIXED = ('scale', 'vsr_scale', 'sr_factor', 'upscale', 'upscale_factor', 'num_frame', 'radius')
 
 
 def write_dataset(folder: Path, size: int) -> None:

@@ -68,6 +68,7 @@ NETWORKS = Registry(
         'CDAVSR': 'votes.archs.cdavsr_arch:CDAVSR',
         'BasicVSR': 'votes.archs.basicvsr_arch:BasicVSR',
         'BRNet': 'votes.archs.brnet_arch:BRNet',
+        'COMISR': 'votes.archs.comisr_arch:COMISR',
         'CVQENet': 'votes.archs.cvqenet_arch:CVQENet',
         'DUVE': 'votes.archs.duve_arch:DUVE',
         'EDVR': 'votes.archs.edvr_arch:EDVR',
