@@ -74,7 +74,7 @@ def workplace(tmp_path_factory):
 def provide_weights(opt):
     """What the option file starts from: a run of another option file, here untrained."""
     if opt.path.pretrain_network_g and not Path(opt.path.pretrain_network_g).exists():
-        net = build_network({'type': opt.network_g.type, **opt.network_g.args})
+        net = build_network(opt.network_g.args.get('network') or {'type': opt.network_g.type, **opt.network_g.args})
         checkpoint.save({'params': net.state_dict()}, opt.path.pretrain_network_g)
     if opt.path.bin_model and not Path(opt.path.bin_model).exists():
         sizes = {k.removeprefix('dsm_'): v for k, v in opt.network_g.args.items() if k.startswith('dsm_')}
