@@ -80,6 +80,7 @@ NETWORKS = Registry(
         'RCAN': 'votes.archs.rcan_arch:RCAN',
         'RCAN_A': 'votes.archs.rcan_a_arch:RCAN_A',
         'IconVSR': 'votes.archs.iconvsr_arch:IconVSR',
+        'MFQE': 'votes.archs.mfqe_arch:MFQE',
         'OVQE': 'votes.archs.ovqe_arch:OVQE',
         'MFQEv2': 'votes.archs.mfqev2_arch:MFQEv2',
         'MFQEv2Original': 'votes.archs.mfqev2_original_arch:MFQEv2Original',

@@ -49,10 +49,12 @@ class MotionCompensation(nn.Module):
 
     Args:
         channels: of a frame.
+        zero_outside: what comes from outside of a neighbour is zero, else its nearest pixel (MFQE 1.0).
     """
 
-    def __init__(self, channels: int):
+    def __init__(self, channels: int, zero_outside: bool = True):
         super().__init__()
+        self.zero_outside = zero_outside
         pair, all_of_it = 2 * channels, 3 * channels + 2
         self.coarse = _flow_part(pair, (True, False, True, False), 4)
         self.middle = _flow_part(all_of_it, (True, False, False, False), 2)
@@ -70,8 +72,11 @@ class MotionCompensation(nn.Module):
         pair = torch.cat((current, neighbour), 1)
         flow = self.coarse(pair)
         for part in (self.middle, self.fine):
-            flow = flow + part(torch.cat((pair, flow, warped(neighbour, flow)), 1))
-        return warped(neighbour, flow)
+            flow = flow + part(torch.cat((pair, flow, self._warped(neighbour, flow)), 1))
+        return self._warped(neighbour, flow)
+
+    def _warped(self, x: Tensor, flow: Tensor) -> Tensor:
+        return warped(x, flow) if self.zero_outside else flow_warp(x, REACH * flow, 'border')
 
 
 def warped(x: Tensor, flow: Tensor) -> Tensor:
