@@ -5,7 +5,7 @@ sizes (Shannon lab in the NTIRE 2021 challenge).
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from votes.archs.contract import Window
-from votes.archs.parts.blocks import check_window, conv3x3, upsample
+from votes.archs.parts.blocks import check_window, conv3x3, count_of, upsample
 from votes.archs.parts.channel_attention import ChannelAttention
 from votes.archs.parts.published import Weights, fitting, renamed, size_of
 from votes.archs.parts.shannon import (
@@ -76,14 +76,14 @@ class BidirectionalLSTM(nn.Module):
 class _Reduction(nn.Module):
     """CAR: groups of dilated blocks under informed attention; all that they give, together."""
 
-    def __init__(self, in_channels: int, nf: int):
+    def __init__(self, in_channels: int, nf: int, num_group: Sequence[int]):
         super().__init__()
 
         def groups(count: int) -> Groups:
             return Groups(nf, count, lambda skip: DilatedBlock(nf, InformedAttention(nf), skip, SLOPES))
 
         self.head = nn.Sequential(nn.Conv2d(in_channels, nf, 1), nn.ReLU(inplace=True), conv3x3(nf, nf))
-        self.fusion1, self.fusion2, self.fusion3 = groups(2), groups(4), groups(4)
+        self.fusion1, self.fusion2, self.fusion3 = map(groups, num_group)
         self.rfa = nn.Sequential(conv3x3(4 * nf, 2 * nf), nn.LeakyReLU(0.01), conv3x3(2 * nf, nf))
         self.attention = ChannelAttention(nf, nf // 8)
         self.tail = nn.Conv2d(nf, nf, 1)
@@ -148,6 +148,7 @@ class EMGA(nn.Module):
 
     Args:
         nf: channels of what follows the fusion, a multiple of 16; published weights have 64.
+        num_group: groups of dilated blocks at three places; published weights have 2, 4 and 4.
     """
 
     sees = Window(FRAMES)
@@ -169,9 +170,9 @@ class EMGA(nn.Module):
         'l_eighth': {'output': 'out4', 'target': 'gt_eighth', 'weight': 0.03},
         'l_sixteenth': {'output': 'out5', 'target': 'gt_sixteenth', 'weight': 0.03},
     }
-    small = {'nf': 16}
+    small = {'nf': 16, 'num_group': [1, 1, 1]}
 
-    def __init__(self, nf: int = 64):
+    def __init__(self, nf: int = 64, num_group: tuple[int, int, int] = (2, 4, 4)):
         super().__init__()
         if nf < 16 or nf % 16:
             raise ValueError(f'nf is a multiple of 16, not {nf}')
@@ -188,7 +189,7 @@ class EMGA(nn.Module):
             nn.Conv2d(INFORMED, INFORMED, 1),
         )
         self.linear1, self.linear2 = nn.Linear(FRAMES, FRAMES), nn.Linear(FRAMES, FRAMES)
-        self.car = _Reduction(FRAMES * FUSED, nf)
+        self.car = _Reduction(FRAMES * FUSED, nf, num_group)
         self.rec = GuidedUNet(nf)
 
     def arguments(self, sample: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -239,4 +240,5 @@ class EMGA(nn.Module):
         own = cls.published_weights(weights)
         if 'BRCLSTM.conv_concat.weight' not in own or 'rec.predict_image4.weight' not in own:
             return None
-        return fitting(cls, own, nf=size_of(own, 'car.tail.weight'))
+        counts = [count_of(own, f'car.fusion{i}.body.') for i in (1, 2, 3)]
+        return fitting(cls, own, nf=size_of(own, 'car.tail.weight'), num_group=counts)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from votes.archs.contract import Window
-from votes.archs.parts.blocks import check_window
+from votes.archs.parts.blocks import check_window, count_of
 from votes.archs.parts.channel_attention import ChannelAttention
 from votes.archs.parts.published import Weights, fitting, size_of
 from votes.archs.parts.shannon import DilatedBlock, Groups, OffsetUNet, SpatialAttention, frame_encoder, shannon_names
@@ -127,9 +127,9 @@ class _Supervised(nn.Module):
 class _Dilated(nn.Module):
     """CAR: groups of dilated blocks with spatial attention, a 1x1 convolution, and x added."""
 
-    def __init__(self, width: int):
+    def __init__(self, width: int, num_group: int):
         super().__init__()
-        self.fusion1 = Groups(width, 4, lambda skip: DilatedBlock(width, SpatialAttention(width), skip))
+        self.fusion1 = Groups(width, num_group, lambda skip: DilatedBlock(width, SpatialAttention(width), skip))
         self.tail = nn.Conv2d(width, width, 1)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -139,11 +139,11 @@ class _Dilated(nn.Module):
 class _WholeSize(nn.Module):
     """The last stage: at the frame's size throughout, features of the stage before joining."""
 
-    def __init__(self, kit: _Kit, width: int):
+    def __init__(self, kit: _Kit, width: int, num_group: int):
         super().__init__()
         first, second, third = kit.widths
         for i in (1, 2, 3):
-            self.add_module(f'orb{i}', _Dilated(width))
+            self.add_module(f'orb{i}', _Dilated(width, num_group))
             self.add_module(f'conv_enc{i}', kit.conv(first, width, 1))
             self.add_module(f'conv_dec{i}', kit.conv(first, width, 1))
         for source in ('enc', 'dec'):
@@ -181,6 +181,7 @@ class ShannonNet(nn.Module):
         scale_orsnetfeats: more of them in the third stage; together a multiple of 16.
         reduction: of channel attention.
         bias: of the convolutions of MPRNet.
+        num_group: groups of dilated blocks at each of three places of the third stage; published weights have 4.
     """
 
     sees = Window(3, pick='peaks')
@@ -198,7 +199,7 @@ class ShannonNet(nn.Module):
         'l_stage2': {'output': 'out2', 'weight': 0.5},
         'l_stage1': {'output': 'out3', 'weight': 0.4},
     }
-    small = {'n_feat': 16, 'scale_unetfeats': 8, 'scale_orsnetfeats': 16}
+    small = {'n_feat': 16, 'scale_unetfeats': 8, 'scale_orsnetfeats': 16, 'num_group': 1}
 
     def __init__(
         self,
@@ -207,6 +208,7 @@ class ShannonNet(nn.Module):
         scale_orsnetfeats: int = 32,
         reduction: int = 4,
         bias: bool = False,
+        num_group: int = 4,
     ):
         super().__init__()
         whole = n_feat + scale_orsnetfeats
@@ -217,7 +219,7 @@ class ShannonNet(nn.Module):
         self.shallow_feat3 = kit.shallow(3 * ENCODED)
         self.stage1_encoder, self.stage1_decoder = _Encoder(kit, fuses=False), _Decoder(kit)
         self.stage2_encoder, self.stage2_decoder = _Encoder(kit, fuses=True), _Decoder(kit)
-        self.stage3_orsnet = _WholeSize(kit, whole)
+        self.stage3_orsnet = _WholeSize(kit, whole, num_group)
         self.sam12, self.sam23 = _Supervised(kit), _Supervised(kit)
         self.concat12, self.concat23 = kit.conv(2 * n_feat, n_feat), kit.conv(2 * n_feat, whole)
         self.tail = kit.conv(whole, 3)
@@ -271,4 +273,5 @@ class ShannonNet(nn.Module):
             scale_orsnetfeats=size_of(own, 'tail.weight', 1) - n_feat,
             reduction=n_feat // max(squeezed, 1),
             bias='tail.bias' in own,
+            num_group=count_of(own, 'stage3_orsnet.orb1.fusion1.body.'),
         )
