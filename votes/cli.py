@@ -203,7 +203,7 @@ def _metadata(parser: argparse.ArgumentParser) -> None:
     def run(args: argparse.Namespace) -> int:
         from votes.data.codec_metadata import extract_metadata
 
-        print('\n'.join(extract_metadata(args.videos, args.output)))
+        extract_metadata(args.videos, args.output)
         return 0
 
     parser.set_defaults(function=run)

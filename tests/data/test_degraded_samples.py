@@ -7,11 +7,11 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from test_metadata import pan
+from test_metadata import pan, write
 
 from votes.cli import main
-from votes.data.codec_metadata import CodecMetadata, write_metadata
-from votes.data.degrading import OnTheFly
+from votes.data.codec_metadata import CodecMetadata
+from votes.data.degrading import OnTheFly, degrade_source
 from votes.data.sources import FolderSource
 from votes.data.uvssm_dataset import UVSSMDataset
 from votes.errors import UserError
@@ -143,18 +143,12 @@ def test_metadata_of_a_sample(coded, originals, capsys):
 
 def test_the_motion_of_a_sample_is_the_motion_in_its_pictures(tmp_path):
     """Warping by the vectors explains the frame, in every orientation. One reference: vectors are of one frame."""
-    from votes.video.recipe import degrade
-
-    frames = pan(8, size=(96, 128))
     recipe = read_recipe(QP33).model_copy(update={'scale': 1})
     recipe.generations[0].params, recipe.generations[0].bframes = 'ref=1', 0
-    said = []
-    lq, _ = degrade(frames, recipe, last=said.append)
-    for folder, pictures in (('lq', lq), ('gt', frames)):
-        (tmp_path / folder / 'a').mkdir(parents=True)
-        for i, picture in enumerate(pictures):
-            cv2.imwrite(str(tmp_path / folder / 'a' / f'{i:08d}.png'), picture[..., ::-1])
-    write_metadata(tmp_path / 'said' / 'a', said[0])
+    (tmp_path / 'gt' / 'a').mkdir(parents=True)
+    for i, picture in enumerate(pan(8, size=(96, 128))):
+        cv2.imwrite(str(tmp_path / 'gt' / 'a' / f'{i:08d}.png'), picture[..., ::-1])
+    degrade_source(tmp_path / 'gt', tmp_path / 'lq', recipe, metadata=tmp_path / 'said', say=str)
     dataset = UVSSMDataset(
         str(tmp_path / 'gt'),
         str(tmp_path / 'lq'),
@@ -174,6 +168,29 @@ def test_the_motion_of_a_sample_is_the_motion_in_its_pictures(tmp_path):
         plain, explained = ((frame - other).abs()[:, inside].mean() for other in (previous, warped))
         assert inside.float().mean() > 0.5
         assert explained < 0.6 * plain, (epoch, plain, explained)
+
+
+def test_one_bad_video_does_not_end_the_metadata_of_others(tmp_path, capsys):
+    """Interlaced H.264 of 136 lines, odd sizes, a file that is none: all others are done, and the bad one is named."""
+    videos = tmp_path / 'videos'
+    videos.mkdir()
+    interlaced = [cv2.resize(frame, (128, 136)) for frame in pan(6)]
+    write(videos / 'a_interlaced.mp4', interlaced, flags='+ildct+ilme', qp='30')
+    (videos / 'b_broken.mp4').write_bytes(b'no video')
+    write(videos / 'c_odd.mkv', [cv2.resize(f, (131, 95)) for f in pan(6)], pixels='yuv444p', qp='30')
+    write(videos / 'd_small.avi', [cv2.resize(f, (36, 18)) for f in pan(6)], 'mpeg4')
+    assert main(['metadata', str(videos), str(tmp_path / 'said')]) == 2
+    error = capsys.readouterr().err
+    assert '1 of 4 videos could not be read' in error
+    assert 'b_broken.mp4' in error
+    said = CodecMetadata(tmp_path / 'said')
+    assert said.field('a_interlaced', 'qp').shape == (6, 9, 8)
+    assert said.field('a_interlaced', 'qp')[0].mean() == 27
+    assert said.field('c_odd', 'qp').shape == (6, 6, 9)
+    assert said.field('c_odd', 'mv_past').shape == (6, 24, 33, 2)
+    assert said.length('d_small') == 6
+    (videos / 'b_broken.mp4').unlink()
+    assert main(['metadata', str(videos), str(tmp_path / 'said')]) == 0
 
 
 def test_metadata_that_does_not_belong(coded, originals, tmp_path, capsys):

@@ -2,6 +2,7 @@ import av
 import cv2
 import numpy as np
 import pytest
+from av.codec.context import Flags2
 
 from votes.errors import UserError
 from votes.video.metadata import decode_with_metadata, flip_vectors, pqf_labels
@@ -15,10 +16,10 @@ def pan(count=16, step=3, size=(96, 128)):
     return [np.ascontiguousarray(base[8 : 8 + size[0], step * i : step * i + size[1]]) for i in range(count)]
 
 
-def write(path, frames, codec='libx264', **options):
+def write(path, frames, codec='libx264', pixels='yuv420p', **options):
     with av.open(str(path), 'w') as container:
         stream = container.add_stream(codec, rate=25, options=options)
-        stream.height, stream.width, stream.pix_fmt = *frames[0].shape[:2], 'yuv420p'
+        stream.height, stream.width, stream.pix_fmt = *frames[0].shape[:2], pixels
         for frame in frames:
             container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, 'rgb24')))
         container.mux(stream.encode(None))
@@ -58,6 +59,45 @@ def test_quantisers_of_h264(tmp_path):
     assert by_type['B'] <= {34, 35}
     assert by_type['B']
     assert video.future_valid.any(), 'B frames look ahead, too'
+
+
+def test_quantisers_mean_the_same_whatever_the_depth(tmp_path):
+    """FFmpeg's are 12 larger for 10 bit."""
+    eight, ten = (
+        decode_with_metadata(write(tmp_path / f'{pixels}.mp4', pan(8), pixels=pixels, crf='28'))
+        for pixels in ('yuv420p', 'yuv420p10le')
+    )
+    assert abs(eight.qp.mean() - ten.qp.mean()) < 2
+
+
+def test_the_map_of_quantisers_is_the_librarys(tmp_path):
+    path = write(tmp_path / 'v.mp4', pan(8), crf='28')
+    with av.open(str(path)) as container:
+        container.streams.video[0].codec_context.options = {'export_side_data': 'venc_params'}
+        maps = [frame.side_data.get('VIDEO_ENC_PARAMS').qp_map() for frame in container.decode(video=0)]
+    assert np.array_equal(decode_with_metadata(path).qp, np.stack(maps))
+
+
+def test_vectors_are_those_of_the_blocks(tmp_path):
+    """Every block's cells hold its vector: compared with a loop over blocks."""
+    path = write(tmp_path / 'v.mp4', [f[:90, :118] for f in pan(12)], crf='20')
+    video = decode_with_metadata(path)
+    with av.open(str(path)) as container:
+        container.streams.video[0].codec_context.flags2 |= Flags2.export_mvs
+        rows = [frame.side_data.get('MOTION_VECTORS') for frame in container.decode(video=0)]
+    covered = np.zeros(video.past_valid.shape, bool)
+    for t, blocks in enumerate(rows):
+        for row in blocks.to_ndarray() if blocks else ():
+            if row['source'] > 0:
+                continue
+            y, x = (int(row[f'dst_{n}']) - int(row[side]) // 2 for n, side in (('y', 'h'), ('x', 'w')))
+            part = np.s_[
+                t, max(0, y) // 4 : -(-(y + int(row['h'])) // 4), max(0, x) // 4 : -(-(x + int(row['w'])) // 4)
+            ]
+            covered[part] = True
+            assert (video.mv_past[part][..., 0] == np.float16(row['motion_x'] / row['motion_scale'])).all()
+    assert np.array_equal(covered, video.past_valid)
+    assert covered.any()
 
 
 def test_bytes_are_those_of_the_packets(tmp_path):

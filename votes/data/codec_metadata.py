@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from av.error import FFmpegError
+from numpy.typing import NDArray
 from torch import Tensor
 
 from votes.archs.fields import FIELDS, reversed_in_time
@@ -16,40 +19,91 @@ from votes.checkpoint import write_json
 from votes.data.sources import Crop
 from votes.data.video_source import VideoSource
 from votes.errors import UserError
-from votes.video.metadata import DecodedVideo, decode_with_metadata, pqf_labels
+from votes.video.metadata import FrameMetadata, each_frame, pqf_labels
 
 CODEC_FIELDS = ('mv_past', 'mv_future', 'past_valid', 'future_valid', 'qp')  # those that are stored for cells
 
 
-def write_metadata(folder: Path, video: DecodedVideo) -> None:
-    """Writes one clip's metadata; `folder` appears when it is complete."""
+def write_metadata(folder: Path, frames: Iterable[FrameMetadata]) -> None:
+    """Writes one clip's metadata, frame by frame; `folder` appears when it is complete."""
     partial = folder.with_name(f'.{folder.name}.partial')
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
-    for name in CODEC_FIELDS:
-        values = getattr(video, name)
-        if values is not None:
-            np.save(partial / f'{name}.npy', values)
-    pqf = pqf_labels(video.qp, video.bytes).tolist()
-    about = {'size': video.frames.shape[1:3], 'types': video.types, 'bytes': video.bytes.tolist(), 'pqf': pqf}
-    write_json(partial / 'frames.json', about)
+    types, sizes, means, moving, size = [], [], [], False, (0, 0)
+    fields = {'past': 'mv_past', 'future': 'mv_future', 'past_valid': 'past_valid', 'future_valid': 'future_valid'}
+    arrays = {name: _Growing(partial / f'{file}.npy') for name, file in {**fields, 'qp': 'qp'}.items()}
+    try:
+        for frame in frames:
+            size = frame.size
+            types.append(frame.type)
+            sizes.append(frame.bytes)
+            moving = moving or bool(frame.past_valid.any() or frame.future_valid.any())
+            means += [] if frame.qp is None else [float(frame.qp.mean())]
+            for name, array in arrays.items():
+                array.append(getattr(frame, name))
+    finally:
+        for array in arrays.values():
+            array.close()
+    for name, array in arrays.items():
+        if array.count < len(types) or (name in fields and not moving):
+            array.path.unlink()
+    qp = np.array(means) if len(means) == len(types) else None
+    pqf = pqf_labels(qp, np.array(sizes)).tolist()
+    write_json(partial / 'frames.json', {'size': size, 'types': types, 'bytes': sizes, 'pqf': pqf})
+    shutil.rmtree(folder, ignore_errors=True)  # of a run that was stopped after this clip
     partial.rename(folder)
 
 
-def extract_metadata(videos: str | Path, target: str | Path) -> list[str]:
-    """Writes the metadata of every video in a folder; a run that was stopped goes on. Returns a line a video.
+class _Growing:
+    """A NumPy file (T, ...) to which arrays of one shape are added until it is closed."""
+
+    HEADER = 128  # bytes that NumPy's header of so few dimensions takes
+
+    def __init__(self, path: Path):
+        self.path, self.count = path, 0
+        self.file = open(path, 'wb')  # noqa: SIM115 closed by close()
+        self.file.write(bytes(self.HEADER))
+
+    def append(self, values: NDArray[Any] | None) -> None:
+        if values is not None:
+            self.shape, self.kind = values.shape, np.lib.format.dtype_to_descr(values.dtype)
+            self.file.write(values.tobytes())
+            self.count += 1
+
+    def close(self) -> None:
+        if self.count:
+            header = {'descr': self.kind, 'fortran_order': False, 'shape': (self.count, *self.shape)}
+            self.file.seek(0)
+            np.lib.format.write_array_header_1_0(self.file, header)  # type: ignore[arg-type]
+            assert self.file.tell() == self.HEADER
+        self.file.close()
+
+
+def extract_metadata(videos: str | Path, target: str | Path, say: Callable[[str], None] = print) -> None:
+    """Writes the metadata of every video in a folder and says a line of each; a run that was stopped goes on.
 
     Raises:
-        UserError: no videos there, or one cannot be read.
+        UserError: no videos there; or, when all others are done, those that could not be read.
     """
-    source, target, lines = VideoSource(videos), Path(target), []
+    source, target = VideoSource(videos), Path(target)
+    problems = []
     for clip in source.clips():
-        if not (target / clip).is_dir():
-            write_metadata(target / clip, decode_with_metadata(source.path(clip)))
+        try:
+            if not (target / clip).is_dir():
+                write_metadata(target / clip, each_frame(source.path(clip), keep_frames=False))
+        except (UserError, FFmpegError, OSError, ValueError, RuntimeError, MemoryError) as error:
+            problems.append(f'  {source.path(clip)}: {str(error) or type(error).__name__}')
+            say(f'{clip}: NOT READ, {str(error).splitlines()[0] if str(error) else type(error).__name__}')
+            continue
         found = CodecMetadata(target)
         given = [name for name in CODEC_FIELDS if found.field(clip, name) is not None]
-        lines.append(f'{clip}: {found.length(clip)} frames, {", ".join(given) or "picture types and bytes alone"}')
-    return lines
+        say(f'{clip}: {found.length(clip)} frames, {", ".join(given) or "picture types and bytes alone"}')
+    if problems:
+        raise UserError(
+            '\n'.join([f'{len(problems)} of {len(source.clips())} videos could not be read:', *problems]),
+            where=videos,
+            fix='mend or remove them; the same command does what is missing',
+        )
 
 
 class CodecMetadata:

@@ -23,7 +23,7 @@ from votes.data.codec_metadata import write_metadata
 from votes.data.open_source import open_source
 from votes.data.sources import Crop, Frame, FrameSource, cropped
 from votes.errors import UserError
-from votes.video.metadata import decode_with_metadata
+from votes.video.metadata import each_frame
 from votes.video.recipe import Degradation, Recipe, degrade, read_recipe
 
 
@@ -116,7 +116,7 @@ def _degrade_clip(
         except UserError as error:
             raise UserError(error.what, **{**error.details, 'where': error.details['where'] or clip}) from error
         if metadata:
-            write_metadata(metadata / clip, decode_with_metadata(passing.video, keep_frames=False))
+            write_metadata(metadata / clip, each_frame(passing.video, keep_frames=False))
     if originals:
         write_clip(originals / clip, (frames.read(clip, i) for i in passing.shown))
     about: dict[str, Any] = {'sha256': digest, 'generations': [asdict(g) for g in passing.generations]}

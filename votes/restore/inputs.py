@@ -17,7 +17,7 @@ from votes.data.sources import SUFFIXES, FolderSource
 from votes.data.video_source import VIDEO_SUFFIXES
 from votes.errors import UserError
 from votes.video.colour import UNSPECIFIED, Colour
-from votes.video.metadata import decode_with_metadata
+from votes.video.metadata import each_frame
 from votes.video.read import TimedFrame, VideoReader
 
 
@@ -128,13 +128,12 @@ class SideInformation:
         if not source.is_file():
             raise UserError(f'{said.name} reads what a decoder knows ({wanted})', where=source, fix='a video file')
         self.folder = tempfile.TemporaryDirectory(prefix='votes_metadata_')
-        video = decode_with_metadata(source, keep_frames=False)
+        write_metadata(Path(self.folder.name) / 'video', each_frame(source, keep_frames=False))
+        self.metadata = CodecMetadata(self.folder.name)
         with VideoReader(source) as reader:
             size = reader.size
-        if video.frames.shape[1:3] != size:
+        if tuple(self.metadata.about('video')['size']) != size:
             raise UserError(f'{said.name} reads {wanted}, and this video is shown turned', where=source)
-        write_metadata(Path(self.folder.name) / 'video', video)
-        self.metadata = CodecMetadata(self.folder.name)
         self.names, self.size, self.peaks = said.inputs, size, self.metadata.peaks('video')
 
     def peak(self, number: int) -> bool:

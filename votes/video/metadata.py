@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,7 @@ from av.error import FFmpegError
 from numpy.typing import NDArray
 
 from votes.errors import UserError
-from votes.video.read import VideoReader, frame_to_rgb
+from votes.video.read import VideoReader, frame_bits, frame_to_rgb
 
 CELL = 4  # pixels: the smallest block with a vector of its own in H.264
 TYPES = {1: 'I', 2: 'P', 3: 'B'}
@@ -51,66 +53,118 @@ def decode_with_metadata(path: str | Path, keep_frames: bool = True, limit: int 
         keep_frames: without it `frames` has the shape (0, H, W, 3), and little memory is needed.
 
     Raises:
-        UserError: see VideoReader; or the video breaks off.
+        UserError: see VideoReader; or the video breaks off, changes its size, or holds no frame.
     """
-    with VideoReader(path) as reader:
+    frames = list(itertools.islice(each_frame(path, keep_frames), limit))
+    moving = any(frame.past_valid.any() or frame.future_valid.any() for frame in frames)
+    qp = [frame.qp for frame in frames if frame.qp is not None]
+    return DecodedVideo(
+        np.stack([frame.rgb for frame in frames]) if keep_frames else np.zeros((0, *frames[0].size, 3), np.uint8),
+        [frame.type for frame in frames],
+        np.array([frame.bytes for frame in frames], np.int64),
+        np.stack([frame.past for frame in frames]) if moving else None,
+        np.stack([frame.future for frame in frames]) if moving else None,
+        np.stack([frame.past_valid for frame in frames]) if moving else None,
+        np.stack([frame.future_valid for frame in frames]) if moving else None,
+        np.stack(qp) if len(qp) == len(frames) else None,
+    )
+
+
+@dataclass
+class FrameMetadata:
+    """What is known of one frame, see DecodedVideo."""
+
+    rgb: NDArray[np.uint8] | None
+    size: tuple[int, int]
+    type: str
+    bytes: int
+    past: NDArray[np.float16]
+    past_valid: NDArray[np.bool_]
+    future: NDArray[np.float16]
+    future_valid: NDArray[np.bool_]
+    qp: NDArray[np.int16] | None
+
+
+def each_frame(path: str | Path, keep_frames: bool = True) -> Iterator[FrameMetadata]:
+    """The frames of a video file one after the other, see decode_with_metadata."""
+    # where several frames are decoded at once FFmpeg exports quantisers of frames that are not decoded to their end
+    with VideoReader(path, threads=1) as reader:
         context: Any = reader.stream.codec_context
         context.flags2 |= Flags2.export_mvs
         context.options = {'export_side_data': 'venc_params'}
         sizes: dict[int, int] = {}
-        rows: list[tuple[Any, ...]] = []
-        codec = context.name
+        shape: tuple[int, int] | None = None
         try:
             for packet in reader.container.demux(reader.stream):
                 if packet.pts is not None:
                     sizes[packet.pts] = sizes.get(packet.pts, 0) + packet.size
                 for frame in packet.decode():
-                    shape = frame.height, frame.width
-                    vectors: Any = frame.side_data.get('MOTION_VECTORS')
-                    quantisers: Any = frame.side_data.get('VIDEO_ENC_PARAMS') if codec in TRUSTED_QP else None
-                    rows.append(
-                        (
-                            frame_to_rgb(frame, reader.colour) if keep_frames else None,
-                            TYPES.get(int(frame.pict_type), '?'),
-                            frame.pts,
-                            *_dense(vectors, -1, shape),
-                            *_dense(vectors, 1, shape),
-                            quantisers.qp_map().astype(np.int16) if quantisers and quantisers.nb_blocks else None,
+                    shape = shape or (frame.height, frame.width)
+                    if shape != (frame.height, frame.width):
+                        raise UserError(
+                            'the picture changes its size', where=path, value=f'{frame.width}x{frame.height}'
                         )
+                    vectors: Any = frame.side_data.get('MOTION_VECTORS')
+                    rows = None if vectors is None else vectors.to_ndarray()
+                    yield FrameMetadata(
+                        frame_to_rgb(frame, reader.colour) if keep_frames else None,
+                        shape,
+                        TYPES.get(int(frame.pict_type), '?'),
+                        sizes.pop(frame.pts, 0),
+                        *_dense(rows, -1, shape),
+                        *_dense(rows, 1, shape),
+                        quantisers(frame) if context.name in TRUSTED_QP else None,
                     )
-                if limit is not None and len(rows) >= limit:
-                    break
         except (FFmpegError, OSError) as error:
             raise UserError('the video breaks off', where=path, value=error) from error
-    frames, types, times, past, past_valid, future, future_valid, qp = zip(*rows[:limit], strict=True)
-    moving = bool(np.any(past_valid) or np.any(future_valid))
-    return DecodedVideo(
-        np.stack(frames) if keep_frames else np.zeros((0, *shape, 3), np.uint8),
-        list(types),
-        np.array([sizes.get(pts, 0) for pts in times], np.int64),
-        np.stack(past) if moving else None,
-        np.stack(future) if moving else None,
-        np.stack(past_valid) if moving else None,
-        np.stack(future_valid) if moving else None,
-        np.stack(qp) if all(q is not None for q in qp) else None,
-    )
+        if shape is None:
+            raise UserError('no frame can be decoded', where=path)
 
 
-def _dense(vectors: Any, direction: int, shape: tuple[int, int]) -> tuple[NDArray[np.float16], NDArray[np.bool_]]:
+BLOCK = np.dtype([('x', '<i4'), ('y', '<i4'), ('w', '<i4'), ('h', '<i4'), ('qp', '<i4')])
+
+
+def quantisers(frame: Any) -> NDArray[np.int16] | None:
+    """The quantiser of each macroblock of a decoded frame of H.264: (ceil(H/16), ceil(W/16)), or None.
+
+    Interlaced video is coded in whole pairs of macroblocks: those beyond the picture are left out. As in the standard
+    (QP_Y), a quantiser means the same step whatever the depth: FFmpeg's is 6 larger for each bit beyond 8.
+    """
+    told: Any = frame.side_data.get('VIDEO_ENC_PARAMS')
+    if told is None or not told.nb_blocks or told.block_size < BLOCK.itemsize:
+        return None
+    raw = np.frombuffer(bytes(told), np.uint8, told.nb_blocks * told.block_size, told.blocks_offset)
+    blocks = np.frombuffer(raw.reshape(-1, told.block_size)[:, : BLOCK.itemsize].tobytes(), BLOCK)
+    rows, columns = -(-frame.height // 16), -(-frame.width // 16)
+    y, x = blocks['y'] // 16, blocks['x'] // 16
+    inside = (y >= 0) & (y < rows) & (x >= 0) & (x < columns)
+    found = np.full((rows, columns), told.qp, np.int16)
+    found[y[inside], x[inside]] = told.qp + blocks['qp'][inside]
+    return np.asarray(found - 6 * (max(8, frame_bits(frame)) - 8), np.int16)
+
+
+def _dense(
+    rows: NDArray[Any] | None, direction: int, shape: tuple[int, int]
+) -> tuple[NDArray[np.float16], NDArray[np.bool_]]:
     """The vectors into one direction (-1 past, 1 future) on a grid of 4x4 cells, and where there are any."""
     height, width = (-(-n // CELL) for n in shape)
     field, valid = np.zeros((height, width, 2), np.float16), np.zeros((height, width), np.bool_)
-    for row in vectors.to_ndarray() if vectors is not None else ():
-        if (row['source'] < 0) != (direction < 0):
-            continue
-        top, left = int(row['dst_y']) - int(row['h']) // 2, int(row['dst_x']) - int(row['w']) // 2
-        cells = (
-            slice(max(0, top) // CELL, -(-(top + int(row['h'])) // CELL)),
-            slice(max(0, left) // CELL, -(-(left + int(row['w'])) // CELL)),
-        )
-        scale = float(row['motion_scale'] or 1)
-        field[cells] = float(row['motion_x']) / scale, float(row['motion_y']) / scale
-        valid[cells] = True
+    if rows is None or not len(rows):
+        return field, valid
+    rows = rows[(rows['source'] < 0) == (direction < 0)]
+    first, count = [], []
+    for place, side, cells in (('dst_y', 'h', height), ('dst_x', 'w', width)):
+        start = rows[place].astype(int) - rows[side].astype(int) // 2
+        begin = np.maximum(start, 0) // CELL
+        first.append(begin)
+        count.append(np.minimum(-(-(start + rows[side]) // CELL), cells) - begin)
+    scale = np.where(rows['motion_scale'] == 0, 1, rows['motion_scale']).astype(float)
+    vectors = np.stack([rows['motion_x'] / scale, rows['motion_y'] / scale], 1).astype(np.float16)
+    for down in range(int(count[0].max(initial=0))):
+        for right in range(int(count[1].max(initial=0))):
+            covered = (count[0] > down) & (count[1] > right)
+            cell = first[0][covered] + down, first[1][covered] + right
+            field[cell], valid[cell] = vectors[covered], True
     return field, valid
 
 

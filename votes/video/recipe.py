@@ -22,7 +22,7 @@ from votes.errors import UserError
 from votes.options.yaml_file import dotted, read_option_file
 from votes.video.degrade import Frames
 from votes.video.encoders import steady_x264
-from votes.video.metadata import TRUSTED_QP, TYPES, DecodedVideo, decode_with_metadata
+from votes.video.metadata import TRUSTED_QP, TYPES, DecodedVideo, decode_with_metadata, quantisers
 from votes.video.recipe_check import out_of_limits, refused
 
 Kernel = Literal['ffmpeg_bicubic', 'matlab_bicubic', 'area', 'lanczos']
@@ -285,7 +285,7 @@ def _at(frames: Iterable[NDArray[np.uint8]], shown: list[int]) -> Iterator[NDArr
 
 def _decoded(path: Path, encoding: Encoding, describe: Callable[[Generation], None] | None) -> Iterator[Any]:
     """Every frame of a video, converted as ``ffmpeg -i IN OUT/%08d.png`` does; its description follows the last one."""
-    types, quantisers, size = [], [], 0
+    types, means, size = [], [], 0
     with av.open(str(path)) as container:
         stream: Any = container.streams.video[0]
         trusted = stream.codec_context.name in TRUSTED_QP
@@ -296,11 +296,11 @@ def _decoded(path: Path, encoding: Encoding, describe: Callable[[Generation], No
             for frame in packet.decode():
                 if describe:
                     types.append(TYPES.get(int(frame.pict_type), '?'))
-                    told: Any = frame.side_data.get('VIDEO_ENC_PARAMS') if trusted else None
-                    quantisers += [float(told.qp_map().mean())] if told and told.nb_blocks else []
+                    told = quantisers(frame) if trusted else None
+                    means += [] if told is None else [float(told.mean())]
                 yield frame.to_ndarray(format='rgb24')
     if describe and types:
-        qp = round(float(np.mean(quantisers)), 2) if len(quantisers) == len(types) else None
+        qp = round(float(np.mean(means)), 2) if len(means) == len(types) else None
         kbps = round(8 * size * encoding.rate / len(types) / 1000, 1)
         describe(Generation(path.stat().st_size, kbps, ''.join(types), qp))
 
