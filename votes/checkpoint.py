@@ -176,6 +176,16 @@ def compare(expected: dict[str, Tensor], found: dict[str, Tensor]) -> Mismatch:
     )
 
 
+def _inside(weights: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """Weights of the module at `prefix`, out of those of a network that holds it; all where none does."""
+    while prefix:
+        found = {k.removeprefix(prefix): v for k, v in weights.items() if k.startswith(prefix)}
+        if found:
+            return found
+        prefix = prefix.partition('.')[2]
+    return weights
+
+
 def load_network(
     net: nn.Module, path: str | os.PathLike[str], strict: bool = True, param_key: str | None = None, prefix: str = ''
 ) -> Mismatch:
@@ -186,14 +196,14 @@ def load_network(
     Args:
         strict: every key must be there and fit; otherwise what fits is loaded and the rest is returned.
         param_key: which state_dict of the file (default: params_ema, then params).
-        prefix: take only the keys that start with it, without it ('bin.' gets the DSM out of a whole VOTES).
+        prefix: take only the keys that start with it, without it ('bin.' gets the DSM out of a whole VOTES), or with
+            its end ('second.spynet.' gets a flow network also out of a BasicVSR).
 
     Raises:
         UserError: the file is unreadable, nothing fits, or strict and something differs (with a table of what differs).
     """
     weights = read_weights(path, param_key)
-    if prefix and any(k.startswith(prefix) for k in weights):
-        weights = {k.removeprefix(prefix): v for k, v in weights.items() if k.startswith(prefix)}
+    weights = _inside(weights, prefix)
     expected = net.state_dict()
     published = getattr(net, 'published_weights', None)
     if published and weights.keys() != expected.keys():
@@ -215,3 +225,29 @@ def load_network(
         )
     net.load_state_dict(fits, strict=False)
     return mismatch
+
+
+def load_part(net: nn.Module, prefixes: tuple[str, ...], path: str | os.PathLike[str]) -> None:
+    """Loads the parameters of `net` whose names begin with `prefixes`: of one module from a file of it or of a whole
+    network, of several from a file of a whole network.
+
+    Raises:
+        UserError: as of load_network.
+    """
+    if len(prefixes) == 1 and prefixes[0].endswith('.'):
+        load_network(net.get_submodule(prefixes[0][:-1]), path, prefix=prefixes[0])
+        return
+    weights, published = read_weights(path), getattr(net, 'published_weights', None)
+    if published and weights.keys() != net.state_dict().keys():
+        weights = published(weights)
+    expected = {k: v for k, v in net.state_dict().items() if k.startswith(prefixes)}
+    found = {k: v for k, v in weights.items() if k.startswith(prefixes)}
+    mismatch = compare(expected, found)
+    if mismatch:
+        raise UserError(
+            f'checkpoint does not hold this part of {type(net).__name__}\n{mismatch}',
+            where=path,
+            value=', '.join(prefixes),
+            fix='a file of the whole network is needed',
+        )
+    net.load_state_dict(found, strict=False)

@@ -85,11 +85,16 @@ class RestorationModel:
     # files that options name
 
     def _parts(self) -> dict[str, PartOptions]:
-        """What the options say about parts of the network; ``path.bin_model`` are the weights of the part `dsm`."""
+        """What the options say about parts of the network, with the weights of ``path.parts``; ``path.bin_model`` are
+        those of the part `dsm`.
+        """
         parts = dict(self.opt.train.parts) if self.opt.train else {}
+        files = dict(self.opt.path.parts)
         if self.opt.path.bin_model:
-            plan = parts.get('dsm', PartOptions())
-            parts['dsm'] = plan.model_copy(update={'weights': plan.weights or self.opt.path.bin_model})
+            files.setdefault('dsm', self.opt.path.bin_model)
+        for name, file in files.items():
+            plan = parts.get(name, PartOptions())
+            parts[name] = plan.model_copy(update={'weights': plan.weights or file})
         unknown = [name for name in parts if name not in self.said.parts]
         if unknown:
             raise UserError(
@@ -105,10 +110,10 @@ class RestorationModel:
         path = self.opt.path
         for name, plan in self.parts.items():
             if plan.weights:
-                for prefix in self.said.parts[name]:
-                    part = self.net.get_submodule(prefix.rstrip('.'))
-                    checkpoint.load_network(part, plan.weights, prefix=prefix)
-                frozen = plan.freeze is True or not any(p.requires_grad for p in part.parameters())
+                prefixes = self.said.parts[name]
+                checkpoint.load_part(self.net, prefixes, plan.weights)
+                trains = any(p.requires_grad for key, p in self.net.named_parameters() if key.startswith(prefixes))
+                frozen = plan.freeze is True or not trains
                 self.messages.append(f'{name.upper()}: {plan.weights}' + (', frozen' if frozen else ''))
         if path.pretrain_network_g:
             mismatch = checkpoint.load_network(self.net, path.pretrain_network_g, path.strict_load_g, path.param_key_g)

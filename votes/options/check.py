@@ -180,7 +180,8 @@ def consistency_problems(opt: Options, mode: str, buildable: bool = True) -> Ite
         return
     if all(name == 'train' for name in opt.datasets):
         yield ('datasets',), 'no dataset to test: val or test_1 is needed'
-    if opt.path.pretrain_network_g is None and 'pretrain_network_g' not in opt.path.model_fields_set:
+    named = opt.path.parts or opt.path.pretrain_network_g or 'pretrain_network_g' in opt.path.model_fields_set
+    if not named:
         yield ('path', 'pretrain_network_g'), 'is missing: which weights are to be tested? (~ for none)'
 
 
@@ -191,16 +192,22 @@ def _network_problems(opt: Options, net: Any) -> Iterator[Problem]:
         yield ('network_g', 'type'), f'{name} is no network of videos by itself'
         return
     scale = getattr(net, 'scale', 1)
-    small = any(entry.get('target', '').startswith('gt_small') for entry in getattr(net, 'supervised', {}).values())
+    compared = [
+        *getattr(net, 'supervised', {}).values(),
+        *(s.args for s in (opt.train.losses if opt.train else {}).values()),
+    ]
+    small = any(str(entry.get('target', '')).startswith('gt_small') for entry in compared)
     if opt.scale and scale != opt.scale and not (scale == 1 and small):
         key = next((key for key in ('sr_factor', 'scale') if key in opt.network_g.args), None)
         yield ('network_g', key) if key else ('network_g',), f'the network enlarges {scale} times, scale is {opt.scale}'
     parts = getattr(net, 'parts', {})
     if opt.path.bin_model and 'dsm' not in parts:
         yield ('path', 'bin_model'), f'{name} has no DSM inside to load it into'
-    for part in opt.train.parts if opt.train else ():
+    named: list[Key] = [('train', 'parts', part) for part in (opt.train.parts if opt.train else ())]
+    for place in [*named, *(('path', 'parts', part) for part in opt.path.parts)]:
+        part = str(place[-1])
         if part not in parts:
-            yield ('train', 'parts', part), f'{name} has no such part{nearest(part, parts)}; it has {_listed(parts)}'
+            yield place, f'{name} has no such part{nearest(part, parts)}; it has {_listed(parts)}'
 
 
 def _listed(names: Iterable[str]) -> str:
@@ -239,7 +246,7 @@ def _known(spec: Spec, kind: registry.Registry) -> set[str]:
 def _train_problems(opt: Options, net: Any) -> Iterator[Problem]:
     data, train = opt.datasets.get('train'), opt.train
     if net is not None and not (opt.path.pretrain_network_g or opt.path.resume_state):
-        there = {'dsm'} if opt.path.bin_model else set()
+        there = {*opt.path.parts, *(['dsm'] if opt.path.bin_model else [])}
         there |= {name for name, plan in train.parts.items() if plan.weights} if train else set()
         for part in getattr(net, 'trained_before', ()):
             if part not in there:
@@ -350,6 +357,9 @@ def path_problems(opt: Options, mode: str) -> Iterator[Problem]:
         value = getattr(opt.path, name)
         if value and not Path(value).is_file():
             yield ('path', name), f'no such file: {value}{_beside(Path(value))}'
+    for name, file in opt.path.parts.items():
+        if not Path(file).is_file():
+            yield ('path', 'parts', name), f'no such file: {file}{_beside(Path(file))}'
     for name, plan in (opt.train.parts if opt.train else {}).items():
         if plan.weights and not Path(plan.weights).is_file():
             yield ('train', 'parts', name, 'weights'), f'no such file: {plan.weights}{_beside(Path(plan.weights))}'

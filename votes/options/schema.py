@@ -54,6 +54,7 @@ class PathOptions(Section):
     param_key_d: str | None = Field(default=None, description='which state_dict of the file')
     resume_state: str | None = Field(default=None, description='a training_states/N.state to continue from')
     bin_model: str | None = Field(default=None, description='weights of the DSM, trained in stage 1')
+    parts: dict[str, str] = Field(default_factory=dict, description='part of the network -> file of its weights')
     experiments_root: str = 'experiments'
     results_root: str = 'results'
 
