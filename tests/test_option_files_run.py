@@ -79,11 +79,12 @@ def provide_weights(opt):
     if opt.path.bin_model and not Path(opt.path.bin_model).exists():
         sizes = {k.removeprefix('dsm_'): v for k, v in opt.network_g.args.items() if k.startswith('dsm_')}
         checkpoint.save({'params': build_network({'type': 'BIN', **sizes}).state_dict()}, opt.path.bin_model)
-    for name, plan in (opt.train.parts if opt.train else {}).items():
-        if plan.weights and not Path(plan.weights).exists():
+    trained = {name: plan.weights for name, plan in opt.train.parts.items()} if opt.train else {}
+    for name, file in {**opt.path.parts, **trained}.items():
+        if file and not Path(file).exists():
             net = build_network({'type': opt.network_g.type, **opt.network_g.args})
             part = net.get_submodule(net.parts[name][0].rstrip('.'))
-            checkpoint.save({'params': part.state_dict()}, plan.weights)
+            checkpoint.save({'params': part.state_dict()}, file)
     for spec in opt.train.losses.values() if opt.train else ():
         vgg = Path(spec.args.get('vgg_weights', '.'))
         if spec.type == 'PerceptualLoss' and not vgg.exists():

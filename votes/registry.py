@@ -89,6 +89,7 @@ NETWORKS = Registry(
         'RFDA': 'votes.archs.rfda_arch:RFDA',
         'RRDBNet': 'votes.archs.rrdbnet_arch:RRDBNet',
         'RSDN': 'votes.archs.rsdn_arch:RSDN',
+        'Pipeline': 'votes.archs.pipeline_arch:Pipeline',
         'QECNN': 'votes.archs.qecnn_arch:QECNN',
         'QENet': 'votes.archs.qenet_arch:QENet',
         'RBQE': 'votes.archs.rbqe_arch:RBQE',
