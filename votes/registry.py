@@ -183,9 +183,13 @@ DATASETS = Registry(
     {
         'UVSSMDataset': 'votes.data.uvssm_dataset:UVSSMDataset',
         'VideoUVSSMTestDataset': 'votes.data.video_test_dataset:VideoUVSSMTestDataset',
+        'Vimeo90KDataset': 'votes.data.vimeo90k_dataset:Vimeo90KDataset',
         # the names that BasicSR gives to the same two things
         'REDSDataset': 'votes.data.uvssm_dataset:UVSSMDataset',
+        'REDSRecurrentDataset': 'votes.data.uvssm_dataset:UVSSMDataset',
+        'Vimeo90KRecurrentDataset': 'votes.data.uvssm_dataset:UVSSMDataset',
         'VideoTestDataset': 'votes.data.video_test_dataset:VideoUVSSMTestDataset',
+        'VideoRecurrentTestDataset': 'votes.data.video_test_dataset:VideoUVSSMTestDataset',
     },
 )
 OPTIMIZERS = Registry('optimizer', {'Adam': 'torch.optim:Adam', 'AdamW': 'torch.optim:AdamW'})

@@ -103,7 +103,10 @@ def _close_loaders() -> None:
 
 def build_train_set(options: DatasetOptions, scale: int, seed: int, said: Promise | None = None) -> Any:
     """The dataset of training samples that a section of `datasets` names, with the frames that a network sees."""
-    dataset = DATASETS.get(options.type)(**_completed(options, said), scale=scale)
+    cls = DATASETS.get(options.type)
+    taken = inspect.signature(cls).parameters  # a dataset of a user's own may know nothing of scales
+    given = {'scale': scale} if 'scale' in taken or any(p.kind is p.VAR_KEYWORD for p in taken.values()) else {}
+    dataset = cls(**_completed(options, said), **given)
     dataset.seed = seed
     return dataset
 

@@ -67,17 +67,22 @@ def degrade_source(
         if not hasattr(opened, 'source'):
             opened.source = open_source(source)
         clip = names[number]
-        if not (target / f'.{clip}.json').exists():
+        if not (_said(target, clip)).exists():
             about = _degrade_clip(opened.source, clip, target, recipe, number, originals, metadata)
-            write_json(target / f'.{clip}.json', about)
+            write_json(_said(target, clip), about)
             say(_outcome(clip, recipe, about))
 
     _each(one, len(names), workers)
-    clips = {clip: json.loads((target / f'.{clip}.json').read_text()) for clip in names}
+    clips = {clip: json.loads((_said(target, clip)).read_text()) for clip in names}
     versions = {'av': version('av'), 'libavcodec': list(library_versions['libavcodec'])}
     write_json(manifest, {'recipe': recipe.model_dump(), 'versions': versions, 'clips': clips})
-    for path in [job, *(target / f'.{clip}.json' for clip in clips)]:
+    for path in [job, *(_said(target, clip) for clip in clips)]:
         path.unlink()
+
+
+def _said(target: Path, clip: str) -> Path:
+    """What was done with a clip, until all are done."""
+    return target / f'.{clip.replace("/", ".")}.json'
 
 
 def _each(work: Callable[[int], None], count: int, workers: int) -> None:

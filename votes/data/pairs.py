@@ -21,6 +21,8 @@ class ClipPairs:
         meta_info_file: takes only the clips in this list, and so many frames of each (default: all folders).
         split: takes only one part of a seeded split.
         exclude: clips to leave out.
+        only: takes these clips alone.
+        middle_gt: GT may hold the middle frame of each clip alone.
         least: a clip must have so many frames.
         degradation: recipes (see `votes degrade`) that make LQ when a sample is drawn, instead of `dataroot_lq`.
         tolerant: clips that do not fit are left out and told in `problems`.
@@ -38,6 +40,8 @@ class ClipPairs:
         meta_info_file: str | None = None,
         split: Split | None = None,
         exclude: list[str] | None = None,
+        only: list[str] | None = None,
+        middle_gt: bool = False,
         io_backend: dict | None = None,
         least: int = 1,
         degradation: list[str] | None = None,
@@ -51,14 +55,14 @@ class ClipPairs:
             self.lq = open_source(dataroot_lq, io_backend)
         else:
             raise UserError('either dataroot_lq or degradation is needed', where=f'gt {dataroot_gt}')
-        self.scale = scale
+        self.scale, self.middle_gt = scale, middle_gt
         self.lengths: dict[str, int] = {}
         self._there = {'LQ': frozenset(self.lq.clips()), 'GT': frozenset(self.gt.clips())}
         everything = sorted(self._there['LQ'] | self._there['GT'])
         counts = read_meta_info(meta_info_file) if meta_info_file else dict.fromkeys(everything)
         names = split_clips(sorted(counts), split) if split else list(counts)
         excluded = frozenset(exclude or ())
-        names = [name for name in names if name not in excluded]
+        names = [name for name in names if name not in excluded and (only is None or name in only)]
         if not names:
             raise UserError(
                 'no clips are left', where=meta_info_file or dataroot_gt, fix='check the lists and the split'
@@ -87,7 +91,8 @@ class ClipPairs:
         if missing:
             return f'no folder in {" and ".join(missing)}'
         frames = {'LQ': self.lq.length(name), 'GT': self.gt.length(name)}
-        if frames['LQ'] != frames['GT']:
+        middle_alone = self.middle_gt and frames['GT'] == 1
+        if frames['LQ'] != frames['GT'] and not middle_alone:
             return f'LQ has {frames["LQ"]} frames, GT has {frames["GT"]}'
         if listed is not None and listed > frames['LQ']:
             return f'the list says {listed} frames, there are {frames["LQ"]}'
@@ -114,6 +119,7 @@ class ClipPairs:
         height, width = self.lq.size(clip) if lq_crop is None else lq_crop[2:]
         top, left = (0, 0) if lq_crop is None else lq_crop[:2]
         scale = self.scale
+        index = 0 if self.middle_gt and self.gt.length(clip) == 1 else index
         frame = self.gt.read(clip, index, (top * scale, left * scale, height * scale, width * scale))
         missing = height * scale - frame.shape[0], width * scale - frame.shape[1]
         if missing != (0, 0):

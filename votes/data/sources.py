@@ -56,6 +56,7 @@ class FrameSource(Protocol):
 
 class FolderSource:
     """``root/CLIP/NUMBER.png``: a folder a clip, a PNG or JPEG file a frame, numbered without gaps from any number.
+    Where the first folder holds folders and no pictures, clips lie below it and are called SCENE/CLIP (Vimeo-90K).
 
     Hidden files and files that are no pictures are passed over. JPEGs are taken as stored, whatever their EXIF tag.
 
@@ -72,8 +73,9 @@ class FolderSource:
                 where=self.root.absolute(),
                 fix=f'beside it: {", ".join(beside[:8]) or "nothing"}',
             )
-        with os.scandir(self.root) as entries:
-            self._clips = sorted(e.name for e in entries if e.is_dir() and not e.name.startswith('.'))
+        self._clips = _folders(self.root)
+        if self._clips and not _pictures(self.root / self._clips[0]) and _folders(self.root / self._clips[0]):
+            self._clips = [f'{scene}/{clip}' for scene in self._clips for clip in _folders(self.root / scene)]
         if not self._clips:
             found = sorted(p.name for p in self.root.iterdir())
             raise UserError(
@@ -147,6 +149,15 @@ class FolderSource:
                 value=f'{width}x{height}, the first has {first[1]}x{first[0]}',
             )
         return cropped(read_picture(path), crop)
+
+
+def _folders(root: Path) -> list[str]:
+    with os.scandir(root) as entries:
+        return sorted(e.name for e in entries if e.is_dir() and not e.name.startswith('.'))
+
+
+def _pictures(root: Path) -> bool:
+    return any(name.lower().endswith(SUFFIXES) for name in os.listdir(root))
 
 
 def cropped(frame: Frame, crop: Crop | None) -> Frame:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Any, Literal
 
 import numpy as np
+import torch
 from torch.utils.data import Dataset
 
+from votes.archs.fields import FIELDS, reversed_in_time
 from votes.archs.windows import peak_indices
 from votes.data.clip_lists import Split, excluded_by, read_meta_info
 from votes.data.codec_metadata import CodecMetadata
@@ -23,7 +25,7 @@ class UVSSMDataset(Dataset):
     `val_partition` ('REDS4', 'official' or names); or one part of a seeded `split`.
 
     Args:
-        num_frame: frames T of a sample, as the network sees them unless told.
+        num_frame: frames T of a sample, as the network sees them unless told; -1: all frames of a clip.
         centre: which of them is the centre frame, the middle one unless told; the network's where it has one.
         pick: 'next' to each other, or 'peaks': a frame and its neighbours of peak quality, with `codec_metadata`.
         center_gt: GT is the centre frame alone, or all T frames; what the losses need unless told.
@@ -31,6 +33,8 @@ class UVSSMDataset(Dataset):
         scale: GT size / LQ size.
         interval_list: steps between frames, one is drawn.
         random_reverse: half of the windows run backwards.
+        flip_sequence: the frames are followed by the same ones backwards, T becomes 2 T (BasicVSR's for short clips).
+        test_mode: takes the clips of `val_partition` alone, instead of leaving them out.
         use_flip, use_rot: random flips; random rotations by 90 degrees.
         degradation: recipes, one is drawn for each sample, that make LQ from GT; instead of `dataroot_lq`.
         dataroot_dfm: what the DSM found in the frames of `dataroot_lq` (`votes sense`): training need not run it.
@@ -47,6 +51,7 @@ class UVSSMDataset(Dataset):
     """
 
     by_epoch = True  # samples are asked for by (epoch, index)
+    middle_gt = False  # GT may hold the middle frame of each clip alone
 
     def __init__(
         self,
@@ -66,6 +71,8 @@ class UVSSMDataset(Dataset):
         scale: int = 2,
         interval_list: list[int] | None = None,
         random_reverse: bool = False,
+        flip_sequence: bool = False,
+        test_mode: bool = False,
         use_flip: bool = True,
         use_rot: bool = True,
         degradation: str | list[str] | None = None,
@@ -75,7 +82,8 @@ class UVSSMDataset(Dataset):
     ):
         if gt_size % scale:
             raise UserError(f'gt_size {gt_size} is no multiple of scale {scale}')
-        exclude = excluded_by(val_partition)
+        kept = excluded_by(val_partition) if test_mode else None
+        exclude = [] if test_mode else excluded_by(val_partition)
         for path in filter(None, (meta_val_file, meta_test_file)):
             exclude = exclude + list(read_meta_info(path))
         self.intervals = interval_list or [1]
@@ -83,7 +91,15 @@ class UVSSMDataset(Dataset):
         self.centre, self.pick = num_frame // 2 if centre is None else centre, pick
         if pick == 'peaks' and not codec_metadata:
             raise UserError('neighbours of peak quality need codec_metadata', where=dataroot_gt, fix='`votes metadata`')
+        if (num_frame == -1 and self.intervals != [1]) or (flip_sequence and center_gt):
+            raise UserError(
+                'whole clips have no steps between frames, mirrored ones no centre frame',
+                where=dataroot_gt,
+                value=f'num_frame {num_frame}, interval_list {self.intervals}, flip_sequence {flip_sequence}',
+                fix='interval_list: [1], center_gt: false',
+            )
         self.random_reverse, self.use_flip, self.use_rot = random_reverse, use_flip, use_rot
+        self.flip_sequence = flip_sequence
         self.seed, self.augment_on_device = 0, augment_on_device
         self.pairs = ClipPairs(
             dataroot_gt,
@@ -92,11 +108,21 @@ class UVSSMDataset(Dataset):
             meta_info_file=meta_info_file,
             split=split,
             exclude=exclude,
+            only=kept,
+            middle_gt=self.middle_gt,
             io_backend=io_backend,
-            least=1 if pick == 'peaks' else (num_frame - 1) * max(self.intervals) + 1,
+            least=1 if pick == 'peaks' or num_frame == -1 else (num_frame - 1) * max(self.intervals) + 1,
             degradation=[degradation] if isinstance(degradation, str) else degradation,
         )
         self.clips = self.pairs.names()
+        lengths = set(self.pairs.lengths.values())
+        if num_frame == -1 and len(lengths) > 1:
+            raise UserError(
+                'num_frame: -1 takes whole clips, which are of different lengths',
+                where=dataroot_gt,
+                value=f'{min(lengths)} to {max(lengths)} frames',
+                fix=f'num_frame: {min(lengths)} or fewer',
+            )
         self.metadata = CodecMetadata(codec_metadata) if codec_metadata else None
         self.differences = SensedClips(dataroot_dfm, self.pairs, self.intervals) if dataroot_dfm else None
         for clip in self.clips:
@@ -119,6 +145,8 @@ class UVSSMDataset(Dataset):
         if self.pick == 'peaks' and self.metadata:
             peaks = self.metadata.peaks(clip)[:length]
             return peak_indices(int(rng.integers(length)), peaks, self.num_frame, self.centre)
+        if self.num_frame == -1:
+            return list(range(length))
         start = int(rng.integers(length - (self.num_frame - 1) * interval))
         return [start + i * interval for i in range(self.num_frame)]
 
@@ -131,13 +159,16 @@ class UVSSMDataset(Dataset):
             frames.reverse()
         crop = random_crop(rng, self.pairs.lq.size(clip), self.gt_size // self.scale)
         turn = random_turn(rng, self.use_flip, self.use_rot)
-        centre = frames[self.centre]
+        centre = frames[self.centre if self.num_frame != -1 else len(frames) // 2]
         gt = to_tensor([self.pairs.read_gt(clip, i, crop) for i in ([centre] if self.center_gt else frames)])
-        sample = {
+        sample: dict[str, Any] = {
             'lq': to_tensor(self.pairs.read_lq(clip, frames, crop, rng)),
             'gt': gt[0] if self.center_gt else gt,
             'key': f'{clip}/{centre:08d}',
             **({'difference': self.differences.read(clip, centre, crop)} if self.differences else {}),
             **(self.metadata.read(clip, frames, crop) if self.metadata else {}),
         }
+        if self.flip_sequence:
+            back = reversed_in_time(sample, 0)
+            sample |= {k: torch.cat([v, back[k]]) for k, v in sample.items() if k in FIELDS and k != 'difference'}
         return {**sample, 'turn': turn} if self.augment_on_device else orient(sample, turn)

@@ -24,7 +24,8 @@ class VideoUVSSMTestDataset(Dataset):
     'gt': uint8 (3, S*h, S*w), 'clip': name, 'index': frame of the clip}.
 
     Args:
-        num_frame: the least length of a clip, and the window of ``dataset[i]``.
+        num_frame: the least length of a clip, and the window of ``dataset[i]``; -1: one frame, as networks that see
+            clips need no more.
         padding: what stands in for frames beyond a clip's end, see `window_indices`.
         cache_data: keep all decoded LQ frames in memory.
         center_gt: accepted for the release's option files; GT is always of the frame that is restored.
@@ -46,6 +47,7 @@ class VideoUVSSMTestDataset(Dataset):
         codec_metadata: str | None = None,
         scale: int = 2,
     ):
+        num_frame = max(1, num_frame)
         self.num_frame, self.padding = num_frame, padding
         self.pairs = ClipPairs(
             dataroot_gt,

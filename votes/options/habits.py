@@ -65,6 +65,8 @@ def accept_habits(file: OptionFile) -> list[str]:
         for key, section in walk(file.data):
             if key == place or (place and key[: len(place)] == place and len(key) == len(place) + 1):
                 for name in names & section.keys():
+                    if name == 'test_mode' and key[-1] == 'train':
+                        continue
                     del section[name]
                     idle.add(name)
     if idle:
