@@ -119,7 +119,7 @@ class NeedsMore(Net):
     [
         (Unused, 'every trained parameter gets a gradient: none for spare.weight'),
         (WrongSize, 'scale, or what `sees` says'),
-        (LooksAhead, 'a stream gives what the network gives'),
+        (LooksAhead, 'a whole clip is what its frames give one after the other: they differ'),
         (Overflows, 'NaN or Inf in bf16'),
         (NeedsMore, 'clips as short as promised: IndexError'),
     ],

@@ -102,7 +102,8 @@ class Causal:
     first frame). It returns the restored frame (B, 3, S*h, S*w), or a mapping with it under 'out', and the new state:
     tensors in dictionaries, lists and tuples. Fields are given as frames are.
 
-    ``net(x)`` is ``run_causal(net, x)``: a whole clip (B, T, 3, h, w) -> (B, T, 3, S*h, S*w).
+    ``net(x)`` takes a whole clip (B, T, 3, h, w) -> (B, T, 3, S*h, S*w): ``run_causal(net, x)``, or the same with what
+    frames need computed for all of them at once, which training profits from. In evaluation mode steps are taken.
     """
 
     look_ahead: int = 0
@@ -290,6 +291,8 @@ def _call(net: nn.Module, said: Promise, frames: Tensor, fields: Sample, call: C
     if isinstance(said.sees, Frame):
         frames = frames.flatten(0, 1)
         fields = {name: value.flatten(0, 1) for name, value in fields.items()}
+    if isinstance(said.sees, Causal) and not net.training:
+        return _mapping(said, run_causal(net, frames, lambda part: _arguments(net, part), **fields))
     result = _mapping(said, call(frames, **_arguments(net, fields)))
     if isinstance(said.sees, Frame):
         return {name: value.unflatten(0, (batch, count)) for name, value in result.items()}
@@ -306,15 +309,20 @@ def _cropped(x: Tensor, padded_size: tuple[int, int], size: tuple[int, int]) -> 
     return x[..., :height, :width]
 
 
-def run_causal(net: nn.Module, x: Tensor, **fields: Tensor) -> Any:
-    """A whole clip (B, T, 3, h, w) through ``net.step``: (B, T, 3, S*h, S*w), or a mapping of such."""
+def run_causal(net: nn.Module, x: Tensor, convert: Callable[[Sample], Sample] = dict, **fields: Tensor) -> Any:
+    """A whole clip (B, T, 3, h, w) through ``net.step``: (B, T, 3, S*h, S*w), or a mapping of such.
+
+    Args:
+        convert: fields of a step -> arguments of ``net.step``.
+    """
     said, count = promise(net), x.shape[1]
     assert isinstance(said.sees, Causal)
     state: Any = None
     results = []
     for number in range(count):
         ahead = [min(number + n, count - 1) for n in range(said.sees.look_ahead + 1)]
-        result, state = net.step(x[:, ahead], state, **{k: v[:, ahead] for k, v in fields.items()})  # type: ignore[operator]
+        part = convert({name: value[:, ahead] for name, value in fields.items()})
+        result, state = net.step(x[:, ahead], state, **part)  # type: ignore[operator]
         results.append(result)
     if isinstance(results[0], Mapping):
         return {name: torch.stack([result[name] for result in results], 1) for name in results[0]}

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from votes.archs import build_network, infer_options
-from votes.archs.contract import Clip, Frame, Promise, Window, apply, promise
+from votes.archs.contract import Causal, Clip, Frame, Promise, Window, apply, promise
 from votes.archs.fields import FIELDS, reversed_in_time, turned, turned_back
 from votes.commands import trial_run
 from votes.errors import UserError
@@ -133,6 +133,19 @@ class Checks:
         if not torch.equal(streamed, expected):
             raise Broken(f'they differ by up to {float((streamed - expected).abs().max()):.2g}')
 
+    def steps(self) -> None:
+        """a whole clip is what its frames give one after the other"""
+        sample = sample_for(self.said, length_of(self.said) + 3, (32, 36))
+        with torch.no_grad():
+            stepped = self._applied(sample)['out']
+            self.net.train()
+            for module in self.net.modules():  # what draws or averages over a batch stays as it is in evaluation
+                if isinstance(module, nn.modules.batchnorm._BatchNorm | nn.modules.dropout._DropoutNd):
+                    module.eval()
+            apart = float((apply(self.net, sample)['out'] - stepped).abs().max())
+        if apart > 1e-4 * max(1.0, float(stepped.abs().max())):
+            raise Broken(f'they differ by up to {apart:.2g}')
+
     def pieces(self) -> None:
         """a long clip in pieces, and a frame in tiles, come out whole"""
         sample = sample_for(self.said, length_of(self.said) + 3, (72, 96))
@@ -207,6 +220,8 @@ class Checks:
     def all(self) -> list[tuple[str, Callable[[], None]]]:
         """Name and check, of what can be looked at without training."""
         checks = [self.gradients, self.sizes, self.stream, self.pieces, self.half_precision, self.told_by_weights]
+        if self.whole and isinstance(self.said.sees, Causal):
+            checks.append(self.steps)
         if self.whole and self.said.inputs:
             checks.append(self.side_information)
         return [(str(check.__doc__), check) for check in (checks if self.whole else [self.alone])]
