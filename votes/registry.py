@@ -63,6 +63,7 @@ NETWORKS = Registry(
         'BasicVSRPlusPlus': 'votes.archs.basicvsrpp_arch:BasicVSRPlusPlus',
         'CAVSR': 'votes.archs.cavsr_arch:CAVSR',
         'CAVSREncoder': 'votes.archs.cavsr_arch:CAVSREncoder',
+        'CAVSRRanker': 'votes.archs.cavsr_ranker_arch:CAVSRRanker',
         'DUF': 'votes.archs.duf_arch:DUF',
         'EDSR': 'votes.archs.edsr_arch:EDSR',
         'CDAVSR': 'votes.archs.cdavsr_arch:CDAVSR',
@@ -121,6 +122,7 @@ LOSSES = Registry(
         'GANLoss': 'votes.losses.gan_loss:GANLoss',
         'HuberLoss': 'votes.losses.pixel_loss:HuberLoss',
         'L1Loss': 'votes.losses.pixel_loss:L1Loss',
+        'RankingLoss': 'votes.losses.ranking_loss:RankingLoss',
         'MSELoss': 'votes.losses.pixel_loss:MSELoss',
         'MultiScaleGANLoss': 'votes.losses.gan_loss:MultiScaleGANLoss',
         'PerceptualLoss': 'votes.losses.perceptual_loss:PerceptualLoss',
@@ -181,6 +183,8 @@ MODELS = Registry(
 DATASETS = Registry(
     'dataset',
     {
+        'CompressionRankingDataset': 'votes.data.ranking_dataset:CompressionRankingDataset',
+        'CompressionRankingTestDataset': 'votes.data.ranking_dataset:CompressionRankingTestDataset',
         'UVSSMDataset': 'votes.data.uvssm_dataset:UVSSMDataset',
         'VideoUVSSMTestDataset': 'votes.data.video_test_dataset:VideoUVSSMTestDataset',
         'Vimeo90KDataset': 'votes.data.vimeo90k_dataset:Vimeo90KDataset',

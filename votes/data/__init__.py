@@ -164,8 +164,14 @@ def build_train_loader(
 
 def build_test_set(options: DatasetOptions, scale: int, said: Promise | None = None) -> VideoUVSSMTestDataset:
     """The evaluation set that a section of `datasets` names, for what a network sees."""
-    least = said and {'num_frame': said.frames() if isinstance(said.sees, Window) and said.sees.pick == 'next' else 1}
-    dataset: VideoUVSSMTestDataset = DATASETS.get(options.type)(**{**(least or {}), **options.args}, scale=scale)
+    told = (
+        {'num_frame': said.frames() if isinstance(said.sees, Window) and said.sees.pick == 'next' else 1}
+        if said
+        else {}
+    )
+    taken = inspect.signature(DATASETS.get(options.type)).parameters
+    arguments = {**{name: value for name, value in told.items() if name in taken}, **options.args}
+    dataset: VideoUVSSMTestDataset = DATASETS.get(options.type)(**arguments, scale=scale)
     return dataset
 
 

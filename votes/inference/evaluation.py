@@ -12,11 +12,13 @@ from typing import Any
 
 import cv2
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.utils.data import default_collate
 
 from votes import checkpoint
-from votes.archs.contract import Causal, Clip, Promise
+from votes.archs.contract import Causal, Clip, Promise, apply
 from votes.data import VideoUVSSMTestDataset
 from votes.inference.frames import piece_that_fits, restored_frames, to_float
 from votes.inference.stream import Stream
@@ -26,6 +28,7 @@ from votes.processes import distributed
 from votes.registry import METRICS
 
 RESTORED = 'restored'
+ENLARGED = ('bilinear', 'bicubic')  # baselines that LQ is brought to GT's size by
 FrameValues = dict[str, dict[str, float]]  # row ('bilinear', 'restored') -> metric -> value
 
 
@@ -70,7 +73,7 @@ class Evaluation:
         baselines = [row for row in self.rows() if row != RESTORED]
         lines = [
             f'{self.name:<16}'
-            + ''.join(f'{"LQ " + row if row != "LQ" else row:>14}' for row in baselines)
+            + ''.join(f'{"LQ " + row if row in ENLARGED else row:>14}' for row in baselines)
             + f'{"now":>10}{"best":>10}{"now - " + baselines[-1]:>16}'
         ]
         for metric in self.metrics():
@@ -110,10 +113,14 @@ def evaluate(
     is the same on every rank, in the order of frames, whatever the number of ranks. Networks that see clips are shown
     whole ones unless they do not fit into memory, which is said in `notes`.
 
+    A test set that has `judge` is asked by it what the network makes of its samples, in place of metrics of frames.
+
     Args:
         image_folder: restored frames are written to image_folder/CLIP/INDEX[suffix].png.
         stop: asked before each frame; True on any rank gives it up, and the result is None.
     """
+    if hasattr(dataset, 'judge'):
+        return _judged(model, dataset, name, stop)
     started = time.monotonic()
     measures = {key: (METRICS.get(spec.type), spec.args) for key, spec in metrics.items()}
     mine: dict[tuple[str, int], FrameValues] = {}
@@ -136,12 +143,38 @@ def evaluate(
                 }
                 if image_folder is not None:
                     write_image(image_folder / clip / f'{index:08d}{suffix}.png', images[RESTORED])
-    found = {key: values for part in distributed.gather(mine) for key, values in part.items()}
-    if len(found) < len(dataset):
-        return None
-    frames = {key: found[key] for key in dataset.positions()}
+    frames = _gathered(mine, dataset)
     told = list(dict.fromkeys(note for part in distributed.gather(notes) for note in part))
-    return Evaluation(name, frames, time.monotonic() - started, told)
+    return None if frames is None else Evaluation(name, frames, time.monotonic() - started, told)
+
+
+def _gathered(mine: dict[tuple[str, int], FrameValues], dataset: Any) -> dict[tuple[str, int], FrameValues] | None:
+    """What all ranks measured, in the dataset's order; None where something is missing."""
+    found = {key: values for part in distributed.gather(mine) for key, values in part.items()}
+    return {key: found[key] for key in dataset.positions()} if len(found) == len(dataset) else None
+
+
+def _judged(model: RestorationModel, dataset: Any, name: str, stop: Callable[[], bool]) -> Evaluation | None:
+    """An evaluation by the dataset's own judgement of what the network returns for each of its samples; its positions
+    are (kind of sample, number).
+    """
+    started, positions = time.monotonic(), dataset.positions()
+    mine: dict[tuple[str, int], FrameValues] = {}
+    with model.predicting() as net, torch.inference_mode():
+        for number in range(distributed.rank(), len(dataset), distributed.world_size()):
+            if stop():
+                break
+            sample = model.sample_of(default_collate([dataset[number]]))
+            judgement = dataset.judge(apply(net, sample, said=model.said))
+            mine[positions[number]] = {**dataset.baseline, RESTORED: judgement}
+    frames = _gathered(mine, dataset)
+    if frames is None:
+        return None
+    result = Evaluation(name, frames, time.monotonic() - started)
+    for metric in result.metrics():
+        kinds = result.clips(RESTORED, metric)
+        result.notes.append(f'{metric}: ' + ', '.join(f'{kind} {value:.4f}' for kind, value in kinds.items()))
+    return result
 
 
 def shares(dataset: VideoUVSSMTestDataset, said: Promise) -> list[dict[str, set[int]]]:

@@ -64,9 +64,10 @@ class Validation:
             self.log.scalars(at.iteration, rows, f'val_{name}')
         at.validated = at.iteration
         if distributed.rank() == 0:
+            shown = next(iter(self.sets.values()))
             with self.log.harmless('previews'):
-                picture = self.folder / 'previews' / f'{at.iteration:08d}.png'
-                draw_rows(model, next(iter(self.sets.values())), picture, count=2, side=96)
+                if not hasattr(shown, 'judge'):  # else there are no restored frames to show
+                    draw_rows(model, shown, self.folder / 'previews' / f'{at.iteration:08d}.png', count=2, side=96)
             with self.log.harmless('curves.svg'):
                 draw_curves(self.folder)
         return True
