@@ -12,6 +12,7 @@ from votes import checkpoint
 from votes.archs import build_network
 from votes.cli import main
 from votes.options import load_options
+from votes.options.check import blueprint
 from votes.registry import NETWORKS
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -110,7 +111,9 @@ def test_runs(path, workplace, monkeypatch):
     for name in as_given.datasets:
         overrides += [f'datasets.{name}.meta_info_file=few.txt', f'datasets.{name}.split=~'] if name != 'train' else []
     if mode == 'train':
-        overrides += ['datasets.train.gt_size=32', 'datasets.train.batch_size_per_gpu=1']
+        step = getattr(blueprint(as_given.network_g)[0], 'multiple', 1) * as_given.scale
+        side = -(-32 // step) * step
+        overrides += [f'datasets.train.gt_size={side}', 'datasets.train.batch_size_per_gpu=1']
         overrides += ['datasets.train.num_worker_per_gpu=0', 'train.total_iter=2', 'train.warmup_iter=-1']
         overrides += ['logger.print_freq=1']
         if as_given.datasets['train'].args.get('num_frame', 5) > 7:  # a clip, not a window

@@ -33,10 +33,10 @@ class EDVRFeatures(AlignedFeatures):
     def published_weights(self, weights: dict[str, Tensor]) -> dict[str, Tensor]:
         """Of the file of a whole EDVR what comes before the reconstruction."""
         known = self.state_dict()
-        return {key: value for key, value in edvr_names(weights).items() if key in known}
+        return {key: value for key, value in edvr_of_mmagic(weights).items() if key in known}
 
 
-def edvr_names(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+def edvr_of_mmagic(weights: dict[str, Tensor]) -> dict[str, Tensor]:
     """mmagic's keys of EDVR as BasicSR has them; BasicSR's stay."""
 
     def name(key: str) -> str:
@@ -132,7 +132,7 @@ class IconVSR(Enlarging):
 
     @classmethod
     def published_weights(cls, weights: dict[str, Tensor]) -> dict[str, Tensor]:
-        return edvr_names(basicsr_names(weights))
+        return edvr_of_mmagic(basicsr_names(weights))
 
     @classmethod
     def from_weights(cls, weights: dict[str, Tensor]) -> dict[str, Any] | None:
