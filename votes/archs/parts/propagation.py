@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -55,7 +56,11 @@ def flows_of(flow_net: Callable[[Tensor, Tensor], Tensor], x: Tensor) -> tuple[T
 
 
 def propagate(
-    step: Callable[[int, Tensor], Tensor], state: Tensor, flows: Tensor, reverse: bool = False
+    step: Callable[[int, Tensor], Tensor],
+    state: Tensor,
+    flows: Tensor,
+    reverse: bool = False,
+    padding: Literal['zeros', 'border'] = 'zeros',
 ) -> list[Tensor]:
     """What each frame's `step` makes of its number and the state (B, C, h, w) that was warped to it.
 
@@ -63,12 +68,13 @@ def propagate(
         state: at the first frame visited.
         flows: (B, T - 1, 2, h, w), from a frame to the one visited before, see flows_of.
         reverse: from the last frame to the first.
+        padding: what the state is beyond the picture, see flow_warp.
     """
     count = flows.shape[1] + 1
     found: dict[int, Tensor] = {}
     for number, i in enumerate(reversed(range(count)) if reverse else range(count)):
         if number:
-            state = flow_warp(state, flows[:, i if reverse else i - 1])
+            state = flow_warp(state, flows[:, i if reverse else i - 1], padding)
         found[i] = state = step(i, state)
     return [found[i] for i in range(count)]
 
