@@ -15,7 +15,7 @@ from votes.data.ranking_dataset import QUALITY, CompressionRankingDataset, Compr
 from votes.errors import UserError
 from votes.losses.ranking_loss import RankingLoss
 from votes.video.degrade import encode_h264
-from votes.video.metadata import decode_with_metadata
+from votes.video.metadata import decode_with_metadata, each_frame
 
 
 @pytest.fixture(scope='module')
@@ -29,7 +29,7 @@ def versions(tmp_path_factory):
             encode_h264(frames, root / 'video.mp4', qp)
             video = decode_with_metadata(root / 'video.mp4')
             write_clip(root / f'qp{qp}' / f'{clip:03d}', video.frames)
-            write_metadata(root / f'metadata{qp}' / f'{clip:03d}', video)
+            write_metadata(root / f'metadata{qp}' / f'{clip:03d}', each_frame(root / 'video.mp4', keep_frames=False))
         found.append({'dataroot': str(root / f'qp{qp}'), 'codec_metadata': str(root / f'metadata{qp}')})
     return found
 

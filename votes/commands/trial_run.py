@@ -26,7 +26,7 @@ from votes.data.degrading import write_clip
 from votes.errors import UserError
 from votes.restore import Settings, restore_video
 from votes.video.degrade import encode_h264
-from votes.video.metadata import decode_with_metadata
+from votes.video.metadata import decode_with_metadata, each_frame
 from votes.video.read import VideoReader
 
 FRAMES, SIZE = 8, (64, 80)
@@ -55,7 +55,7 @@ def write_data(folder: Path, scale: int, frames: int = FRAMES) -> None:
     for clip in ('000', '001'):
         write_clip(folder / 'lq' / clip, found.frames)
         write_clip(folder / 'gt' / clip, gt)
-        write_metadata(folder / 'metadata' / clip, found)
+        write_metadata(folder / 'metadata' / clip, each_frame(video, keep_frames=False))
 
 
 @contextlib.contextmanager
