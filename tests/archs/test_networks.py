@@ -111,7 +111,8 @@ def test_any_size_through_padding():
         (dict(type='VOTES', num_feat=12), 'deformable_groups'),
         (dict(type='VOTES', num_frame=7), 'windows of 5'),
         (dict(type='VOTES', dfm_norm='frame'), 'dfm_norm'),
-        (dict(type='EDVR', hr_in=True), 'hr_in'),
+        (dict(type='EDVR', hr_in=True), 'hr_in needs with_predeblur'),
+        (dict(type='EDVR', hr_in=True, with_predeblur=True, scale=3), 'scale of 2 or 4'),
         (dict(type='EDVR', num_frame=4), 'odd'),
     ],
 )

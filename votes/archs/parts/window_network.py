@@ -57,8 +57,12 @@ class AlignedFeatures(nn.Module):
         """(B, C_in, h, w) -> the three levels of the pyramid, (B, C, h, w), (B, C, h/2, w/2), (B, C, h/4, w/4)."""
         return one_by_one(self, self._pyramid, frames)
 
+    def first_features(self, frames: Tensor) -> Tensor:
+        """(B, C_in, h, w) -> what the residual blocks of the feature extraction take, (B, C, h, w)."""
+        return lrelu(self.conv_first(frames))
+
     def _pyramid(self, frames: Tensor) -> list[Tensor]:
-        level1 = self.feature_extraction(lrelu(self.conv_first(frames)))
+        level1 = self.feature_extraction(self.first_features(frames))
         level2 = lrelu(self.conv_l2_2(lrelu(self.conv_l2_1(level1))))
         level3 = lrelu(self.conv_l3_2(lrelu(self.conv_l3_1(level2))))
         return [level1, level2, level3]
@@ -138,7 +142,7 @@ class WindowNetwork(AlignedFeatures, Enlarging):
                 isinstance(module, nn.Conv2d)
                 and not name.endswith('conv_offset')
                 and module.weight.requires_grad
-                and not name.startswith(('feature_extraction.', 'reconstruction.'))
+                and not name.startswith(('feature_extraction.', 'reconstruction.', 'predeblur.resblock'))
             ):
                 nn.init.kaiming_normal_(module.weight, a=0.1)
                 zero_(module.bias)
@@ -172,7 +176,8 @@ class WindowNetwork(AlignedFeatures, Enlarging):
 
     def reconstruct(self, fused: Tensor, frame: Tensor) -> Tensor:
         """Fused features (B, C, h, w) and the centre frame (B, 3, h, w) -> (B, 3, S*h, S*w)."""
-        return self.enlarge(self.reconstruction(fused)) + upsample(frame, self.scale)
+        base = frame if self.scale == 1 else upsample(frame, self.scale)
+        return self.enlarge(self.reconstruction(fused)) + base
 
     def forward(self, x: Tensor, difference: Tensor | None = None) -> Tensor:
         """(B, T, 3, h, w) -> (B, 3, S*h, S*w).
@@ -195,13 +200,15 @@ class WindowNetwork(AlignedFeatures, Enlarging):
 
 def trunk_of(weights: Mapping[str, Tensor]) -> dict[str, int] | None:
     """Constructor arguments of the trunk that EDVR and VOTES share, told by a state_dict; None where it is no such."""
-    if not {'conv_first.weight', 'conv_last.weight', 'pcd_align.dcn_pack.l1.conv_offset.weight'} <= weights.keys():
+    first = weights.get('conv_first.weight', weights.get('predeblur.conv_first.weight'))
+    layers = {'conv_last.weight', 'upconv1.weight', 'pcd_align.dcn_pack.l1.conv_offset.weight'}
+    if first is None or not layers <= weights.keys():
         return None
     taps = weights['pcd_align.dcn_pack.l1.weight'].shape[2:].numel()
     return {
-        'num_in_ch': weights['conv_first.weight'].shape[1],
+        'num_in_ch': first.shape[1],
         'num_out_ch': weights['conv_last.weight'].shape[0],
-        'num_feat': weights['conv_first.weight'].shape[0],
+        'num_feat': first.shape[0],
         'deformable_groups': weights['pcd_align.dcn_pack.l1.conv_offset.weight'].shape[0] // (3 * taps),
         'num_extract_block': count_of(weights, 'feature_extraction.'),
         'num_reconstruct_block': count_of(weights, 'reconstruction.'),
