@@ -34,7 +34,12 @@ class PIM(nn.Module):
     """
 
     parts = {'network': ('network.',)}
-    small = {'network': {'type': 'RCAN_A', 'n_feats': 8, 'n_resgroups': 2, 'n_resblocks': 1}}
+    small = {
+        'network': {'type': 'RCAN_A', 'n_feats': 8, 'n_resgroups': 2, 'n_resblocks': 1},
+        'stride': 24,
+        'rim': 4,
+        'patch': 32,
+    }
 
     def __init__(self, network: dict[str, Any], stride: int = 62, rim: int = 5, patch: int = 72):
         super().__init__()
