@@ -299,6 +299,13 @@ def _check_network(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(function=check_network.run)
 
 
+def _new(parser: argparse.ArgumentParser) -> None:
+    from votes.commands import new_network
+
+    new_network.add_arguments(parser)
+    parser.set_defaults(function=new_network.run)
+
+
 def _bench(parser: argparse.ArgumentParser) -> None:
     from votes.commands import bench
 
@@ -343,6 +350,7 @@ VERBS = {
     'compare': (_compare, 'results of several evaluations in one table'),
     'compare-runs': (_compare_runs, 'the first step at which two training runs differ'),
     'checkpoint': (_checkpoint, 'inspect, verify or convert checkpoints'),
+    'new': (_new, 'a network to start from: its file, row, option file and test'),
     'check-network': (_check_network, 'whether a network keeps what it promises; exit code 1 if it does not'),
     'doctor': (_doctor, 'what works on this machine'),
     'list': (_list, 'names that option files may use'),

@@ -183,8 +183,14 @@ class Checks:
         """the class recognises its weights and builds the same network of them"""
         if not hasattr(type(self.net), 'from_weights'):
             return
-        weights = self.net.state_dict()
-        found = infer_options(weights)
+        weights, name = self.net.state_dict(), self.options['type']
+        if name in NETWORKS.table:
+            found = infer_options(weights)
+        else:  # only registered classes are asked whose weights a file holds
+            told = type(self.net).from_weights(weights)  # type: ignore[attr-defined]
+            if told is None:
+                raise Broken('it does not')
+            found = {'type': name, **told}
         if NETWORKS.get(found['type']) is not type(self.net):
             raise Broken(f'they are taken for {found["type"]}')
         again = build_network(found)
