@@ -270,6 +270,20 @@ def test_peaks_are_picked_in_a_stream():
         windows_of(14, Window(3, pick='peaks'))
 
 
+def test_adjacent_frames_stand_among_the_peaks():
+    sees = Window(5, pick='peaks', adjacent=True)
+    peaks = [i % 4 == 0 for i in range(14)]
+    views = windows_of(14, sees, peak=lambda i: peaks[i])
+    assert [w.indices for w in views[:5]] == [
+        [0, 0, 0, 1, 4],
+        [0, 0, 1, 2, 4],
+        [0, 1, 2, 3, 4],
+        [0, 2, 3, 4, 8],
+        [0, 3, 4, 5, 8],
+    ]
+    assert views[-1].indices == [8, 12, 13, 13, 13]
+
+
 def test_networks_of_the_version_before():
     class Old(torch.nn.Module):
         num_frame = 3

@@ -68,11 +68,13 @@ class Window:
         centre: which of them is restored, the middle one unless told.
         pick: 'next' to each other, or 'peaks': the frame, and the nearest frames of peak quality (field 'pqf') before
             and after it; (frames - 1) / 2 of them on either side.
+        adjacent: of 'peaks', the frames next to the centre are among them, whatever their quality.
     """
 
     frames: int = 5
     centre: int = -1
     pick: Literal['next', 'peaks'] = 'next'
+    adjacent: bool = False
 
     def __post_init__(self) -> None:
         if self.centre < 0:

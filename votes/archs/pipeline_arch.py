@@ -104,7 +104,8 @@ class Pipeline(nn.Module):
             return torch.tensor(numbers).view(1, -1, 1)
         if sees.pick == 'peaks':
             rows = [[bool(x) for x in row] for row in fields['pqf'].flatten(1).tolist()]
-            return torch.tensor([[peak_indices(i, row, sees.frames, sees.centre) for i in numbers] for row in rows])
+            window = sees.frames, sees.centre, sees.adjacent
+            return torch.tensor([[peak_indices(i, row, *window) for i in numbers] for row in rows])
         # windows that are longer than the clip repeat its last frame too
         length = max(count, sees.frames)
         found = [window_indices(i, length, sees.frames, 'replicate', sees.centre) for i in numbers]
@@ -127,7 +128,7 @@ class Pipeline(nn.Module):
 def _sees(first: Sees, second: Sees) -> Sees:
     """How a pipeline sees: as the second network, or as the first where the second sees single frames."""
     if isinstance(second, Window):
-        return Window(second.frames, second.centre, second.pick)
+        return Window(second.frames, second.centre, second.pick, second.adjacent)
     if isinstance(second, Frame) and isinstance(first, Frame | Window):
         return first
     reach = sum(

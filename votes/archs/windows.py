@@ -41,17 +41,24 @@ def window_indices(
     return indices
 
 
-def peak_indices(frame: int, peaks: Sequence[bool], num_frame: int, centre: int | None = None) -> list[int]:
+def peak_indices(
+    frame: int, peaks: Sequence[bool], num_frame: int, centre: int | None = None, adjacent: bool = False
+) -> list[int]:
     """Indices of `frame` and of the nearest frames of peak quality before and after it, in the order of time.
 
     Args:
         peaks: which frames of the clip are of peak quality.
         centre: the place of `frame` in the window, the middle unless told; where there are not so many peaks on a
             side, the farthest there is, or `frame` itself, stands again.
+        adjacent: the frames next to `frame` are among them, whatever their quality.
     """
     before = num_frame // 2 if centre is None else centre
-    earlier = [i for i in range(frame - 1, -1, -1) if peaks[i]][:before] or [frame]
-    later = [i for i in range(frame + 1, len(peaks)) if peaks[i]][: num_frame - 1 - before] or [frame]
+
+    def taken(i: int) -> bool:
+        return peaks[i] or (adjacent and abs(i - frame) == 1)
+
+    earlier = [i for i in range(frame - 1, -1, -1) if taken(i)][:before] or [frame]
+    later = [i for i in range(frame + 1, len(peaks)) if taken(i)][: num_frame - 1 - before] or [frame]
     earlier += [earlier[-1]] * (before - len(earlier))
     later += [later[-1]] * (num_frame - 1 - before - len(later))
     return [*earlier[:before][::-1], frame, *later[: num_frame - 1 - before]]

@@ -119,7 +119,8 @@ def _completed(options: DatasetOptions, said: Promise | None) -> dict[str, Any]:
     told: dict[str, Any] = {'num_frame': said.frames()}
     if isinstance(said.sees, Window):
         beside = any(entry.get('frame') for entry in said.supervised.values())
-        told |= {'centre': said.sees.centre, 'pick': said.sees.pick, 'center_gt': not beside}
+        told |= {'centre': said.sees.centre, 'pick': said.sees.pick, 'adjacent': said.sees.adjacent}
+        told['center_gt'] = not beside
     else:
         told['center_gt'] = False
     taken = inspect.signature(DATASETS.get(options.type)).parameters

@@ -28,6 +28,7 @@ class UVSSMDataset(Dataset):
         num_frame: frames T of a sample, as the network sees them unless told; -1: all frames of a clip.
         centre: which of them is the centre frame, the middle one unless told; the network's where it has one.
         pick: 'next' to each other, or 'peaks': a frame and its neighbours of peak quality, with `codec_metadata`.
+        adjacent: of 'peaks', the frames next to the centre are among them.
         center_gt: GT is the centre frame alone, or all T frames; what the losses need unless told.
         gt_size: side of the square GT crop.
         scale: GT size / LQ size.
@@ -66,6 +67,7 @@ class UVSSMDataset(Dataset):
         num_frame: int = 5,
         centre: int | None = None,
         pick: Literal['next', 'peaks'] = 'next',
+        adjacent: bool = False,
         center_gt: bool = True,
         gt_size: int = 128,
         scale: int = 2,
@@ -88,7 +90,7 @@ class UVSSMDataset(Dataset):
             exclude = exclude + list(read_meta_info(path))
         self.intervals = interval_list or [1]
         self.num_frame, self.center_gt, self.gt_size, self.scale = num_frame, center_gt, gt_size, scale
-        self.centre, self.pick = num_frame // 2 if centre is None else centre, pick
+        self.centre, self.pick, self.adjacent = num_frame // 2 if centre is None else centre, pick, adjacent
         if pick == 'peaks' and not codec_metadata:
             raise UserError('neighbours of peak quality need codec_metadata', where=dataroot_gt, fix='`votes metadata`')
         if (num_frame == -1 and self.intervals != [1]) or (flip_sequence and center_gt):
@@ -144,7 +146,7 @@ class UVSSMDataset(Dataset):
         interval, length = int(rng.choice(self.intervals)), self.pairs.lengths[clip]
         if self.pick == 'peaks' and self.metadata:
             peaks = self.metadata.peaks(clip)[:length]
-            return peak_indices(int(rng.integers(length)), peaks, self.num_frame, self.centre)
+            return peak_indices(int(rng.integers(length)), peaks, self.num_frame, self.centre, self.adjacent)
         if self.num_frame == -1:
             return list(range(length))
         start = int(rng.integers(length - (self.num_frame - 1) * interval))

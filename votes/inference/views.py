@@ -118,7 +118,7 @@ class Views:
         if isinstance(sees, Window) and sees.pick == 'peaks':
             first = min(self.held)
             near = [self.held.get(i) is not None and self.peaks[i] for i in range(first, self.read)]
-            return [first + i for i in peak_indices(frame - first, near, sees.frames, sees.centre)]
+            return [first + i for i in peak_indices(frame - first, near, sees.frames, sees.centre, sees.adjacent)]
         if isinstance(sees, Window):
             # the end may not be known yet: as long as the window is inside, any larger length gives the same indices
             length = self.read if self.ended else max(self.read, frame + sees.frames)
