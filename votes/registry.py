@@ -122,7 +122,9 @@ LOSSES = Registry(
     {
         # a term of a training loss each
         'CharbonnierLoss': 'votes.losses.pixel_loss:CharbonnierLoss',
+        'FourierLoss': 'votes.losses.detail_loss:FourierLoss',
         'GANLoss': 'votes.losses.gan_loss:GANLoss',
+        'GradientLoss': 'votes.losses.detail_loss:GradientLoss',
         'HuberLoss': 'votes.losses.pixel_loss:HuberLoss',
         'L1Loss': 'votes.losses.pixel_loss:L1Loss',
         'RankingLoss': 'votes.losses.ranking_loss:RankingLoss',
