@@ -103,6 +103,7 @@ NETWORKS = Registry(
         'STDF': 'votes.archs.stdf_arch:STDF',
         'RDN': 'votes.archs.rdn_arch:RDN',
         'ShannonNet': 'votes.archs.shannon_arch:ShannonNet',
+        'SMGF': 'votes.archs.smgf_arch:SMGF',
         'TMP': 'votes.archs.tmp_arch:TMP',
         'TDAN': 'votes.archs.tdan_arch:TDAN',
         'TGA': 'votes.archs.tga_arch:TGA',
