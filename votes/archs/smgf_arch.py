@@ -38,7 +38,7 @@ class AdaptiveBlock(nn.Module):
 
 
 class _Fusion(nn.Module):
-    """One model: STDF's fusion of all planes of the window, then adaptive blocks; their result is added to the frame."""
+    """One model: the fusion of STDF over all planes, then adaptive blocks; their result is added to the frame."""
 
     def __init__(self, planes: int, nf: int, nb: int, fused_nf: int, num_feat: int, wide: int, num_block: int):
         super().__init__()

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 
 class FourierLoss(nn.Module):
-    """Mean absolute difference of the real and imaginary parts of the coefficients of ``rfft2`` (Cho et al., ICCV 2021).
+    """Mean absolute difference of the real and imaginary parts of the coefficients of ``rfft2``.
 
     Args:
         loss_weight: factor.
