@@ -50,12 +50,20 @@ class DUF(nn.Module):
         adapt_official_weights: normalisation as in the authors' network, with 1e-3 added to the variance, which their
             weights need; else PyTorch's 1e-5.
         num_feat: channels of the features, 64 in the paper; layers behind the dense ones grow with it.
+        num_grow_ch: channels that a dense layer adds, in place of the paper's 32 (16 layers) or 16.
     """
 
     sees = Window(FRAMES)
-    small = {'num_layer': 16, 'num_feat': 4, 'scale': 2, 'adapt_official_weights': True}
+    small = {'num_layer': 16, 'num_feat': 4, 'num_grow_ch': 4, 'scale': 2, 'adapt_official_weights': True}
 
-    def __init__(self, scale: int = 4, num_layer: int = 52, adapt_official_weights: bool = False, num_feat: int = 64):
+    def __init__(
+        self,
+        scale: int = 4,
+        num_layer: int = 52,
+        adapt_official_weights: bool = False,
+        num_feat: int = 64,
+        num_grow_ch: int | None = None,
+    ):
         super().__init__()
         if num_layer not in SIZES:
             raise ValueError(f'num_layer must be 16, 28 or 52, not {num_layer}')
@@ -63,6 +71,7 @@ class DUF(nn.Module):
             raise ValueError(f'scale must be 2, 3 or 4, not {scale}')
         self.scale = scale
         count, growth = SIZES[num_layer]
+        growth = growth if num_grow_ch is None else num_grow_ch
         norm: dict[str, Any] = (
             {'eps': 1e-3, 'momentum': 1e-3} if adapt_official_weights else {'eps': 1e-5, 'momentum': 0.1}
         )
@@ -128,6 +137,7 @@ class DUF(nn.Module):
             num_layer=next((layers for layers, size in SIZES.items() if size[0] == count), 52),
             adapt_official_weights=True,
             num_feat=size_of(own, 'conv3d1.weight'),
+            num_grow_ch=size_of(own, 'dense_block2.temporal_reduce1.5.weight'),
         )
 
 

@@ -27,12 +27,12 @@ class FlowLevel(nn.Module):
 
     compiled_alone = True
 
-    def __init__(self) -> None:
+    def __init__(self, num_feat: int):
         super().__init__()
         layers: list[nn.Module] = []
-        for before, after in itertools.pairwise((8, 32, 64, 32, 16)):
+        for before, after in itertools.pairwise((8, num_feat // 2, num_feat, num_feat // 2, num_feat // 4)):
             layers += [nn.Conv2d(before, after, 7, padding=3, bias=False), nn.BatchNorm2d(after), nn.ReLU(inplace=True)]
-        self.basic_module = nn.Sequential(*layers, nn.Conv2d(16, 2, 7, padding=3))
+        self.basic_module = nn.Sequential(*layers, nn.Conv2d(num_feat // 4, 2, 7, padding=3))
 
     def forward(self, x: Tensor) -> Tensor:
         return self.basic_module(x)
@@ -46,9 +46,9 @@ class SpyNetTOF(nn.Module):
     each place in the window.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, num_feat: int):
         super().__init__()
-        self.basic_module = nn.ModuleList(FlowLevel() for _ in range(LEVELS))
+        self.basic_module = nn.ModuleList(FlowLevel(num_feat) for _ in range(LEVELS))
 
     def forward(self, ref: Tensor, supp: Tensor) -> Tensor:
         pyramid = [(ref, supp)]
@@ -72,14 +72,15 @@ class TOFlow(nn.Module):
         adapt_official_weights: the centre frame goes before the others, as the converted weights of the authors need
             it; else frames are in the order of time.
         upscale: S: frames are enlarged so often by bicubic interpolation first; 1 for frames that are enlarged already.
+        num_feat: channels, a multiple of 4, 64 in the paper; layers of the flow have as many and fewer.
     """
 
     parts = {'flow': ('spynet.',)}
-    small: dict[str, Any] = {'adapt_official_weights': True}
+    small = {'adapt_official_weights': True, 'num_feat': 8}
     mean: Tensor
     std: Tensor
 
-    def __init__(self, adapt_official_weights: bool = False, upscale: int = 1):
+    def __init__(self, adapt_official_weights: bool = False, upscale: int = 1, num_feat: int = 64):
         super().__init__()
         if upscale not in (1, 2, 3, 4):
             raise ValueError(f'upscale must be 1, 2, 3 or 4, not {upscale}')
@@ -88,11 +89,11 @@ class TOFlow(nn.Module):
         self.order = OFFICIAL_ORDER if adapt_official_weights else tuple(range(FRAMES))
         self.register_buffer('mean', torch.tensor(MEAN).view(1, 3, 1, 1))
         self.register_buffer('std', torch.tensor(DEVIATION).view(1, 3, 1, 1))
-        self.spynet = SpyNetTOF()
-        self.conv_1 = nn.Conv2d(3 * FRAMES, 64, 9, padding=4)
-        self.conv_2 = nn.Conv2d(64, 64, 9, padding=4)
-        self.conv_3 = nn.Conv2d(64, 64, 1)
-        self.conv_4 = nn.Conv2d(64, 3, 1)
+        self.spynet = SpyNetTOF(num_feat)
+        self.conv_1 = nn.Conv2d(3 * FRAMES, num_feat, 9, padding=4)
+        self.conv_2 = nn.Conv2d(num_feat, num_feat, 9, padding=4)
+        self.conv_3 = nn.Conv2d(num_feat, num_feat, 1)
+        self.conv_4 = nn.Conv2d(num_feat, 3, 1)
 
     def aligned(self, frames: Tensor) -> Tensor:
         """Normalised frames (B, 7, 3, h, w) brought to the centre one, (B, 7, 3, h, w)."""
@@ -122,4 +123,4 @@ class TOFlow(nn.Module):
             return None
         if size_of(weights, 'conv_1.weight', 1) != 3 * FRAMES:
             return None
-        return fitting(cls, weights, adapt_official_weights=True)
+        return fitting(cls, weights, adapt_official_weights=True, num_feat=size_of(weights, 'conv_1.weight'))
