@@ -53,14 +53,16 @@ def workplace(tmp_path_factory):
     for path in FILES:
         opt = load_options(path, 'train' if 'test' not in path.parts else 'test', check_paths=False)
         for data in opt.datasets.values():
-            side = 64 if 'REDS' in data.args['dataroot_gt'] else 32  # SSIM needs 11 pixels, stage 1 sees a quarter
-            for key, size in (('dataroot_gt', side), ('dataroot_lq', side // opt.scale)):
-                folder = root / data.args[key]
-                if not folder.is_dir():
-                    write_dataset(folder, size)
-            metadata = root / data.args.get('codec_metadata', '')
-            if not metadata.is_dir():
-                write_codec_metadata(metadata, side // opt.scale)
+            versions = data.args.get('versions', [])
+            side = 64 if 'REDS' in str(data.args) else 32  # SSIM needs 11 pixels, stage 1 sees a quarter
+            small = side // opt.scale
+            roots = [(data.args.get('dataroot_gt'), side), (data.args.get('dataroot_lq'), small)]
+            for folder, size in [*roots, *((version['dataroot'], small) for version in versions)]:
+                if folder and not (root / folder).is_dir():
+                    write_dataset(root / folder, size)
+            for folder in (data.args.get('codec_metadata'), *(version['codec_metadata'] for version in versions)):
+                if folder and not (root / folder).is_dir():
+                    write_codec_metadata(root / folder, small)
             for key in ('meta_info_file', 'meta_val_file', 'meta_test_file'):
                 if 'demo' in str(data.args.get(key)):
                     (root / data.args[key]).parent.mkdir(exist_ok=True, parents=True)
