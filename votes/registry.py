@@ -81,6 +81,7 @@ NETWORKS = Registry(
         'RCAN': 'votes.archs.rcan_arch:RCAN',
         'RCAN_A': 'votes.archs.rcan_a_arch:RCAN_A',
         'BlockDCT': 'votes.archs.parts.dct:BlockDCT',
+        'EDVRResUNet': 'votes.archs.edvr_resunet_arch:EDVRResUNet',
         'FTTALayer': 'votes.archs.ftvsr_arch:FTTALayer',
         'FTVSR': 'votes.archs.ftvsr_arch:FTVSR',
         'IconVSR': 'votes.archs.iconvsr_arch:IconVSR',
