@@ -1,5 +1,6 @@
 """The option files and clip lists that come with the project."""
 
+import functools
 import re
 from pathlib import Path
 
@@ -17,6 +18,7 @@ RELEASED = {
 }
 
 
+@functools.cache  # several tests look at all of them
 def load(path):
     return load_options(path, 'test' if path.parts[-3] == 'test' else 'train', check_paths=False)
 
