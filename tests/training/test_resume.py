@@ -9,7 +9,7 @@ import torch
 
 from votes import checkpoint
 from votes.cli import main
-from votes.data import build_train_set
+from votes.data import build_train_loader, build_train_set
 from votes.models import build_model
 from votes.options import load_options
 from votes.training.position import Position, Setup
@@ -40,7 +40,8 @@ def everything(iteration, folder=RUN):
         else:
             flat[key] = value
 
-    walk('weights', checkpoint.load(folder / 'models' / f'net_g_{iteration}.pth'))
+    for path in sorted((folder / 'models').glob(f'net_*_{iteration}.pth')):
+        walk(path.name, checkpoint.load(path))
     walk('state', checkpoint.load(folder / 'training_states' / f'{iteration}.state'))
     return flat
 
@@ -53,12 +54,17 @@ def equal(a, b):
 
 def forget_after(iteration):
     """As if the process had been killed after this checkpoint."""
-    for path in [*RUN.glob('models/net_g_*'), *RUN.glob('training_states/*')]:
-        number = path.stem.removeprefix('net_g_')
+    for path in [*RUN.glob('models/net_*'), *RUN.glob('training_states/*')]:
+        number = path.stem.split('_')[-1]
         if not number.isdigit() or int(number) > iteration:
             path.unlink()
 
 
+ADVERSARIAL = {
+    'network_d': {'type': 'UNetDiscriminatorSN', 'num_in_ch': 3, 'num_feat': 4},
+    'train__optim_d': {'type': 'Adam', 'lr': 1e-3},
+    'train__gan_opt': {'type': 'GANLoss', 'gan_type': 'vanilla', 'loss_weight': 0.1},
+}
 CASES = {
     'fp32': ('VOTESModel', {}),
     'workers': ('VOTESModel', {'datasets__train__num_worker_per_gpu': 2}),
@@ -67,6 +73,10 @@ CASES = {
         {'train__amp': 'bf16', 'train__accumulate': 2, 'train__ema_decay': 0.9, 'train__grad_clip': 0.5},
     ),
     'stage 1 EMA': ('DSMModel', {'train__ema_decay': 0.5, 'datasets__train__batch_size_per_gpu': 1}),
+    'GAN': (
+        'EDVRModel',
+        {**ADVERSARIAL, 'train__ema_decay': 0.9, 'train__accumulate': 2, 'train__net_d_init_iters': 2},
+    ),
     'EDVR fp16': ('EDVRModel', {'train__amp': 'fp16', 'train__tsa_iter': 2, 'train__dcn_lr_mul': 0.3}),
 }
 
@@ -225,3 +235,28 @@ def test_a_state_of_another_program(place, caplog):
     after = everything(6, Path('experiments/next'))
     assert after['state.iter'] == 6
     assert float(after['state.optimizers.0.state.0.step']) == 2
+
+
+def test_generator_and_discriminator_are_updated_or_skipped_together(place, monkeypatch):
+    """One decision over both: NaN in the discriminator's loss keeps the generator where it was, and names its part."""
+    model = build_model(load_options(place('EDVRModel', **ADVERSARIAL)), torch.device('cpu'))
+    data = load_options('opt.yml').datasets['train']
+    batch = next(iter(build_train_loader(build_train_set(data, 2, 3, model.said), data, 3)))
+    before = {name: everything_of(learner.net) for name, learner in model.learners.items()}
+    outcome = model.step(batch, 1)
+    assert outcome.finite
+    assert set(outcome.terms) == {'l_pix', 'l_gan', 'l_gan_d_real', 'l_gan_d_fake'}
+    after = {name: everything_of(learner.net) for name, learner in model.learners.items()}
+    assert all(not torch.equal(before[name][0], after[name][0]) for name in 'gd')
+    judged = model._judged
+    monkeypatch.setattr(model, '_judged', lambda piece: {k: v * torch.nan for k, v in judged(piece).items()})
+    assert not model.step(batch, 2).finite
+    now = {name: everything_of(learner.net) for name, learner in model.learners.items()}
+    assert all(torch.equal(a, b) for name in 'gd' for a, b in zip(after[name], now[name], strict=True))
+    monkeypatch.undo()
+    frozen = {name: p.requires_grad for name, p in model.net_d.named_parameters()}
+    assert all(frozen.values()), 'the generator was judged without gradients of the discriminator, which trains on'
+
+
+def everything_of(net):
+    return [p.detach().clone() for p in net.parameters()]
