@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import yaml
 
+VDSR = {'type': 'VDSR', 'num_feat': 4, 'num_layer': 2, 'upscale': 2}  # of all networks the fastest to train
 TINY_DSM = {'num_feat': 4, 'num_block': 1, 'num_layer': 1, 'num_grow_ch': 2}
 
 

@@ -7,10 +7,13 @@ A file appears under its name whole or not at all.
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import io
 import json
 import os
+import zipfile
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -53,6 +56,51 @@ def write_json(path: str | os.PathLike[str], content: Any) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_write(path) as temporary:
         temporary.write_text(json.dumps(content, indent=1))
+
+
+def write_record(path: str | os.PathLike[str], content: dict[str, Any]) -> None:
+    """Writes a small JSON file that carries a checksum of what it says."""
+    write_json(path, {**content, 'checksum': _checksum(content)})
+
+
+def read_record(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """What `write_record` wrote.
+
+    Raises:
+        ValueError: it cannot be read, or it is not what was written.
+    """
+    try:
+        content = json.loads(Path(path).read_text())
+    except (OSError, ValueError, RecursionError) as error:
+        raise ValueError(f'{Path(path).name} cannot be read: {error}') from error
+    if not isinstance(content, dict) or content.pop('checksum', None) != _checksum(content):
+        raise ValueError(f'{Path(path).name} is damaged: its checksum is another')
+    return content
+
+
+def _checksum(content: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+@contextlib.contextmanager
+def writing(what: str, where: str | os.PathLike[str]) -> Iterator[None]:
+    """What the system refuses inside (no room, no right, a folder in a file's place) becomes a UserError."""
+    try:
+        yield
+    except OSError as error:
+        fix = 'make room' if error.errno in (errno.ENOSPC, errno.EDQUOT) else 'restore write access'
+        if error.errno in (errno.EISDIR, errno.ENOTDIR, errno.ENOTEMPTY, errno.EEXIST):
+            fix = 'something else stands in its place: move it away'
+        raise UserError(f'{what} cannot be written', where=where, value=error, fix=fix) from error
+
+
+def sound(path: Path) -> bool:
+    """Whether a file that torch wrote is as it was written, by the checksums inside of it."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return archive.testzip() is None
+    except (OSError, zipfile.BadZipFile, EOFError, ValueError, NotImplementedError, RuntimeError, zlib.error):
+        return False
 
 
 def save(content: dict[str, Any], path: str | os.PathLike[str]) -> dict[str, Any]:

@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 
 from votes.errors import UserError
+from votes.processes.parent import end_with_parent
+from votes.processes.signals import forget_early, note_from_now_on
 
 
 def _train(parser: argparse.ArgumentParser) -> None:
@@ -82,6 +84,7 @@ def _checkpoint(parser: argparse.ArgumentParser) -> None:
     inspect.add_argument('file', type=Path)
     verify = actions.add_parser('verify', help='checksums of every checkpoint of a run; exit code 1 if one is damaged')
     verify.add_argument('run', type=Path, metavar='experiments/NAME')
+    verify.add_argument('--repair', action='store_true', help='mend small files, set damaged checkpoints aside')
     convert = actions.add_parser('convert', help='to .safetensors, or to .pth as BasicSR and the release have it')
     convert.add_argument('input', type=Path)
     convert.add_argument('output', type=Path)
@@ -93,7 +96,7 @@ def _checkpoint(parser: argparse.ArgumentParser) -> None:
         if args.action == 'inspect':
             print(checkpoints.inspect(args.file))
         elif args.action == 'verify':
-            good, text = checkpoints.verify(args.run)
+            good, text = checkpoints.verify(args.run, args.repair)
             print(text)
             return 0 if good else 1
         else:
@@ -360,6 +363,16 @@ VERBS = {
 def main(argv: list[str] | None = None) -> int:
     """Exit codes: 0 done, 2 bad input; anything else is a crash."""
     argv = sys.argv[1:] if argv is None else argv
+    if argv[:1] in (['train'], ['launch']):  # they listen to requests to stop, from now on
+        note_from_now_on()
+        end_with_parent()
+    try:
+        return _main(argv)
+    finally:
+        forget_early()
+
+
+def _main(argv: list[str]) -> int:
     parser = argparse.ArgumentParser(
         prog='votes', description='Restoring videos that social platforms have shrunk and compressed.'
     )
@@ -379,5 +392,14 @@ def main(argv: list[str] | None = None) -> int:
         return 0
 
 
+def _end(code: int) -> None:
+    """Without Python's own end where there was a process group, see `end_process`."""
+    if 'RANK' in os.environ:
+        from votes.processes.program import end_process
+
+        end_process(code)
+    raise SystemExit(code)
+
+
 if __name__ == '__main__':
-    raise SystemExit(main())
+    _end(main())

@@ -35,3 +35,7 @@ def _rebuild(what: str, details: dict[str, Any]) -> UserError:
 
 class Diverged(Exception):
     """Training produces NaN or Inf again and again; going on makes no sense."""
+
+
+class Stalled(Exception):
+    """Something that training waits for does not come; what has been trained is saved."""

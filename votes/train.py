@@ -6,28 +6,37 @@ import argparse
 import contextlib
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 if __name__ == '__main__' and not __package__:
     # started as a file: the folder above the package belongs on the path, the package's own rooms do not
     sys.path[0] = str(Path(__file__).resolve().parents[1])
+    from votes.processes.signals import note_from_now_on
+
+    note_from_now_on()
 
 import torch
 
 from votes import checkpoint
 from votes.data import build_train_loader, build_train_set
+from votes.errors import Stalled
 from votes.models import RestorationModel, build_model
+from votes.models.optimisation import Outcome
 from votes.options import Options
 from votes.processes import distributed
 from votes.processes.devices import device_of
+from votes.processes.lease import Lease
 from votes.processes.program import add_program_arguments, crash_summary, end_process, run_program
 from votes.processes.signals import Preempted, StopRequests, tell_launcher
 from votes.training import position
 from votes.training.checkpoint_store import Saves
+from votes.training.contents import fingerprint
 from votes.training.health import Guard
 from votes.training.position import Position, Setup
 from votes.training.run_log import RunLog, StepMeter, duration, logger, put_aside
+from votes.training.supply import Supply
 from votes.training.validation import Validation
 
 
@@ -35,18 +44,18 @@ def train(opt: Options, args: argparse.Namespace) -> None:
     """The whole training loop."""
     device = prepare(opt)
     folder = Path(opt.path.experiments_root) / opt.name
-    start_folder(folder, args.restart)
-    saves = Saves(folder, opt.logger.keep_last, opt.logger.background_save)
-
-    with RunLog(folder, opt, opt.logger.use_tb_logger) as log, StopRequests() as stop:
+    with StopRequests() as stop, owned(folder, stop) as lease, opened(folder, opt, lease, args.restart) as log:
+        saves = Saves(folder, opt.logger.keep_last, opt.logger.background_save, lease)
         data = opt.datasets['train']
         model = build_model(opt, device)
         dataset = build_train_set(data, opt.scale, opt.manual_seed, model.said)
-        validation = Validation(opt, folder, log, stop, model.said)
-        setup = Setup.of(opt, log.clips(dataset))
-        saves.check_room(checkpoint_bytes(model))
+        validation = Validation(opt, saves, log, stop, model.said)
+        pictures = distributed.on_first(lambda: fingerprint(dataset, data.args.get('degradation')))
+        setup = Setup.of(opt, log.clips(dataset), pictures)
+        distributed.on_first(lambda: saves.check_room(checkpoint_bytes(model)))
         at = position.resume(model, saves, opt, setup, args.allow_changes)
-        log.rewind(at.iteration)
+        validation.go_on(at)
+        log.rewind(at.iteration, at.validated)
         loader = build_train_loader(
             dataset,
             data,
@@ -58,34 +67,42 @@ def train(opt: Options, args: argparse.Namespace) -> None:
         )
         introduce(model, at, setup, device)
 
-        guard, meter, batch = Guard(opt, folder), StepMeter(at.iteration, opt.training.total_iter), None
-        batches = loader.batches(device)
-        if not validation.run_if_due(model, at):  # of a run that was stopped before it had validated
+        guard, meter = Guard(opt, folder), StepMeter(at.iteration, opt.training.total_iter, at.meter)
+        supply = Supply(loader, device)
+        if distributed.any_rank(stop.asked(), device=device)[0] or not validation.run_if_due(model, at):
             leave(folder, at, saves, stop)
-        with contextlib.closing(loader), crash_summary(lambda: situation(at, batch, saves)):
+        with contextlib.closing(loader), crash_summary(lambda: situation(at, supply.batch, saves)):
             while at.iteration < opt.training.total_iter and not validation.exhausted(at):
-                batch = next(batches)
+                batch, void = supply.next()
                 meter.data_ready()
                 at.advance(setup.samples_a_step)
                 printing = at.iteration % opt.logger.print_freq == 0
-                outcome = model.step(batch, at.iteration, lr_scale=at.lr_scale, stop=stop.asked, want_gain=printing)
+                outcome = model.step(
+                    batch, at.iteration, lr_scale=at.lr_scale, stop=stop.asked, want_gain=printing, void=void
+                )
+                if outcome.void:
+                    give_up(model, saves, at, setup, meter, supply)
                 if guard.went_back(outcome, batch, model, at, saves, setup.samples_a_step):
-                    log.rewind(at.iteration)
+                    log.rewind(at.iteration, at.validated)
+                    meter.restore(at.meter)
                     continue
                 meter.step_done(outcome.terms if outcome.finite else {})
                 if printing and outcome.gain is not None and outcome.finite:
                     progress(log, model, guard, meter, at, float(distributed.mean(outcome.gain)))
-                stopping = outcome.stop or not validation.run_if_due(model, at, saves)
-                meter.mark = time.monotonic()
-                last = at.iteration == opt.training.total_iter or validation.exhausted(at)
-                if at.iteration % opt.logger.save_checkpoint_freq == 0 or last or stopping:
-                    save(model, saves, at, setup)
-                if stopping:
+                elif meter.silent_for_long():
+                    sign_of_life(meter, at, outcome)
+                last = at.iteration == opt.training.total_iter
+                if at.iteration % opt.logger.save_checkpoint_freq == 0 or last or outcome.stop:
+                    save(model, saves, at, setup, meter)
+                if outcome.stop or not validation.run_if_due(model, at):
+                    save(model, saves, at, setup, meter)
                     leave(folder, at, saves, stop)
+                meter.mark = time.monotonic()
                 if meter.done == meter.first + 1:  # built, compiled, workers started: now every rank answers soon
                     distributed.set_timeout(opt.dist_params.timeout)
 
         if validation.exhausted(at):
+            save(model, saves, at, setup, meter)
             logger.info('nothing was gained in %d validations: training ends at iteration %d', at.stale, at.iteration)
         if distributed.rank() == 0:
             saves.write_weights('latest', model.weights()['net_g'])
@@ -102,14 +119,32 @@ def prepare(opt: Options) -> torch.device:
     return device_of(opt)
 
 
-def start_folder(folder: Path, restart: bool) -> None:
-    """Puts an earlier run of the same name aside where that is asked for, and removes what a stopped one left."""
-    if distributed.rank() == 0 and folder.is_dir():
-        if restart:
-            put_aside(folder)
-        for path in [folder / 'PREEMPTED.json', *Saves(folder).left_over()]:
-            path.unlink(missing_ok=True)
-    distributed.barrier()
+@contextlib.contextmanager
+def owned(folder: Path, stop: StopRequests) -> Iterator[Lease]:
+    """The run folder is this training's alone; when it is lost to another one, this one stops."""
+    lease = Lease(folder, 'training')
+    try:
+        distributed.on_first(lease.acquire)
+        lease.on_loss = lambda: stop.request('the loss of the run folder')
+        yield lease
+    finally:
+        lease.release()
+
+
+@contextlib.contextmanager
+def opened(folder: Path, opt: Options, lease: Lease, restart: bool) -> Iterator[RunLog]:
+    """The run folder and its log; an earlier run of the same name is put aside where that is asked for."""
+
+    def start() -> None:
+        with checkpoint.writing('the run folder', folder.absolute()):
+            if restart and folder.is_dir():
+                put_aside(folder)
+            for path in [folder / 'PREEMPTED.json', *Saves(folder).left_over()]:
+                path.unlink(missing_ok=True)
+
+    distributed.on_first(start)
+    with RunLog(folder, opt, opt.logger.use_tb_logger, lease) as log:
+        yield log
 
 
 def checkpoint_bytes(model: RestorationModel) -> int:
@@ -165,9 +200,20 @@ def progress(log: RunLog, model: RestorationModel, guard: Guard, meter: StepMete
     log.scalars(at.iteration, values)
 
 
-def save(model: RestorationModel, saves: Saves, at: Position, setup: Setup) -> None:
-    """Writes a checkpoint, unless the weights are broken."""
-    if distributed.rank() != 0:
+def sign_of_life(meter: StepMeter, at: Position, outcome: Outcome) -> None:
+    """A line after the first step, and where print_freq is long: that it goes on, and how fast."""
+    if distributed.rank() == 0:
+        loss = sum(float(term) for term in outcome.terms.values())
+        pace = meter.pace(at.iteration)
+        values = (loss, pace['seconds'], duration(pace['eta']))
+        logger.info('it %d/%d (this step alone) loss %.5g, %.3f s/it, ETA %s', at.iteration, meter.total, *values)
+
+
+def save(model: RestorationModel, saves: Saves, at: Position, setup: Setup, meter: StepMeter) -> None:
+    """Writes a checkpoint of this iteration, unless there is one, or the weights are broken."""
+    at.meter = meter.state()
+    distributed.on_first(saves.check_lease)
+    if distributed.rank() != 0 or saves.written == at.iteration:
         return
     nets = [learner.net for learner in model.learners.values()]
     if not all(bool(torch.isfinite(p).all()) for net in nets for p in net.parameters()):
@@ -176,17 +222,37 @@ def save(model: RestorationModel, saves: Saves, at: Position, setup: Setup) -> N
     position.save(model, saves, at, setup)
 
 
-def leave(folder: Path, at: Position, saves: Saves, stop: StopRequests) -> None:
-    """Ends a run that was asked to stop and has been saved."""
+def give_up(
+    model: RestorationModel, saves: Saves, at: Position, setup: Setup, meter: StepMeter, supply: Supply
+) -> NoReturn:
+    """Ends a run that gets no samples any more, saved as it was before the step that lacks them."""
+    at.retreat(setup.samples_a_step)
+    save(model, saves, at, setup, meter)
     if distributed.rank() == 0:
         saves.finish()
-        marker = folder / 'PREEMPTED.json'
-        checkpoint.write_json(
-            marker, {'iter': at.iteration, 'signal': stop.requested, 'time': time.strftime('%Y-%m-%d %H:%M:%S')}
-        )
-        tell_launcher('stopped', str(marker.absolute()))
-        logger.info('stopped on request after iteration %d; the same command goes on from here', at.iteration)
+    whose = [f'rank {rank}: {text}' for rank, text in enumerate(distributed.gather(supply.frozen)) if text]
+    error = Stalled(f'{"; ".join(whose)}. Saved after iteration {at.iteration}; the same command goes on')
+    error.__dict__['repeated'] = distributed.rank() != 0
     distributed.barrier()
+    raise error
+
+
+def leave(folder: Path, at: Position, saves: Saves, stop: StopRequests) -> NoReturn:
+    """Ends a run that was asked to stop and has been saved."""
+    distributed.on_first(saves.check_lease)
+    asked = next((name for name in distributed.gather(stop.requested) if name), None)
+    marker = folder / 'PREEMPTED.json'
+
+    def say() -> None:
+        saves.finish()
+        with checkpoint.writing(marker.name, folder):
+            now = time.strftime('%Y-%m-%d %H:%M:%S')
+            checkpoint.write_record(marker, {'iter': at.iteration, 'signal': asked, 'time': now})
+        logger.info('stopped on request after iteration %d; the same command goes on from here', at.iteration)
+
+    distributed.on_first(say)
+    tell_launcher('stopped', str(marker.absolute()))
+    distributed.barrier()  # a rank that ends takes what it has sent with it
     raise Preempted
 
 

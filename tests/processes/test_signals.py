@@ -3,10 +3,13 @@
 import json
 import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import torch
+from conftest import VDSR
 
 from votes import checkpoint
 from votes.cli import main
@@ -21,7 +24,8 @@ def weights(name='tiny', n=6):
 
 def options(place, **changes):
     long = {'train__total_iter': 6, 'train__scheduler': None, 'logger__save_checkpoint_freq': 100, 'val__val_freq': 3}
-    return place(**{**long, **changes})
+    quick = {'model_type': 'EDVRModel', 'network_g': VDSR, 'datasets__train__center_gt': False}
+    return place(**{**long, **quick, **changes})
 
 
 @pytest.mark.parametrize('name', ['SIGTERM', 'SIGINT', 'SIGUSR1', 'SIGHUP'])
@@ -47,20 +51,51 @@ def test_validation_is_given_up(place, monkeypatch):
     """A signal in a long validation does not wait for its end."""
     from votes.models.restoration_model import RestorationModel
 
-    original, calls = RestorationModel.predict, []
+    original, calls = RestorationModel.baselines, []
 
-    def predict(self, lq):
+    def baselines(self, lq):
         calls.append(1)
         if len(calls) == 4:
             os.kill(os.getpid(), signal.SIGTERM)
         return original(self, lq)
 
-    monkeypatch.setattr(RestorationModel, 'predict', predict)
+    monkeypatch.setattr(RestorationModel, 'baselines', baselines)
     assert main(['train', '-opt', options(place)]) == 75
     assert len(calls) == 4, 'of 21 frames'
     assert json.loads((RUN / 'PREEMPTED.json').read_text())['iter'] == 3
     assert main(['train', '-opt', 'opt.yml']) == 0
     assert (RUN / 'previews' / '00000003.png').exists(), 'and made up for'
+
+
+def test_a_signal_before_the_first_step_is_kept(place, monkeypatch):
+    """While libraries load and networks are built: exit code 75, for SLURM to queue it again, and no step."""
+    from votes import train
+
+    def build(opt, device, original=train.build_model):
+        os.kill(os.getpid(), signal.SIGUSR1)
+        return original(opt, device)
+
+    monkeypatch.setattr(train, 'build_model', build)
+    assert main(['train', '-opt', options(place)]) == 75
+    assert json.loads((RUN / 'PREEMPTED.json').read_text())['iter'] == 0
+    assert not (RUN / 'metrics.jsonl').exists()
+
+
+def test_a_signal_while_libraries_load(place):
+    """The handler stands before torch is imported."""
+    code = (
+        'import os, signal, sys\n'
+        'class Meddler:\n'
+        '    def find_spec(self, name, *rest):\n'
+        '        if name == "torch": os.kill(os.getpid(), signal.SIGTERM)\n'
+        'sys.meta_path.insert(0, Meddler())\n'
+        'from votes.cli import main\n'
+        'sys.exit(main(["train", "-opt", "opt.yml"]))'
+    )
+    options(place)
+    done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True)
+    assert done.returncode == 75, done.stderr
+    assert json.loads((RUN / 'PREEMPTED.json').read_text())['signal'] == 'SIGTERM'
 
 
 def test_a_second_ctrl_c_leaves_at_once():

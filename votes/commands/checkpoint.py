@@ -10,7 +10,8 @@ from torch import Tensor
 from votes import checkpoint
 from votes.archs import infer_options
 from votes.errors import UserError
-from votes.training.checkpoint_store import Saves
+from votes.processes.lease import Lease
+from votes.training.checkpoint_store import Saves, weights_path
 
 
 def read(path: Path, param_key: str | None = None) -> dict[str, Tensor]:
@@ -33,7 +34,8 @@ def inspect(path: Path) -> str:
     if 'optimizers' in content:
         at = content.get('position', {})
         lines += [f'training state after iteration {content["iter"]}']
-        lines += [f'  {key}: {value}' for key, value in at.items() if key != 'iteration']
+        lines += [f'  {key}: {value}' for key, value in at.items() if key not in ('iteration', 'meter')]
+        lines += [f'  written by: {content["environment"]}'] if 'environment' in content else []
         options = content.get('setup', {}).get('options', {})
         lines += [f'  options: {options.get("name")}, {options.get("model_type")}'] if options else []
         return '\n'.join(lines)
@@ -53,15 +55,34 @@ def inspect(path: Path) -> str:
     return '\n'.join(lines)
 
 
-def verify(folder: Path) -> tuple[bool, str]:
-    """Whether every checkpoint of a run folder is whole, and a line on each."""
+def verify(folder: Path, repair: bool = False) -> tuple[bool, str]:
+    """Whether every checkpoint of a run folder is whole, and a line on each.
+
+    Args:
+        repair: mends what can be mended first, and sets aside what cannot, see `Saves.repair`; for that the folder
+            must not be in use.
+    """
     saves = Saves(folder)
-    iterations = saves.iterations()
-    if not iterations:
+    if not saves.iterations():
         raise UserError('no checkpoints', where=folder, fix='experiments/NAME')
-    found = {n: saves.problem(n) for n in iterations}
-    lines = [f'{n:>9}  {problem or "good"}' for n, problem in found.items()]
+    lines = []
+    if repair:
+        with Lease(folder, 'repair of checkpoints'):
+            lines = saves.repair()
+    found = {str(n): _verdict(saves, n) for n in saves.iterations()}
+    for name in ('latest', 'best'):
+        path = weights_path(folder, name)
+        if path.is_file():
+            found[path.name] = None if checkpoint.sound(path) else 'its content is not what was written'
+    lines += [f'{name:>9}  {problem or "good"}' for name, problem in found.items()]
     return not any(found.values()), '\n'.join(lines)
+
+
+def _verdict(saves: Saves, iteration: int) -> str | None:
+    problem = saves.problem(iteration)
+    files, damaged = saves.manifest(iteration)
+    unsigned = problem is None and files is None and any(saves.states.glob('[0-9]*.json'))
+    return f'whole, but {damaged}: --repair writes it anew' if unsigned else problem
 
 
 def convert(source: Path, target: Path, param_key: str | None, dsm: bool, overwrite: bool) -> str:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import atexit
 import inspect
 import random
+import threading
 import weakref
 from collections.abc import Generator, Iterator
+from pathlib import Path
 from typing import Any
 
 import cv2
@@ -18,7 +20,7 @@ from votes.archs.contract import Promise, Window
 from votes.data.ahead import copied_ahead
 from votes.data.sampler import EndlessBatches
 from votes.data.video_test_dataset import VideoUVSSMTestDataset
-from votes.errors import UserError
+from votes.errors import Stalled, UserError
 from votes.options import DatasetOptions
 from votes.processes.signals import ignore_in_worker
 from votes.registry import DATASETS
@@ -62,14 +64,16 @@ class TrainLoader(DataLoader):
     """Batches; a sample that cannot be read raises its UserError here, in the process that trains.
 
     Args:
+        patience: seconds without a batch after which a worker counts as frozen, 0: never; `Stalled` names it.
         copy_ahead: `batches` brings them to a GPU while others are computed with. Loading runs ahead in any case.
     """
 
     alive: weakref.WeakSet[TrainLoader] = weakref.WeakSet()
 
-    def __init__(self, *args: Any, copy_ahead: bool = False, **kwargs: Any):
+    def __init__(self, *args: Any, copy_ahead: bool = False, patience: float = 0, **kwargs: Any):
         super().__init__(*args, **kwargs)
-        self.copy_ahead = copy_ahead
+        self.copy_ahead, self.patience = copy_ahead, patience
+        self.frozen: str | None = None
         self._copying: Generator[Any, None, None] | None = None
         self.alive.add(self)
 
@@ -88,10 +92,53 @@ class TrainLoader(DataLoader):
             self._iterator._shutdown_workers()  # type: ignore[attr-defined]
 
     def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
-        for batch in super().__iter__():
+        source = super().__iter__()
+        while True:
+            try:
+                batch = self._next(source)
+            except StopIteration:
+                return
             if isinstance(batch, UserError):
                 raise batch
             yield batch
+
+    def _next(self, source: Any) -> Any:
+        """The time-out of DataLoader does not help: what a worker has sent is fetched from it, and may never come."""
+        if not self.patience:
+            return next(source)
+        watch = threading.Timer(self.patience, self._end_workers, [source])
+        watch.daemon = True
+        watch.start()
+        try:
+            return next(source)
+        except StopIteration:
+            raise
+        except Exception as error:  # whatever it is that the death of a worker leads to
+            if self.frozen is None:
+                raise
+            raise Stalled(self.frozen) from error
+        finally:
+            watch.cancel()
+
+    def _end_workers(self, source: Any) -> None:
+        """Kills the workers, of which one gives nothing, so that waiting for it ends, and notes which it was."""
+        workers = source._workers
+        stopped = [n for n, worker in enumerate(workers) if _sleeps_for_ever(worker.pid)]
+        number = (stopped or [source._task_info.get(source._rcvd_idx, [0])[0]])[0]
+        self.frozen = (
+            f'data worker {number} (process {workers[number].pid}) has given nothing for {self.patience:g} s '
+            '(datasets.train.worker_timeout): is its disk or network gone, or was it stopped?'
+        )
+        for worker in workers:
+            worker.kill()
+
+
+def _sleeps_for_ever(pid: int) -> bool:
+    """Whether a process is stopped, or waits for a disk."""
+    try:
+        return Path(f'/proc/{pid}/stat').read_text().rsplit(')', 1)[1].split()[0] in 'TtD'
+    except OSError:
+        return False
 
 
 @atexit.register
@@ -156,6 +203,7 @@ def build_train_loader(
         collate_fn=_collate,
         batch_sampler=batches,
         num_workers=workers,
+        patience=options.worker_timeout if workers else 0,
         persistent_workers=workers > 0,
         worker_init_fn=_start_worker,
         copy_ahead=options.prefetch_mode == 'cuda',
@@ -176,4 +224,4 @@ def build_test_set(options: DatasetOptions, scale: int, said: Promise | None = N
     return dataset
 
 
-__all__ = ['VideoUVSSMTestDataset', 'build_test_set', 'build_train_loader', 'build_train_set']
+__all__ = ['TrainLoader', 'VideoUVSSMTestDataset', 'build_test_set', 'build_train_loader', 'build_train_set']

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import fmean
@@ -68,8 +68,12 @@ class Evaluation:
         """Mean over clips of the mean over frames."""
         return fmean(self.clips(row, metric).values())
 
-    def table(self, best: dict[str, float] | None = None) -> str:
-        """Plain text: a line a metric with the baselines, now, best so far, and the gain over the last baseline."""
+    def table(self, best: dict[str, float] | None = None, lower: Collection[str] = ()) -> str:
+        """Plain text: a line a metric with the baselines, now, best so far, and the gain over the last baseline.
+
+        Args:
+            lower: metrics of which a lower value is better.
+        """
         baselines = [row for row in self.rows() if row != RESTORED]
         lines = [
             f'{self.name:<16}'
@@ -79,7 +83,7 @@ class Evaluation:
         for metric in self.metrics():
             base = [self.mean(row, metric) for row in baselines]
             now = self.mean(RESTORED, metric)
-            top = max(now, (best or {}).get(metric, now))
+            top = (min if metric in lower else max)(now, (best or {}).get(metric, now))
             lines.append(
                 f'  {metric:<14}'
                 + ''.join(f'{v:14.4f}' for v in base)
@@ -102,7 +106,7 @@ def evaluate(
     model: RestorationModel,
     dataset: VideoUVSSMTestDataset,
     name: str,
-    metrics: dict[str, Spec],
+    metrics: Mapping[str, Spec],
     image_folder: Path | None = None,
     suffix: str = '',
     stop: Callable[[], bool] = lambda: False,

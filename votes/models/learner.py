@@ -33,7 +33,6 @@ class Learner:
         optim: of this one.
         ema_decay: of the moving average of its weights, 0 for none.
         parts: what the option file says about the network's parts.
-        share: of a micro-batch's gradients: None for the mean over micro-batches, 1 for their sum.
     """
 
     def __init__(
@@ -44,9 +43,8 @@ class Learner:
         *,
         ema_decay: float = 0,
         parts: Mapping[str, PartOptions] | None = None,
-        share: float | None = None,
     ):
-        self.net, self.train, self.share, self.ema_decay = net, train, share, ema_decay
+        self.net, self.train, self.ema_decay = net, train, ema_decay
         self.messages: list[str] = []
         self.device = next(net.parameters()).device
         self.dtype = AMP[train.amp]
@@ -171,8 +169,8 @@ class Learner:
         self.optimizer.zero_grad(set_to_none=True)
 
     def gradients(self, pieces: Sequence[Any], losses: Callable[[Any], Mapping[str, Tensor]]) -> dict[str, Tensor]:
-        """Backward passes over micro-batches; returns the loss terms averaged (or summed) over them."""
-        share = 1 / len(pieces) if self.share is None else self.share
+        """Backward passes over micro-batches; returns the loss terms averaged over them."""
+        share = 1 / len(pieces)
         found: dict[str, Tensor] = {}
         for number, piece in enumerate(pieces, 1):
             alone = isinstance(self.runner, DistributedDataParallel) and number < len(pieces)

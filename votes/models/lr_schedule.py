@@ -11,7 +11,8 @@ from collections.abc import Sequence
 class CosineAnnealingRestartLR:
     """Cosine from the base rate to eta_min over each period, then again from a restart weight's share of the base rate.
 
-    ``lr = eta_min + weight * (base - eta_min) * (1 + cos(pi * i / period)) / 2``, i iterations into the period.
+    ``lr = eta_min + weight * (base - eta_min) * (1 + cos(pi * i / period)) / 2``, i iterations into the period. The
+    last iteration of a period (i = period) has eta_min, as in BasicSR, and the restart comes one later.
 
     Args:
         periods: lengths in iterations.
@@ -28,7 +29,7 @@ class CosineAnnealingRestartLR:
     def __call__(self, base_lr: float, iteration: int) -> float:
         """The rate after `iteration` updates; beyond the last period it stays at that period's end."""
         iteration = min(iteration, self.ends[-1])
-        index = min(bisect.bisect_right(self.ends, iteration), len(self.periods) - 1)
+        index = bisect.bisect_left(self.ends, iteration)
         inside = iteration - (self.ends[index] - self.periods[index])
         wave = (1 + math.cos(math.pi * inside / self.periods[index])) / 2
         return self.eta_min + self.restart_weights[index] * (base_lr - self.eta_min) * wave

@@ -20,6 +20,7 @@ class Outcome:
     Attributes:
         terms: loss terms of this rank's samples, on the device.
         finite: no rank saw NaN or Inf; otherwise nothing was updated.
+        void: some rank had no samples of this step; nothing was updated.
         stop: some rank was asked to stop.
         gain: see RestorationModel.step.
     """
@@ -28,6 +29,7 @@ class Outcome:
     finite: bool
     stop: bool
     gain: Tensor | None = None
+    void: bool = False
 
 
 @dataclass
@@ -50,15 +52,21 @@ def take_step(
     seed: int = 0,
     lr_scale: float = 1,
     stop: Callable[[], bool] = lambda: False,
+    void: bool = False,
 ) -> Outcome:
     """Gradients of all phases over all pieces, then the updates, unless some rank saw NaN or Inf in any of them.
 
+    A piece is what one process sees at once; a loss that sums does so within it. The gradients of all pieces are
+    averaged, whether they come one after the other or from several processes: N pieces on one process and one on each
+    of N are the same step.
+
     Args:
-        pieces: micro-batches; gradients of their losses are averaged (summed, for losses that sum).
+        pieces: micro-batches.
         iteration: number of the step, from 1.
         seed: of what networks and losses draw.
         lr_scale: factor on the scheduled rates.
         stop: asked after the backward passes, see Outcome.
+        void: `pieces` only stand for samples that did not come.
     """
     torch.manual_seed((seed * 1_000_003 + iteration) * 4099 + distributed.rank())
     terms: dict[str, Tensor] = {}
@@ -70,9 +78,13 @@ def take_step(
         terms |= own
         bad.append(found)
         overflows.append(overflow)
-    any_bad, any_stop = distributed.any_rank(torch.stack(bad).any(), stop(), device=phases[0].learner.device)
+    device = phases[0].learner.device
+    any_bad, any_stop, any_void = distributed.any_rank(torch.stack(bad).any(), stop(), void, device=device)
     for phase, overflow in zip(phases, overflows, strict=True):
+        if any_void:
+            continue
         if not any_bad:
             phase.learner.update(overflow)
         phase.learner.scaler.update()
-    return Outcome({name: term.detach() for name, term in terms.items()}, not any_bad, any_stop)
+    terms = {name: term.detach() for name, term in terms.items()}
+    return Outcome(terms, not any_bad, any_stop, void=any_void)

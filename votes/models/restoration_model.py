@@ -69,10 +69,7 @@ class RestorationModel:
         supervised = {t.name: {'output': t.output, 'target': t.target, 'frame': t.frame} for t in self.terms}
         self.said = dataclasses.replace(self.said, supervised=supervised)
         self.net.train()
-        sums = any(term.loss.__dict__.get('reduction') == 'sum' for term in self.terms)
-        self.learners['g'] = Learner(
-            self.net, train, train.optim_g, ema_decay=train.ema_decay, parts=self.parts, share=1.0 if sums else None
-        )
+        self.learners['g'] = Learner(self.net, train, train.optim_g, ema_decay=train.ema_decay, parts=self.parts)
         if self.net_d is not None:
             self.net_d.train()
             assert train.optim_d is not None
@@ -171,6 +168,7 @@ class RestorationModel:
         lr_scale: float = 1,
         stop: Callable[[], bool] = lambda: False,
         want_gain: bool = False,
+        void: bool = False,
     ) -> Outcome:
         """Optimisation step number `iteration` (from 1), see `take_step`.
 
@@ -178,6 +176,7 @@ class RestorationModel:
             batch: ``accumulate`` times batch_size_per_gpu samples.
             stop: whether this process was asked to stop; the outcome says whether any was.
             want_gain: the outcome has the PSNR in dB over the last baseline.
+            void: `batch` only stands for samples that did not come: no rank updates.
         """
         size = max(1, len(batch['lq']) // self.opt.training.accumulate)
         sample = self.sample_of(batch)
@@ -195,7 +194,13 @@ class RestorationModel:
             return self.losses(result, piece, iteration)
 
         outcome = take_step(
-            self._phases(losses, iteration), pieces, iteration, seed=self.opt.manual_seed, lr_scale=lr_scale, stop=stop
+            self._phases(losses, iteration),
+            pieces,
+            iteration,
+            seed=self.opt.manual_seed,
+            lr_scale=lr_scale,
+            stop=stop,
+            void=void,
         )
         outcome.gain = torch.stack(gains).mean() if gains else None
         return outcome

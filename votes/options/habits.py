@@ -33,7 +33,7 @@ NO_EFFECT = {
 # of BasicSR, without a place here: section -> keys
 DROPPED = {
     (): {'gpu_ids', 'set_CUDA_VISIBLE_DEVICES'},
-    ('val', 'metrics'): {'better', 'input_order'},
+    ('val', 'metrics'): {'input_order'},
     ('datasets',): {'test_mode'},
 }
 

@@ -12,7 +12,7 @@ from votes.errors import UserError
 class Section(BaseModel):
     """A mapping all of whose keys are known."""
 
-    model_config = ConfigDict(extra='forbid')
+    model_config = ConfigDict(extra='forbid', allow_inf_nan=False)
 
 
 class Spec(BaseModel):
@@ -27,12 +27,21 @@ class Spec(BaseModel):
         return self.__pydantic_extra__ or {}
 
 
+class MetricSpec(Spec):
+    """A metric and the arguments of its function."""
+
+    better: Literal['higher', 'lower'] = Field(default='higher', description='which values are better')
+
+
 class DatasetOptions(Spec):
     """A dataset: keys of the loader, and the arguments of the dataset itself."""
 
     name: str | None = None
     batch_size_per_gpu: int = Field(default=16, ge=1, description='samples of a step on each process')
     num_worker_per_gpu: int = Field(default=4, ge=0, description='processes that read samples')
+    worker_timeout: float = Field(
+        default=600, ge=0, description='seconds without a sample after which they count as frozen; 0: never'
+    )
     dataset_enlarge_ratio: int = Field(default=1, ge=1, description='how often an epoch visits each clip')
     use_shuffle: bool = True
     pin_memory: bool = True
@@ -100,7 +109,11 @@ class TrainOptions(Section):
         default_factory=dict,
         description="start of a parameter's name -> factor on its learning rate; the longest counts",
     )
-    accumulate: int = Field(default=1, ge=1, description='batches of batch_size_per_gpu in one step')
+    accumulate: int = Field(
+        default=1,
+        ge=1,
+        description='batches of batch_size_per_gpu in one step: gradients are averaged, as over processes',
+    )
     grad_clip: float | None = Field(default=None, gt=0, description='largest norm of all gradients together')
     ema_decay: float = Field(default=0, ge=0, lt=1, description='moving average of the weights; 0 for none')
     amp: Literal['none', 'bf16', 'fp16'] = Field(default='none', description='precision of autocast')
@@ -120,9 +133,9 @@ class ValOptions(Section):
     save_img: bool = False
     suffix: str | None = Field(default=None, description='added to the names of saved pictures')
     pbar: bool | None = Field(default=None, description='no effect')
-    metrics: dict[str, Spec] = Field(
+    metrics: dict[str, MetricSpec] = Field(
         default_factory=lambda: {
-            name: Spec.model_validate({'type': f'calculate_{name}', 'crop_border': 2, 'test_y_channel': True})
+            name: MetricSpec.model_validate({'type': f'calculate_{name}', 'crop_border': 2, 'test_y_channel': True})
             for name in ('psnr', 'ssim')
         }
     )

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
 
 from votes.errors import UserError
+
+T = TypeVar('T')
 
 
 def start(launcher: str, backend: str = 'nccl', timeout: float = 1800, gpu: bool = True) -> list[str]:
@@ -88,6 +91,30 @@ def from_first(value: Any) -> Any:
     values = [value]
     dist.broadcast_object_list(values, src=0)
     return values[0]
+
+
+def on_first(work: Callable[[], T]) -> T:
+    """Does `work` on rank 0; what it returns, or the exception that it raises, is there on every rank.
+
+    The exceptions of the other ranks say `repeated`: rank 0 has told its user already.
+    """
+    result: Any = None
+    failure: Exception | None = None
+    if rank() == 0:
+        try:
+            result = work()
+        except Exception as error:
+            failure = error
+    if dist.is_initialized():
+        told, known = from_first((failure, result))
+        if rank() != 0:
+            failure, result = told, known
+            if failure is not None:
+                failure.__dict__['repeated'] = True
+    if failure is not None:
+        barrier()  # rank 0 does not end before the others know
+        raise failure
+    return result  # type: ignore[no-any-return]
 
 
 def gather(value: Any) -> list[Any]:

@@ -1,26 +1,30 @@
 """`votes launch`: a training on several processes and machines, through torchrun, whose end can be trusted.
 
 torchrun alone does not recover a killed gloo or nccl rank (restarted processes dial the dead rank's store), dies of
-SIGUSR1 without telling anybody, and ends with 1 however well its processes have ended.
+SIGUSR1 without telling anybody, ends with 1 however well its processes have ended, and keeps the other machines waiting
+for five minutes when it was stopped on one. So it hears of no signal here: the launcher passes each on to the processes
+themselves, which stop together, after which torchrun ends as if they had been done.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import signal
 import socket
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 from types import FrameType
-from typing import Any
 
 from votes.errors import UserError
-from votes.processes.signals import PREEMPTED, REPORT_VARIABLE, SIGNALS, told
+from votes.processes.parent import child_environment
+from votes.processes.signals import PREEMPTED, REPORT_VARIABLE, StopRequests, registered, told
 
-PROGRAMS = {'train': 'votes.train', 'test': 'votes.test'}
+PROGRAMS = ('test', 'train')
 GRACE = 600  # seconds that processes have for their last step and a checkpoint before they are killed
 
 
@@ -31,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--rdzv', metavar='HOST:PORT', help='rendezvous of several machines: the first one')
     parser.add_argument('--rdzv-id', default='votes', help='name of the job at the rendezvous')
     parser.add_argument('--max-restarts', type=int, default=0, help='how often to start again after a process died')
-    parser.add_argument('program', choices=sorted(PROGRAMS), help='what each process runs')
+    parser.add_argument('program', choices=PROGRAMS, help='what each process runs')
     parser.add_argument('arguments', nargs=argparse.REMAINDER, help='its arguments, such as -opt FILE.yml')
 
 
@@ -49,13 +53,13 @@ def command(args: argparse.Namespace) -> list[str]:
     if args.rdzv or args.port:
         place.append(f'--rdzv-endpoint={args.rdzv or f"localhost:{args.port}"}')
     return [
-        *(sys.executable, '-m', 'torch.distributed.run', *place),
+        *(sys.executable, '-m', 'votes.processes.agent', *place),
         f'--nnodes={args.nnodes}',
         f'--nproc-per-node={"gpu" if args.nproc == "auto" else args.nproc}',
         f'--max-restarts={args.max_restarts}',
-        f'--signals-to-handle={",".join(s.name for s in SIGNALS)}',
+        '--signals-to-handle=SIGTERM',
         f'--shutdown-timeout={GRACE}',
-        *('-m', PROGRAMS[args.program], *args.arguments, '--launcher', 'pytorch'),
+        *('-m', 'votes.cli', args.program, *args.arguments, '--launcher', 'pytorch'),
     ]
 
 
@@ -71,31 +75,60 @@ def run(args: argparse.Namespace) -> int:
 
         if not torch.cuda.is_available():
             arguments = [a.replace('--nproc-per-node=gpu', '--nproc-per-node=1') for a in arguments]
-    with tempfile.TemporaryDirectory(prefix='votes_launch_') as folder:
-        report = Path(folder) / 'report'
+    with tempfile.TemporaryDirectory(prefix='votes_launch_') as name, _PassingOn(Path(name)) as stop:
+        report = Path(name) / 'report'
         environment = {
             **os.environ,
+            **child_environment(),
             REPORT_VARIABLE: str(report),
             'TORCH_DISABLE_SHARE_RDZV_TCP_STORE': '1',
             'OMP_NUM_THREADS': os.environ.get('OMP_NUM_THREADS', str(_threads(args.nproc))),
         }
-        # its own session: Ctrl-C reaches the processes once, through the handler below
+        # its own session: Ctrl-C reaches the processes once, through this one
         agent = subprocess.Popen(arguments, env=environment, start_new_session=True)
-
-        def pass_on(number: int, frame: FrameType | None) -> None:
-            agent.send_signal(signal.SIGTERM)
-
-        previous: dict[signal.Signals, Any] = {number: signal.signal(number, pass_on) for number in SIGNALS}
-        try:
-            code = agent.wait()
-        finally:
-            for number, handler in previous.items():
-                signal.signal(number, handler)
+        code = stop.wait(agent)
         ended = told(report)
         if ended and ended['end'] == 'stopped':
             print(f'stopped on request ({ended["text"]}); the same command goes on', flush=True)
             return PREEMPTED
+        if stop.asked() and not registered(Path(name)):
+            print('stopped on request before a step was done', flush=True)
+            return PREEMPTED
         return 2 if ended and code else code if code >= 0 else 128 - code
+
+
+class _PassingOn(StopRequests):
+    """Passes signals on to the processes that have registered in `folder`; later ones find the note `stop` there."""
+
+    def __init__(self, folder: Path):
+        super().__init__()
+        self.folder = folder
+        self.since: float | None = None
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        self.requested = signal.Signals(number).name
+        self._pass_on()
+
+    def _pass_on(self) -> None:
+        assert self.requested is not None
+        self.since = self.since or time.monotonic()
+        (self.folder / 'stop').write_text(self.requested)
+        for pid in registered(self.folder):
+            with contextlib.suppress(OSError):
+                os.kill(pid, signal.Signals[self.requested])
+
+    def wait(self, agent: subprocess.Popen[bytes]) -> int:
+        """Until torchrun has ended; returns its exit code."""
+        if self.requested:  # while this program was starting
+            self._pass_on()
+        ending = False
+        while True:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                return agent.wait(0.2)
+            late = self.since is not None and time.monotonic() - self.since > GRACE
+            if self.since is not None and not ending and (late or not registered(self.folder)):
+                agent.terminate()  # it waits for other machines, or its processes do not listen
+                ending = True
 
 
 def _check_free(port: int) -> None:

@@ -18,6 +18,7 @@ import sys
 import threading
 import time
 import uuid
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -40,6 +41,9 @@ class Lease:
         what: 'training', 'a study' ...: what its owner does, for the message that another process gets.
         beat, patience: seconds, see BEAT and PATIENCE.
 
+    Attributes:
+        on_loss: called by the thread that keeps it when it finds it lost.
+
     Raises:
         UserError: another process owns the folder; it says which.
     """
@@ -49,6 +53,7 @@ class Lease:
         self.path: Path | None = None
         self.pid = os.getpid()
         self.lost = False
+        self.on_loss: Callable[[], None] = lambda: None
         self._ended = threading.Event()
         self._beating: threading.Thread | None = None
 
@@ -133,6 +138,7 @@ class Lease:
                 assert self.path is not None
                 os.utime(self.path)
             except LeaseLost:
+                self.on_loss()
                 return
             except OSError:
                 continue  # a network that is away for a moment: whoever takes over meanwhile is seen by `check`
@@ -145,8 +151,8 @@ class Lease:
         """
         if self.path is None or self.pid != os.getpid():
             return
-        newest = None if self.lost else _newest(self.folder)
-        if newest is None or newest[1] != self.path:
+        newest = _newest(self.folder)
+        if self.lost or newest is None or newest[1] != self.path:
             self.lost = True
             holder = read(newest[1]) if newest else {}
             raise LeaseLost(f'{self.folder} belongs to {named(holder)} now: nothing more is written here')

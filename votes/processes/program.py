@@ -9,10 +9,12 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import Any, NoReturn
 
-from votes.errors import Diverged, UserError
-from votes.options import Options, load_options
+from votes.errors import Diverged, Stalled, UserError
+from votes.options import OptionError, Options, load_options
 from votes.processes import distributed
-from votes.processes.signals import PREEMPTED, REPORT_VARIABLE, Preempted, tell_launcher
+from votes.processes.lease import LeaseLost
+from votes.processes.parent import end_with_parent
+from votes.processes.signals import PREEMPTED, REPORT_VARIABLE, Preempted, forget_early, note_from_now_on, tell_launcher
 
 
 def add_program_arguments(parser: argparse.ArgumentParser) -> None:
@@ -23,10 +25,11 @@ def add_program_arguments(parser: argparse.ArgumentParser) -> None:
         '--set',
         '--force_yml',
         nargs='+',
+        action='extend',
         default=[],
         metavar='KEY=VALUE',
         dest='overrides',
-        help='change options, e.g. train.total_iter=1000',
+        help='change options, e.g. train.total_iter=1000; may be given several times, the last of a key counts',
     )
     parser.add_argument(
         '--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS
@@ -37,9 +40,12 @@ def run_program(program: Callable[[Options, argparse.Namespace], None], mode: st
     """Loads the options, joins the process group, runs `program`.
 
     Returns:
-        Exit code: 0 done, 1 training diverged, 2 bad input, 75 stopped on request after saving (0 under `votes launch`,
-        which turns it into 75 when all processes have ended). A crash raises, which Python ends with 1.
+        Exit code: 0 done, 1 training diverged, stalled or lost its folder, 2 bad input, 75 stopped on request after
+        saving (0 under `votes launch`, which turns it into 75 when all processes have ended). A crash raises, which
+        Python ends with 1.
     """
+    if mode == 'train':
+        begin()
     try:
         opt = load_options(args.opt, mode=mode, overrides=args.overrides)
         opt.notices += distributed.start(
@@ -51,12 +57,24 @@ def run_program(program: Callable[[Options, argparse.Namespace], None], mode: st
             distributed.stop()
     except UserError as error:
         return report(error)
-    except Diverged as error:
-        print(f'error: {error}', file=sys.stderr)
+    except (Diverged, Stalled, LeaseLost) as error:
+        if not getattr(error, 'repeated', False):
+            print(f'error: {error}', file=sys.stderr)
         return 1
     except Preempted:
         return 0 if REPORT_VARIABLE in os.environ else PREEMPTED
+    finally:
+        forget_early()
     return 0
+
+
+def begin() -> None:
+    """The first thing that a program does which may run for long: it keeps requests to stop, and ends with its parent.
+
+    Light: it loads nothing.
+    """
+    note_from_now_on()
+    end_with_parent()
 
 
 def end_process(code: int) -> NoReturn:
@@ -77,7 +95,7 @@ def crash_summary(describe: Callable[[], dict[str, Any]]) -> Iterator[None]:
     """Adds to an unforeseen error what its reader wants to know next: a line for each entry of `describe()`."""
     try:
         yield
-    except (UserError, Diverged, Preempted, KeyboardInterrupt):
+    except (UserError, Diverged, Stalled, LeaseLost, Preempted, KeyboardInterrupt):
         raise
     except Exception as error:
         lines = [f'  {name:<10} {value}' for name, value in describe().items()]
@@ -86,7 +104,10 @@ def crash_summary(describe: Callable[[], dict[str, Any]]) -> Iterator[None]:
 
 
 def report(error: UserError) -> int:
-    """Prints a user's error; returns the exit code for it."""
-    print(f'error: {error}', file=sys.stderr)
+    """Prints a user's error, once where all ranks have it; returns the exit code for it."""
+    # what is wrong with an option file is found by every rank
+    repeated = getattr(error, 'repeated', isinstance(error, OptionError) and os.environ.get('LOCAL_RANK', '0') != '0')
+    if not repeated:
+        print(f'error: {error}', file=sys.stderr)
     tell_launcher('refused', error.what)
     return 2

@@ -1,21 +1,25 @@
 """The checkpoints of a run: whole or absent, verified by checksum, the newest good one found again.
 
-A checkpoint N is three files: models/net_g_N.pth, training_states/N.state, and last training_states/N.json with the
-size and SHA-256 of both. training_states/latest.json then points to N. Without its N.json a checkpoint does not count
-(but a .state file of another program, which never had one, does).
+A checkpoint N is three files: models/net_g_N.pth, training_states/N.state, which holds the SHA-256 of the weights, and
+last training_states/N.json with the size and SHA-256 of all. Which checkpoints there are is told by these files alone;
+training_states/latest.json is a hint for people. Where N.json is lost or damaged, the checksums inside of the state
+prove the checkpoint, or it does not count (but one of another program, which never had any, does).
 """
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
+from collections.abc import Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 from votes import checkpoint
 from votes.errors import UserError
+from votes.processes.lease import Lease
 
 
 def weights_path(folder: Path, iteration: int | str, name: str = 'net_g') -> Path:
@@ -34,29 +38,42 @@ class Saves:
         keep_last: older checkpoints are removed, 0 keeps all.
         background: files are written by a thread while training goes on; one at a time, and what fails there is
             raised by the next call.
+        lease: nothing is written without it, where there is one.
     """
 
-    def __init__(self, folder: Path, keep_last: int = 0, background: bool = False):
-        self.folder, self.keep_last = folder, keep_last
+    def __init__(self, folder: Path, keep_last: int = 0, background: bool = False, lease: Lease | None = None):
+        self.folder, self.keep_last, self.lease = folder, keep_last, lease
         self.states = folder / 'training_states'
         self.writer = ThreadPoolExecutor(1, 'checkpoint') if background else None
         self.pending: Future[None] | None = None
+        self.written: int | None = None  # the last checkpoint that was asked for
 
     # writing
 
     def write(self, iteration: int, weights: dict[str, Any], state: dict[str, Any]) -> None:
         """Saves checkpoint `iteration`."""
+        self.written = iteration
         self._run(self._write, iteration, checkpoint.copied(weights), checkpoint.copied(state))
 
     def write_weights(self, name: str, weights: dict[str, Any]) -> None:
-        """Saves models/net_g_NAME.pth alone ('latest', 'best')."""
+        """Saves models/net_g_NAME.pth alone ('latest', 'best'), which carries what `weights` holds besides tensors."""
         self._run(checkpoint.save, checkpoint.copied(weights), weights_path(self.folder, name))
+
+    def write_note(self, name: str, content: dict[str, Any]) -> None:
+        """Writes training_states/NAME, with a checksum, after everything that was asked for before it."""
+        self.finish()
+        self._guarded(checkpoint.write_record, self.states / name, content)
 
     def finish(self) -> None:
         """Waits for what is being written in the background; raises what went wrong there."""
         if self.pending is not None:
             pending, self.pending = self.pending, None
             pending.result()
+
+    def check_lease(self) -> None:
+        """Raises LeaseLost where the folder belongs to another process by now."""
+        if self.lease is not None:
+            self.lease.check()
 
     def _run(self, work: Any, *args: Any) -> None:
         self.finish()
@@ -67,6 +84,7 @@ class Saves:
 
     def _guarded(self, work: Any, *args: Any) -> None:
         try:
+            self.check_lease()
             work(*args)
         except OSError as error:
             raise UserError(
@@ -80,49 +98,49 @@ class Saves:
         self.remove(iteration)  # of a run that was rolled back
         files = {
             str(path.relative_to(self.folder)): checkpoint.save(content, path)
-            for path, content in (
-                *((weights_path(self.folder, iteration, name), content) for name, content in weights.items()),
-                (state_path(self.folder, iteration), state),
-            )
+            for path, content in ((weights_path(self.folder, iteration, n), c) for n, c in weights.items())
         }
-        checkpoint.write_json(self.states / f'{iteration}.json', {'iter': iteration, 'files': files})
-        checkpoint.write_json(self.states / 'latest.json', {'iter': iteration})
+        state = {**state, 'weights': {name: about['sha256'] for name, about in files.items()}}
+        path = state_path(self.folder, iteration)
+        files[str(path.relative_to(self.folder))] = checkpoint.save(state, path)
+        self._write_manifest(iteration, files)
         if self.keep_last:
             for old in [n for n in self.iterations() if n <= iteration][self.keep_last :]:
                 self.remove(old)
 
+    def _write_manifest(self, iteration: int, files: dict[str, Any]) -> None:
+        checkpoint.write_record(self.states / f'{iteration}.json', {'iter': iteration, 'files': files})
+        checkpoint.write_record(self.states / 'latest.json', {'iter': iteration})
+
     def remove(self, iteration: int) -> None:
         """Removes a checkpoint, its manifest first."""
-        manifest = self.states / f'{iteration}.json'
-        weights = (self.folder / 'models').glob(f'net_*_{iteration}.pth')
-        for path in (manifest, state_path(self.folder, iteration), *weights):
+        for path in self._files(iteration):
             path.unlink(missing_ok=True)
+
+    def _files(self, iteration: int) -> list[Path]:
+        weights = (self.folder / 'models').glob(f'net_*_{iteration}.pth')
+        return [self.states / f'{iteration}.json', state_path(self.folder, iteration), *weights]
+
+    def set_aside(self, iterations: Iterable[int], why: str) -> None:
+        """Checkpoints that are not to count any more get `why` at the end of their names; nothing is lost."""
+        for path in [path for iteration in iterations for path in self._files(iteration)]:
+            if path.exists():
+                path.replace(path.with_name(f'{path.name}.{why}'))
 
     # reading
 
     def iterations(self) -> list[int]:
-        """The checkpoints that claim to be there, newest first, starting with the one that latest.json names."""
+        """The checkpoints that lie there, whole or not, newest first."""
         if not self.states.is_dir():
             return []
-        found = {int(p.stem) for p in self.states.iterdir() if p.suffix in ('.json', '.state') and p.stem.isdigit()}
-        try:
-            latest = int(json.loads((self.states / 'latest.json').read_text())['iter'])
-        except (OSError, ValueError, KeyError, TypeError):
-            latest = max(found, default=0)
-        return sorted((n for n in found if n <= latest), reverse=True)
+        named = (re.fullmatch(r'(0|[1-9][0-9]{0,17})\.(json|state)', path.name) for path in self.states.iterdir())
+        return sorted({int(match[1]) for match in named if match}, reverse=True)
 
     def problem(self, iteration: int) -> str | None:
         """What is wrong with a checkpoint, or None."""
-        manifest = self.states / f'{iteration}.json'
-        if not manifest.is_file():
-            whole = all(p.is_file() for p in (state_path(self.folder, iteration), weights_path(self.folder, iteration)))
-            if whole and not any(self.states.glob('*.json')):
-                return None  # of BasicSR or the release, which write no manifests
-            return 'it was not finished'
-        try:
-            files = dict(json.loads(manifest.read_text())['files'])
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            return f'{manifest.name} cannot be read: {error}'
+        files, damaged = self.manifest(iteration)
+        if files is None:
+            return self._unproven(iteration, damaged)
         for name, about in files.items():
             path = self.folder / name
             if not path.is_file():
@@ -132,6 +150,44 @@ class Saves:
             if checkpoint.sha256(path) != about['sha256']:
                 return f'{name} does not have the checksum it was written with'
         return None
+
+    def manifest(self, iteration: int) -> tuple[dict[str, Any] | None, str]:
+        """What N.json says of its files; None and why where it says nothing that can be relied on."""
+        path = self.states / f'{iteration}.json'
+        try:
+            content = checkpoint.read_record(path)
+        except ValueError as error:
+            older = _unsigned(path)
+            if older is None:
+                return None, str(error) if path.exists() else 'it was not finished'
+            content = older
+        files = content.get('files')
+        needed = (state_path(self.folder, iteration), weights_path(self.folder, iteration))
+        if content.get('iter') != iteration or not isinstance(files, dict):
+            return None, f'{path.name} is of another checkpoint'
+        missing = {str(p.relative_to(self.folder)) for p in needed} - files.keys()
+        return (None, f'{path.name} does not name {", ".join(sorted(missing))}') if missing else (files, '')
+
+    def _unproven(self, iteration: int, damaged: str) -> str | None:
+        """None where a checkpoint is whole by the checksums inside of its state, else what is wrong."""
+        path, weights = state_path(self.folder, iteration), weights_path(self.folder, iteration)
+        if not path.is_file() or not weights.is_file():
+            return damaged
+        if not checkpoint.sound(path):
+            return f'{damaged}, and {path.name} is damaged or not finished'
+        try:
+            state = checkpoint.load(path)
+        except UserError as error:
+            return f'{damaged}, and {path.name}: {error.what}'
+        if 'weights' in state:
+            sums = state['weights']
+            wrong = [n for n, known in sums.items() if not (self.folder / n).is_file()]
+            wrong = wrong or [n for n, known in sums.items() if checkpoint.sha256(self.folder / n) != known]
+            wrong = wrong or ([] if state.get('iter') == iteration else [path.name])
+            return f'{damaged}, and {wrong[0]} does not belong to it' if wrong else None
+        if 'setup' not in state and not any(self.states.glob('[0-9]*.json')):
+            return None  # of BasicSR or the release, which write no manifests
+        return damaged
 
     def newest_good(self) -> tuple[int | None, list[str]]:
         """The newest checkpoint that is whole, and what is wrong with newer ones."""
@@ -143,12 +199,37 @@ class Saves:
             problems.append(f'checkpoint {iteration} is passed over: {problem}')
         return None, problems
 
+    def repair(self) -> list[str]:
+        """Writes small files anew from what is whole, and sets aside what is not. Returns a line on each change."""
+        lines, good = [], []
+        for iteration in self.iterations():
+            problem = self.problem(iteration)
+            if problem is not None:
+                self.set_aside([iteration], 'damaged')
+                lines.append(f'{iteration}: set aside as *.damaged: {problem}')
+                continue
+            good.append(iteration)
+            files, _ = self.manifest(iteration)
+            if files is None:
+                known = {str(p.relative_to(self.folder)): p for p in self._files(iteration)[1:]}
+                sums = {n: {'bytes': p.stat().st_size, 'sha256': checkpoint.sha256(p)} for n, p in known.items()}
+                self._write_manifest(iteration, sums)
+                lines.append(f'{iteration}: {iteration}.json is written anew: the files prove each other')
+        pointer = self.states / 'latest.json'
+        try:
+            pointed = checkpoint.read_record(pointer).get('iter') if pointer.exists() or good else None
+        except ValueError:
+            pointed = None
+        if good and pointed != good[0]:
+            checkpoint.write_record(pointer, {'iter': good[0]})
+            lines.append(f'latest.json points to {good[0]} now')
+        return lines
+
     # before the first step
 
     def left_over(self) -> list[Path]:
         """Temporary files of a process that was killed while it wrote."""
-        folders = (self.states, self.folder / 'models')
-        return [path for folder in folders if folder.is_dir() for path in folder.glob('.*.tmp*')]
+        return [path for path in self.folder.rglob('.*.tmp*') if path.is_file()] if self.folder.is_dir() else []
 
     def check_room(self, checkpoint_bytes: int) -> None:
         """Raises UserError where checkpoints of this size cannot be written."""
@@ -168,3 +249,15 @@ class Saves:
                 value=f'{free / 1e6:.0f} MB free, {needed / 1e6:.0f} MB needed',
                 fix='make room, or set path.experiments_root to another disk',
             )
+
+
+def _unsigned(path: Path) -> dict[str, Any] | None:
+    """A manifest of the version before, which had no checksum: exactly its two keys, and nothing that could be one."""
+    try:
+        content = json.loads(path.read_text())
+    except (OSError, ValueError, RecursionError):
+        return None
+    if not isinstance(content, dict) or content.keys() != {'iter', 'files'} or not isinstance(content['files'], dict):
+        return None
+    known = all(isinstance(about, dict) and about.keys() == {'bytes', 'sha256'} for about in content['files'].values())
+    return content if known else None

@@ -66,6 +66,7 @@ class Guard:
             for key, learner in model.learners.items()
             for name in learner.worst_gradients()
         ]
+        path = self.folder / 'bad_batches' / f'{at.iteration}_rank{distributed.rank()}.pth'
         mine: dict[str, Any] = {
             'rank': distributed.rank(),
             'terms': [
@@ -82,15 +83,18 @@ class Guard:
             ', '.join(gradients) or 'all finite',
         )
         # where losses are finite and only gradients are not, they have been averaged: every rank is suspect
-        for found in [r for r in ranks if r['terms']] or ranks:
+        suspects = [r for r in ranks if r['terms']] or ranks
+        for found in suspects:
             logger.warning(
                 '  rank %d: %s; samples %s', found['rank'], ', '.join(found['terms']) or 'finite loss', found['samples']
             )
-        if not self.dumped and (mine['terms'] or mine['gradients']):
-            self.dumped = True
-            path = self.folder / 'bad_batches' / f'{at.iteration}_rank{mine["rank"]}.pth'
+        if self.dumped:
+            return
+        self.dumped = True
+        if any(found['rank'] == mine['rank'] for found in suspects):
             checkpoint.save({'iter': at.iteration, **mine, **checkpoint.copied(batch)}, path)
-            logger.warning('  the batch is in %s', path)
+        names = [path.with_name(f'{at.iteration}_rank{found["rank"]}.pth') for found in suspects]
+        logger.warning('  the batch is in %s', ', '.join(map(str, names)))
 
     def _go_back(self, model: RestorationModel, at: Position, saves: Saves, samples: int) -> None:
         if distributed.rank() == 0:
@@ -101,8 +105,10 @@ class Guard:
         state = checkpoint.load(state_path(saves.folder, newest))
         old = position.load(model, saves.folder, newest, state, samples)
         # samples are not seen again: others may do better
-        at.iteration, at.bad_in_row, at.validated = old.iteration, 0, old.validated
+        at.iteration, at.bad_in_row, at.validated = old.iteration, 0, min(at.validated, old.iteration)
+        at.meter = old.meter
         at.rollbacks += 1
+        saves.written = None
         at.lr_scale *= self.plan.lr_factor
         logger.warning(
             'warning: back to checkpoint %d, with %.3g times the learning rate from now on', newest, at.lr_scale

@@ -5,15 +5,20 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import platform
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+import torch
+
+import votes
 from votes import checkpoint
 from votes.errors import UserError
 from votes.models import RestorationModel
 from votes.options import Options
 from votes.processes import distributed
+from votes.training import contents
 from votes.training.checkpoint_store import Saves, state_path, weights_path
 
 logger = logging.getLogger('votes')
@@ -38,6 +43,7 @@ HARMLESS = (
     'datasets.train.meta_test_file',
     'datasets.train.io_backend',
     'datasets.train.num_worker_per_gpu',
+    'datasets.train.worker_timeout',
     'datasets.train.pin_memory',
     'datasets.train.persistent_workers',
     'datasets.train.prefetch_mode',
@@ -65,8 +71,11 @@ class Position:
         bad_in_row: steps with NaN or Inf since the last good one.
         rollbacks: how often training went back.
         validated: the last iteration after which validation was completed.
-        best: validation set -> metric -> highest value.
-        stale: validations since the first metric of the first set last rose.
+        best: validation set -> metric -> best value.
+        best_iter: the iteration whose first metric of the first set was best: that of models/net_g_best.pth.
+        stale: validations since then.
+        protocol: how and on what `best` was measured.
+        meter: what each rank has summed up of its loss since the last line of metrics.jsonl.
         origin: the training state of another run that this one started from.
     """
 
@@ -77,34 +86,52 @@ class Position:
     rollbacks: int = 0
     validated: int = 0
     best: dict[str, dict[str, float]] = field(default_factory=dict)
+    best_iter: int = 0
     stale: int = 0
+    protocol: dict[str, Any] = field(default_factory=dict)
+    meter: list[dict[str, Any]] = field(default_factory=list)
     origin: str | None = None
 
     def advance(self, samples: int) -> None:
         self.iteration += 1
         self.consumed += samples
 
+    def retreat(self, samples: int) -> None:
+        """A step that was not done after all."""
+        self.iteration -= 1
+        self.consumed -= samples
+
+    def forget_best(self) -> None:
+        self.best, self.best_iter, self.stale = {}, 0, 0
+
 
 @dataclass
 class Setup:
-    """What a run was started with, kept in its checkpoints: resolved options, samples a step, the training clips."""
+    """What a run was started with, kept in its checkpoints: resolved options, samples a step, the training data.
+
+    Attributes:
+        clips: hash of the names and lengths of the training clips.
+        pictures: clip -> hash of some of its pictures, see `contents.fingerprint`.
+    """
 
     options: dict[str, Any]
     samples_a_step: int
     ranks: int
     clips: str | None
+    pictures: dict[str, str] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, opt: Options, clips: dict[str, int] | None) -> Setup:
+    def of(cls, opt: Options, clips: dict[str, int] | None, pictures: dict[str, str] | None = None) -> Setup:
         """Args: clips: name -> frames of the training clips."""
         ranks = distributed.world_size()
         samples = opt.datasets['train'].batch_size_per_gpu * opt.training.accumulate * ranks
         listed = json.dumps(sorted(clips.items())) if clips else None
-        return cls(opt.resolved(), samples, ranks, listed and hashlib.sha256(listed.encode()).hexdigest())
+        digest = listed and hashlib.sha256(listed.encode()).hexdigest()
+        return cls(opt.resolved(), samples, ranks, digest, pictures or {})
 
     def changes(self, before: dict[str, Any]) -> list[str]:
         """Training-relevant differences to the setup in a checkpoint, a line each."""
-        was, now = _flat(before['options']), _flat(self.options)
+        was, now = flat(before['options']), flat(self.options)
         rows = [
             f'  {key}: was {was.get(key)!r}, is {now.get(key)!r}'
             for key in sorted(was.keys() | now.keys())
@@ -114,14 +141,17 @@ class Setup:
             rows.append(f'  samples a step: were {before["samples_a_step"]}, are {self.samples_a_step}')
         if before['clips'] != self.clips:
             rows.append('  the training clips or their lengths are not the same')
+        else:
+            rows += contents.differences(before.get('pictures') or {}, self.pictures)
         return rows
 
 
-def _flat(options: dict[str, Any], prefix: str = '') -> dict[str, Any]:
-    flat: dict[str, Any] = {}
+def flat(options: dict[str, Any], prefix: str = '') -> dict[str, Any]:
+    """Nested mappings as one, with dotted keys."""
+    found: dict[str, Any] = {}
     for key, value in options.items():
-        flat |= _flat(value, f'{prefix}{key}.') if isinstance(value, dict) else {prefix + key: value}
-    return flat
+        found |= flat(value, f'{prefix}{key}.') if isinstance(value, dict) else {prefix + key: value}
+    return found
 
 
 def _harmless(key: str) -> bool:
@@ -133,6 +163,7 @@ def save(model: RestorationModel, saves: Saves, position: Position, setup: Setup
     state = {
         'iter': position.iteration,
         'epoch': 0,
+        'environment': f'votes {votes.__version__}, torch {torch.__version__}, Python {platform.python_version()}',
         **model.state(),
         'position': asdict(position),
         'setup': asdict(setup),
@@ -185,8 +216,17 @@ def resume(model: RestorationModel, saves: Saves, opt: Options, setup: Setup, al
             where=state_path(folder, iteration),
             fix='change them back, give the run another name, --restart it, or --allow_changes',
         )
+    if folder.resolve() == saves.folder.resolve() and distributed.rank() == 0:
+        newer = [n for n in saves.iterations() if n > iteration and state_path(folder, n) != Path(wanted or '')]
+        if wanted and origin and newer:  # path.resume_state went back: what came after it must not be gone on from
+            saves.set_aside(newer, 'superseded')
+            logger.warning('warning: checkpoints after %d are set aside as *.superseded', iteration)
     position = load(model, folder, iteration, state, setup.samples_a_step)
-    position.origin = origin or position.origin
+    if origin:
+        position.origin, position.validated = origin, iteration
+        position.forget_best()  # its weights are in another folder
+    for change in changes:
+        logger.warning('warning: changed:%s', change)
     logger.info('resumed from %s', state_path(folder, iteration))
     if 'setup' in state and state['setup']['samples_a_step'] != setup.samples_a_step:
         logger.warning(

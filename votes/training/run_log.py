@@ -21,9 +21,9 @@ import yaml
 
 import votes
 from votes import checkpoint
-from votes.errors import UserError
 from votes.options import Options
 from votes.processes import distributed
+from votes.processes.lease import Lease, LeaseLost
 
 logger = logging.getLogger('votes')
 
@@ -60,31 +60,36 @@ def put_aside(folder: Path) -> None:
 
 
 class RunLog:
-    """The folder of a run: log file, metrics.jsonl, TensorBoard. Only rank 0 writes."""
+    """The folder of a run: log file, metrics.jsonl, TensorBoard. Only rank 0 writes.
 
-    def __init__(self, folder: Path, opt: Options, tensorboard: bool = False):
-        self.folder = folder
+    Args:
+        lease: metrics.jsonl is written only with it, where there is one.
+    """
+
+    def __init__(self, folder: Path, opt: Options, tensorboard: bool = False, lease: Lease | None = None):
+        self.folder, self.lease = folder, lease
         self.active = distributed.rank() == 0
         self.tensorboard: Any = None
         self.failed: set[str] = set()
         logger.setLevel(logging.INFO if self.active else logging.ERROR)
         self.handlers: list[logging.Handler] = []
+        distributed.on_first(lambda: self._open(opt))
         if not self.active:
             return
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise UserError('the run folder cannot be made', where=folder.absolute(), value=error) from error
-        with checkpoint.atomic_write(folder / 'options.yml') as temporary:
-            temporary.write_text(yaml.safe_dump(opt.resolved(), sort_keys=False))
-        checkpoint.write_json(folder / 'environment.json', environment())
-        stamp = time.strftime('%Y%m%d_%H%M%S')
-        self._add_handler(logging.StreamHandler(sys.stdout), '%(message)s')
-        self._add_handler(logging.FileHandler(folder / f'{opt.name}_{stamp}.log'), '%(asctime)s %(message)s')
         if tensorboard:
             self._open_tensorboard(folder / 'tb_logger')
         for notice in opt.notices:
             logger.info('notice: %s', notice)
+
+    def _open(self, opt: Options) -> None:
+        folder, stamp = self.folder, time.strftime('%Y%m%d_%H%M%S')
+        with checkpoint.writing('the run folder', folder.absolute()):
+            folder.mkdir(parents=True, exist_ok=True)
+            with checkpoint.atomic_write(folder / 'options.yml') as temporary:
+                temporary.write_text(yaml.safe_dump(opt.resolved(), sort_keys=False))
+            checkpoint.write_record(folder / 'environment.json', environment())
+            self._add_handler(logging.StreamHandler(sys.stdout), '%(message)s')
+            self._add_handler(logging.FileHandler(folder / f'{opt.name}_{stamp}.log'), '%(asctime)s %(message)s')
 
     def __enter__(self) -> RunLog:
         return self
@@ -118,6 +123,8 @@ class RunLog:
             return
         row = json.dumps({'iter': iteration, 'kind': prefix, **values})
         with self.harmless('metrics.jsonl'), open(self.folder / 'metrics.jsonl', 'a') as file:
+            if self.lease is not None:
+                self.lease.check()
             file.write(row + '\n')
         if self.tensorboard is not None:
             with self.harmless('TensorBoard'):
@@ -129,6 +136,8 @@ class RunLog:
         """What tells about a run cannot stop it: anything that goes wrong inside is told once and given up."""
         try:
             yield
+        except LeaseLost:
+            raise
         except Exception as error:
             if what not in self.failed:
                 logger.warning('warning: %s cannot be written: %s', what, error)
@@ -140,14 +149,18 @@ class RunLog:
         if pairs is None:
             return None
         clips = {name: int(pairs.lengths[name]) for name in pairs.names()}
-        if self.active:
-            checkpoint.write_json(
-                self.folder / 'data.json', {'clips': clips, 'lq': str(pairs.lq.root), 'gt': str(pairs.gt.root)}
-            )
+        content = {'clips': clips, 'lq': str(pairs.lq.root), 'gt': str(pairs.gt.root)}
+        with checkpoint.writing('data.json', self.folder):
+            distributed.on_first(lambda: checkpoint.write_record(self.folder / 'data.json', content))
         return clips
 
-    def rewind(self, iteration: int) -> None:
-        """Forgets what metrics.jsonl says about iterations after `iteration`, which will come again."""
+    def rewind(self, iteration: int, validated: int) -> None:
+        """Forgets what metrics.jsonl says about what will come again.
+
+        Args:
+            iteration: lines of later ones are forgotten;
+            validated: of validations, those after this one.
+        """
         path = self.folder / 'metrics.jsonl'
         if not self.active or not path.exists():
             return
@@ -155,21 +168,41 @@ class RunLog:
             rows = []
             for line in path.read_text().splitlines():
                 with contextlib.suppress(ValueError, KeyError, TypeError):  # a line cut off by a crash
-                    rows += [line] if json.loads(line)['iter'] <= iteration else []
+                    row = json.loads(line)
+                    rows += [line] if row['iter'] <= (iteration if row['kind'] == 'train' else validated) else []
             with checkpoint.atomic_write(path) as temporary:
                 temporary.write_text(''.join(f'{row}\n' for row in rows))
 
 
 class StepMeter:
-    """Progress of a training run: iterations a second, share of time spent waiting for data, time left."""
+    """Progress of a training run: iterations a second, share of time spent waiting for data, time left.
 
-    def __init__(self, done: int, total: int):
+    Args:
+        kept: `state` of the run that this one goes on from: its next mean is that of all steps since the last line.
+    """
+
+    def __init__(self, done: int, total: int, kept: list[dict[str, Any]] | None = None):
         self.first = self.done = done
         self.total = total
-        self.started = self.mark = time.monotonic()
+        self.started = self.mark = self.spoken = time.monotonic()
         self.waiting = 0.0
-        self.terms: dict[str, Any] = {}
-        self.count = 0
+        self.restore(kept or [])
+
+    def restore(self, kept: list[dict[str, Any]]) -> None:
+        """Takes over what `state` said. With another number of ranks each gets the mean of what there was."""
+        mine: dict[str, Any]
+        if len(kept) == distributed.world_size():
+            mine = kept[distributed.rank()]
+        else:
+            names = {name for each in kept for name in each['terms']}
+            sums = {name: sum(each['terms'].get(name, 0.0) for each in kept) / len(kept) for name in names}
+            mine = {'terms': sums, 'count': kept[0]['count'] if kept else 0}
+        self.terms: dict[str, Any] = {name: torch.tensor(value) for name, value in mine['terms'].items()}
+        self.count: int = mine['count']
+
+    def state(self) -> list[dict[str, Any]]:
+        """What has been summed up since the last `summary`, of every rank, which all call this."""
+        return distributed.gather({'terms': {n: float(t) for n, t in self.terms.items()}, 'count': self.count})
 
     def data_ready(self) -> None:
         """Called when a batch has arrived; the time since `step_done` was spent waiting for it."""
@@ -178,24 +211,28 @@ class StepMeter:
     def step_done(self, terms: dict[str, Any]) -> None:
         """Called after a step with its loss terms, which are averaged on the device until `summary`."""
         for name, term in terms.items():
-            self.terms[name] = self.terms.get(name, 0) + term
-        self.count += 1
+            self.terms[name] = self.terms[name].to(term.device) + term if name in self.terms else term
+        self.count += bool(terms)
         self.done += 1
         self.mark = time.monotonic()
 
+    def silent_for_long(self, seconds: float = 60) -> bool:
+        """Whether nothing has been printed since the first step, or for so long."""
+        return self.done == self.first + 1 or time.monotonic() - self.spoken > seconds
+
     def summary(self, iteration: int) -> dict[str, float]:
         """Mean loss terms since the last summary, seconds an iteration, share of waiting (0 to 1), seconds left."""
-        elapsed = self.mark - self.started
-        pace = elapsed / max(1, self.done - self.first)
-        values = {name: float(distributed.mean(term / self.count)) for name, term in self.terms.items()}
-        values |= {
-            'loss': sum(values.values()),
-            'seconds': pace,
-            'data': self.waiting / max(elapsed, 1e-9),
-            'eta': pace * (self.total - iteration),
-        }
+        values = {n: float(distributed.mean(term / max(1, self.count))) for n, term in self.terms.items()}
+        values |= {'loss': sum(values.values()), **self.pace(iteration)}
         self.terms, self.count = {}, 0
         return values
+
+    def pace(self, iteration: int) -> dict[str, float]:
+        """Seconds an iteration, share of waiting (0 to 1), seconds left."""
+        self.spoken = time.monotonic()
+        elapsed = self.mark - self.started
+        pace = elapsed / max(1, self.done - self.first)
+        return {'seconds': pace, 'data': self.waiting / max(elapsed, 1e-9), 'eta': pace * (self.total - iteration)}
 
 
 def duration(seconds: float) -> str:
