@@ -26,7 +26,9 @@ class DCAD(DnCNN):
     @classmethod
     def from_weights(cls, weights: Weights) -> dict[str, Any] | None:
         """Constructor arguments told by a state_dict of eight layers between the first and the last: what is deeper or
-        shallower, with the same keys, is a DnCNN.
+        shallower, or has batch normalisation, with the same keys, is a DnCNN.
         """
+        if any(key.endswith('running_mean') for key in weights):
+            return None
         told = super().from_weights(weights)
         return told if told and told['num_blocks'] == 8 else None
