@@ -11,6 +11,7 @@ import errno
 import hashlib
 import io
 import json
+import math
 import os
 import zipfile
 import zlib
@@ -50,12 +51,30 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def without_infinity(content: Any) -> Any:
+    """The same with 'inf', '-inf' and 'nan' in place of numbers that JSON does not have; float() reads them."""
+    if isinstance(content, float):
+        return content if math.isfinite(content) else str(content)
+    if isinstance(content, dict):
+        return {key: without_infinity(value) for key, value in content.items()}
+    return [without_infinity(value) for value in content] if isinstance(content, list | tuple) else content
+
+
+def with_infinity(content: Any) -> Any:
+    """Undoes `without_infinity`, for contents in which no text has these three values."""
+    if isinstance(content, str):
+        return float(content) if content in ('inf', '-inf', 'nan') else content
+    if isinstance(content, dict):
+        return {key: with_infinity(value) for key, value in content.items()}
+    return [with_infinity(value) for value in content] if isinstance(content, list) else content
+
+
 def write_json(path: str | os.PathLike[str], content: Any) -> None:
-    """Writes JSON, whole or not at all; makes the folder if missing."""
+    """Writes JSON, whole or not at all; makes the folder if missing. Numbers see `without_infinity`."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_write(path) as temporary:
-        temporary.write_text(json.dumps(content, indent=1))
+        temporary.write_text(json.dumps(without_infinity(content), indent=1, allow_nan=False))
 
 
 def write_record(path: str | os.PathLike[str], content: dict[str, Any]) -> None:

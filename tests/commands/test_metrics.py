@@ -31,7 +31,11 @@ def videos(tmp_path, monkeypatch):
 
 def measured(*words):
     assert main(['metrics', *words, '--json', 'm.json']) == 0
-    return json.loads(Path('m.json').read_text())
+
+    def refuse(word):
+        raise AssertionError(f'{word} is no JSON')
+
+    return json.loads(Path('m.json').read_text(), parse_constant=refuse)
 
 
 def test_two_videos(videos, capsys):
@@ -56,7 +60,7 @@ def test_two_videos(videos, capsys):
     assert content['data']['restored'] != content['data']['reference']
 
 
-@pytest.mark.skipif(find_ffmpeg() is None, reason='no ffmpeg program here')
+@pytest.mark.skipif(find_ffmpeg('libvmaf') is None, reason='no ffmpeg program with libvmaf here')
 def test_vmaf(videos):
     first = measured('GT.mp4', 'GT.mp4', '--metrics', 'vmaf')['results']['GT']['mean']['restored']['vmaf']
     second = measured('OUT.mp4', 'GT.mp4', '--metrics', 'vmaf')['results']['GT']['mean']['restored']['vmaf']

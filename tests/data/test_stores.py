@@ -321,17 +321,17 @@ def test_raw_yuv(tmp_path):
     write_video(tmp_path / 'video' / 'ball.mp4', [cv2.GaussianBlur(f, (0, 0), 6) for f in moving(6)])
     with av.open(str(tmp_path / 'video' / 'ball.mp4')) as container:
         planes = [f.to_ndarray().tobytes() for f in container.decode(video=0)]
-    (tmp_path / 'raw' / 'ball_64x48.yuv').write_bytes(b''.join(planes))
+    (tmp_path / 'raw' / 'ball_64x48_yuv420p.yuv').write_bytes(b''.join(planes))
     raw, video = open_source(tmp_path / 'raw'), open_source(tmp_path / 'video')
     assert raw.clips() == ['ball']
     assert (raw.length('ball'), raw.size('ball')) == (6, (48, 64))
     for i in range(6):  # not equal: the decoder knows where chroma lies, a raw file does not
         assert np.abs(raw.read('ball', i).astype(int) - video.read('ball', i)).mean() < 1
         assert np.abs(raw.read('ball', i).astype(int) - video.read('ball', 5 - i)).mean() > 1.5
-    (tmp_path / 'raw' / 'ball_64x48.yuv').write_bytes(b''.join(planes)[:-5])
+    (tmp_path / 'raw' / 'ball_64x48_yuv420p.yuv').write_bytes(b''.join(planes)[:-5])
     with pytest.raises(UserError, match='no whole number of frames'):
         open_source(tmp_path / 'raw')
-    (tmp_path / 'raw' / 'ball_64x48.yuv').rename(tmp_path / 'raw' / 'ball.yuv')
+    (tmp_path / 'raw' / 'ball_64x48_yuv420p.yuv').rename(tmp_path / 'raw' / 'ball.yuv')
     with pytest.raises(UserError, match='without its size'):
         open_source(tmp_path / 'raw')
 

@@ -20,7 +20,11 @@ from torch import Tensor
 import votes
 from votes import checkpoint
 from votes.archs.parts.blocks import enlarged
+from votes.commands import metrics_planes
+from votes.commands.metrics_planes import cut_by_rgb, shown
 from votes.data.open_source import open_source
+from votes.data.raw_video import SUFFIXES as RAW_SUFFIXES
+from votes.data.raw_video import format_of
 from votes.data.sources import SUFFIXES, FolderSource, Frame, FrameSource
 from votes.errors import UserError
 from votes.metrics import temporal
@@ -72,8 +76,13 @@ Clips = dict[str, Frames]
 Learned = dict[str, Callable[[Tensor, Tensor], Tensor]]
 
 
-def clips_at(path: Path) -> Clips:
-    """What lies at a path: a video file, a folder of pictures, or any frame source of clips."""
+def clips_at(path: Path, raw: str | None = None) -> Clips:
+    """What lies at a path: a video file, a raw file (described by `raw`, or by its name), a folder of pictures, or any
+    frame source of clips.
+    """
+    if path.suffix.lower() in RAW_SUFFIXES and path.is_file():
+        described = str(format_of(path, raw))
+        return {path.stem: lambda: (frame.rgb for frame in VideoReader(path, raw=described))}
     if path.is_file():
         return {path.stem: lambda: (frame.rgb for frame in VideoReader(path))}
     if path.is_dir() and any(p.suffix.lower() in SUFFIXES for p in path.iterdir()):
@@ -125,6 +134,7 @@ class Measurer:
         self, protocol: Protocol, device: torch.device, learned: dict[str, Callable[[Tensor, Tensor], Tensor]]
     ):
         self.protocol, self.device, self.learned = protocol, device, learned
+        self.unavailable: dict[str, str] = {}
 
     def clip(self, name: str, first: Iterator[Frame], second: Iterator[Frame]) -> list[dict[str, float]]:
         """Metrics of every frame: what concerns two frames in a row counts for the later one.
@@ -157,8 +167,15 @@ class Measurer:
         if not rows:
             raise UserError('no frames', where=name)
         if everything:
-            for row, value in zip(rows, vmaf((a for a, _ in everything), (b for _, b in everything)), strict=True):
-                row['vmaf'] = value
+            try:
+                values = vmaf((a for a, _ in everything), (b for _, b in everything))
+            except UserError as error:
+                if self.protocol.metrics == ['vmaf']:
+                    raise
+                self.unavailable['vmaf'] = ' '.join(str(error).split())
+            else:
+                for row, value in zip(rows, values, strict=True):
+                    row['vmaf'] = value
         return rows
 
     def _single(self, first: list[Frame], second: list[Frame]) -> list[dict[str, float]]:
@@ -196,15 +213,23 @@ def hashed(frames: Iterator[Frame], total: Any) -> Iterator[Frame]:
         yield frame
 
 
-def compare_videos(first: Path, second: Path, lq: Path | None, measurer: Measurer) -> dict[str, Any]:
-    """A results file: `first` against the reference `second`, and LQ enlarged by bicubic interpolation against it."""
+def compare_videos(
+    first: Path, second: Path, lq: Path | None, measurer: Measurer, raw: str | None = None
+) -> dict[str, Any]:
+    """A results file: `first` against the reference `second`, and LQ enlarged by bicubic interpolation against it.
+
+    'cuts' says what 8-bit RGB cuts of the videos, 'not_available' which metrics could not be measured and why.
+    """
+    cuts = [
+        line for path in dict.fromkeys((first, second)) for line in (cut_by_rgb(path, raw) if path.is_file() else ())
+    ]
     sums = {name: hashlib.sha256() for name in ('restored', 'reference')}
     sides = {'restored': first, **({'LQ bicubic': lq} if lq else {})}
     content: dict[str, Any] = {'mean': {}, 'clips': {}}
     frames: dict[tuple[str, int], dict[str, dict[str, float]]] = {}
     for row, path in sides.items():
         measured = {}
-        for clip, get, reference in matched(clips_at(path), clips_at(second)):
+        for clip, get, reference in matched(clips_at(path, raw), clips_at(second, raw)):
             a, b = get(), reference()
             if row == 'restored':
                 a, b = hashed(a, sums['restored']), hashed(b, sums['reference'])
@@ -228,6 +253,8 @@ def compare_videos(first: Path, second: Path, lq: Path | None, measurer: Measure
             'opencv': version('opencv-python-headless'),
             'av': version('av'),
         },
+        'cuts': cuts,
+        'not_available': measurer.unavailable,
         'results': {second.stem: content},
     }
 
@@ -271,7 +298,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--lq', type=Path, help='the compressed video: gain over it')
     parser.add_argument('--metrics', default='psnr,ssim', help=f'of {", ".join(NAMES)} (default psnr,ssim)')
     parser.add_argument('--channel', choices=('y', 'rgb'), default='y', help='of PSNR, SSIM and MS-SSIM (default y)')
-    parser.add_argument('--crop', type=int, default=2, help='pixels left out at each edge (default 2)')
+    parser.add_argument('--crop', type=int, help='pixels left out at each edge (default 2; 0 of planes)')
+    parser.add_argument(
+        '--planes', action='store_true', help='Y, U and V as the files hold them, at their depth, instead of RGB'
+    )
+    parser.add_argument('--raw', metavar='WxH:FORMAT[:RATE]', help='of raw YUV, such as 832x480:yuv420p10le:50')
     parser.add_argument('--device', default='auto')
     parser.add_argument('--json', type=Path, metavar='OUT.json', help='writes everything, frame by frame')
     parser.add_argument('--format', choices=('text', 'markdown', 'latex', 'csv'), default='text', help='of compare')
@@ -303,19 +334,31 @@ def run(args: argparse.Namespace) -> int:
     for path in (first, second, args.lq):
         if path is not None and not path.exists():
             raise UserError('not found', where=path)
-    device = torch.device(('cuda' if torch.cuda.is_available() else 'cpu') if args.device == 'auto' else args.device)
-    content = compare_videos(
-        first, second, args.lq, Measurer(Protocol(names, args.channel, args.crop), device, _learned(names, args))
-    )
-    for row, values in content['results'][second.stem]['mean'].items():
-        print(f'{row:<12}' + '  '.join(f'{name} {value:.4f}' for name, value in values.items()))
-    if args.lq:
-        rows = content['results'][second.stem]['mean']
-        gains = {n: rows['restored'][n] - rows['LQ bicubic'][n] for n in rows['restored']}
-        print(f'{"gain":<12}' + '  '.join(f'{name} {value:+.4f}' for name, value in gains.items()))
+    if args.planes:
+        content = metrics_planes.run(args, names)
+    else:
+        content = _through_rgb(first, second, names, args)
+    for line in content['cuts']:
+        print(f'note: {line}; --planes measures what the files hold')
+    for name, reason in content['not_available'].items():
+        print(f'{name}: NOT AVAILABLE: {reason}')
     if args.json:
         checkpoint.write_json(args.json, content)
     return 0
+
+
+def _through_rgb(first: Path, second: Path, names: list[str], args: argparse.Namespace) -> dict[str, Any]:
+    device = torch.device(('cuda' if torch.cuda.is_available() else 'cpu') if args.device == 'auto' else args.device)
+    protocol = Protocol(names, args.channel, 2 if args.crop is None else args.crop)
+    measurer = Measurer(protocol, device, _learned(names, args))
+    content = compare_videos(first, second, args.lq, measurer, args.raw)
+    rows = content['results'][second.stem]['mean']
+    for row, values in rows.items():
+        print(f'{row:<12}' + '  '.join(f'{name} {shown(value)}' for name, value in values.items()))
+    if args.lq:
+        gains = {n: rows['restored'][n] - rows['LQ bicubic'][n] for n in rows['restored']}
+        print(f'{"gain":<12}' + '  '.join(f'{name} {value:+.4f}' for name, value in gains.items()))
+    return content
 
 
 def _learned(names: list[str], args: argparse.Namespace) -> Learned:

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
 
+from votes.data.raw_video import EXACT, RawFormat, format_of
 from votes.data.sources import Crop, Frame, cropped
 from votes.errors import UserError
 from votes.video.colour import Colour
 from votes.video.read import VideoReader, frame_to_rgb
 
 VIDEO_SUFFIXES = ('.mp4', '.mkv', '.mov', '.webm', '.avi', '.m4v', '.ts')
-YUV_NAME = re.compile(r'(?P<width>\d{2,5})x(?P<height>\d{2,5})')
 
 
 class _OpenVideo:
@@ -115,13 +115,15 @@ class VideoSource:
 
 
 class YuvSource:
-    """``root/CLIP_1920x1080.yuv``: planar 8-bit 4:2:0, limited range, its size in the name.
+    """``root/CLIP_1920x1080_yuv420p.yuv``: planar YUV in limited range, its size and format in the name, see
+    raw_video.format_of.
 
     The matrix is BT.709 from 720 lines or 1280 columns up, else BT.601. A raw file does not say where its chroma
     samples lie: they are taken to lie in the middle of their four pixels (H.264's lie at the left).
 
     Raises:
-        UserError: no such files, no size in a name, or a file that does not hold whole frames.
+        UserError: no such files, a name that does not say how a file is to be read, or one that does not hold whole
+            frames of it.
     """
 
     def __init__(self, root: str | Path):
@@ -130,22 +132,14 @@ class YuvSource:
         if not files:
             raise UserError('no .yuv files in this folder', where=self.root.absolute())
         self._paths: dict[str, Path] = {}
-        self._shapes: dict[str, tuple[int, tuple[int, int]]] = {}
+        self._formats: dict[str, RawFormat] = {}
         for path in files:
-            found = YUV_NAME.search(path.stem)
-            if not found:
-                raise UserError('a raw video without its size', where=path, fix='name it like CLIP_1920x1080.yuv')
-            height, width = int(found['height']), int(found['width'])
-            count, rest = divmod(path.stat().st_size, height * width * 3 // 2)
-            if rest or not count or height % 2 or width % 2:
-                raise UserError(
-                    'a raw video that is no whole number of frames',
-                    where=path,
-                    value=f'{path.stat().st_size} bytes, {height * width * 3 // 2} a frame',
-                    fix='8-bit 4:2:0 with the size that the name says',
-                )
-            clip = (path.stem[: found.start()] + path.stem[found.end() :]).strip('_-. ') or path.stem
-            self._paths[clip], self._shapes[clip] = path, (count, (height, width))
+            told = format_of(path)
+            name = EXACT.sub('', f'{path.stem} '.replace(f'{told.width}x{told.height}', '').replace('_', ' '))
+            clip = '_'.join(name.split()).strip('_-. ') or path.stem
+            if clip in self._paths:
+                raise UserError('two raw videos of one name', where=self.root, value=f'{self._paths[clip]}, {path}')
+            self._paths[clip], self._formats[clip] = path, told
 
     def clips(self) -> list[str]:
         return sorted(self._paths)
@@ -155,19 +149,21 @@ class YuvSource:
         return self._paths[clip]
 
     def length(self, clip: str) -> int:
-        return self._of(clip)[0]
+        return self._of(clip).count(self._paths[clip])
 
     def size(self, clip: str) -> tuple[int, int]:
-        return self._of(clip)[1]
+        return self._of(clip).height, self._of(clip).width
 
-    def _of(self, clip: str) -> tuple[int, tuple[int, int]]:
-        if clip not in self._shapes:
+    def _of(self, clip: str) -> RawFormat:
+        if clip not in self._formats:
             raise UserError(f'no clip {clip!r}', where=self.root, value=', '.join(self.clips()[:5]))
-        return self._shapes[clip]
+        return self._formats[clip]
 
     def read(self, clip: str, index: int, crop: Crop | None = None) -> Frame:
-        _, (height, width) = self._of(clip)
-        count = height * width * 3 // 2
-        data = np.fromfile(self._paths[clip], np.uint8, count, offset=index * count)
-        frame = av.VideoFrame.from_ndarray(data.reshape(height * 3 // 2, width), format='yuv420p')
-        return cropped(frame_to_rgb(frame, Colour.of(2, 1, height, width)), crop)
+        told = self._of(clip)
+        frame: Any = av.VideoFrame(told.width, told.height, told.pixels)
+        for plane, values in zip(frame.planes, told.read(self._paths[clip], index), strict=True):
+            line = np.zeros((plane.height, plane.line_size // values.itemsize), values.dtype)
+            line[:, : values.shape[1]] = values
+            plane.update(line)
+        return cropped(frame_to_rgb(frame, Colour.of(2, 1, told.height, told.width)), crop)

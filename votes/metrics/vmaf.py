@@ -6,8 +6,11 @@ import json
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from fractions import Fraction
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -16,17 +19,31 @@ from numpy.typing import NDArray
 from votes.errors import UserError
 
 
-def find_ffmpeg() -> str | None:
-    """The machine's ffmpeg, or the one that the wheel imageio-ffmpeg brings."""
-    program = shutil.which('ffmpeg')
-    if program is None:
-        try:
-            from imageio_ffmpeg import get_ffmpeg_exe
+def programs() -> list[str]:
+    """The machine's ffmpeg, and the one that the wheel imageio-ffmpeg brings."""
+    found = [shutil.which('ffmpeg')]
+    try:
+        from imageio_ffmpeg import get_ffmpeg_exe
 
-            program = get_ffmpeg_exe()
-        except (ImportError, RuntimeError, OSError):
-            return None
-    return program
+        found.append(get_ffmpeg_exe())
+    except (ImportError, RuntimeError, OSError):
+        pass
+    return list(dict.fromkeys(program for program in found if program))
+
+
+@cache
+def has_filter(program: str, name: str) -> bool:
+    """Whether an ffmpeg program was built with a filter."""
+    try:
+        said = subprocess.run([program, '-hide_banner', '-filters'], capture_output=True, text=True, check=False).stdout
+    except OSError:
+        return False
+    return f' {name} ' in said
+
+
+def find_ffmpeg(name: str = 'libvmaf') -> str | None:
+    """The first ffmpeg program here that has this filter: Debian's and Ubuntu's have no libvmaf, the wheel's has."""
+    return next((program for program in programs() if has_filter(program, name)), None)
 
 
 def vmaf(frames: Iterable[NDArray[np.uint8]], reference: Iterable[NDArray[np.uint8]], rate: int = 25) -> list[float]:
@@ -35,16 +52,28 @@ def vmaf(frames: Iterable[NDArray[np.uint8]], reference: Iterable[NDArray[np.uin
     Raises:
         UserError: there is no ffmpeg, or it was built without libvmaf.
     """
+
+    def pictures(frames: Iterable[NDArray[np.uint8]]) -> Iterator[av.VideoFrame]:
+        return (av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), 'rgb24') for frame in frames)
+
+    return vmaf_of_frames(pictures(frames), pictures(reference), 'yuv420p', rate)
+
+
+def vmaf_of_frames(
+    frames: Iterable[av.VideoFrame], reference: Iterable[av.VideoFrame], pixels: str, rate: int = 25
+) -> list[float]:
+    """VMAF of every frame, of frames that are stored as they are where their format is `pixels`; see vmaf."""
     program = find_ffmpeg()
     if program is None:
-        raise UserError('VMAF needs the ffmpeg program', fix='install ffmpeg, or pip install imageio-ffmpeg')
-    filters = subprocess.run([program, '-hide_banner', '-filters'], capture_output=True, text=True, check=False).stdout
-    if ' libvmaf ' not in filters:
-        raise UserError('this ffmpeg was built without libvmaf', where=program, fix='one that has the filter libvmaf')
+        raise UserError(
+            'VMAF needs an ffmpeg program with the filter libvmaf',
+            value=f'without it: {", ".join(programs()) or "there is no ffmpeg"}',
+            fix='pip install imageio-ffmpeg, which has it',
+        )
     with tempfile.TemporaryDirectory(prefix='votes_vmaf_') as name:
         folder = Path(name)
         for file, pictures in (('distorted.mkv', frames), ('reference.mkv', reference)):
-            _write_lossless(folder / file, pictures, rate)
+            _write_lossless(folder / file, pictures, pixels, rate)
         log = folder / 'vmaf.json'
         command = [program, '-v', 'error', '-i', str(folder / 'distorted.mkv'), '-i', str(folder / 'reference.mkv')]
         command += ['-lavfi', f'libvmaf=log_fmt=json:log_path={log}', '-f', 'null', '-']
@@ -54,12 +83,13 @@ def vmaf(frames: Iterable[NDArray[np.uint8]], reference: Iterable[NDArray[np.uin
         return [float(frame['metrics']['vmaf']) for frame in json.loads(log.read_text())['frames']]
 
 
-def _write_lossless(path: Path, frames: Iterable[NDArray[np.uint8]], rate: int) -> None:
+def _write_lossless(path: Path, frames: Iterable[av.VideoFrame], pixels: str, rate: int) -> None:
     with av.open(str(path), 'w') as container:
-        stream = container.add_stream('ffv1', rate=rate)
-        stream.pix_fmt = 'yuv420p'
+        stream: Any = container.add_stream('ffv1', rate=rate)
+        stream.pix_fmt = pixels
         for number, frame in enumerate(frames):
             if number == 0:
-                stream.height, stream.width = frame.shape[:2]
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), 'rgb24')))
+                stream.height, stream.width = frame.height, frame.width
+            frame.pts, frame.time_base = number, Fraction(1, rate)
+            container.mux(stream.encode(frame))
         container.mux(stream.encode(None))

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
+from votes.checkpoint import with_infinity
 from votes.errors import UserError
 
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        content = json.loads(path.read_text())
+        content = with_infinity(json.loads(path.read_text()))
     except (OSError, ValueError) as error:
         raise UserError(
             'results file cannot be read', where=path, value=error, fix='written by `votes test`'
@@ -61,7 +63,8 @@ def comparison(paths: list[Path], style: str = 'text', any_protocol: bool = Fals
 
 
 def _gain(value: float | None, base: float | None) -> str:
-    return '-' if value is None or base is None else f'{value - base:+.4f}'
+    both_infinite = value is not None and value == base and math.isinf(value)
+    return '-' if value is None or base is None or both_infinite else f'{value - base:+.4f}'
 
 
 def _text(table: list[list[str]]) -> list[str]:

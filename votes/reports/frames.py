@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from votes.checkpoint import with_infinity
 from votes.data import VideoUVSSMTestDataset, build_test_set
 from votes.data.sources import read_picture
 from votes.errors import UserError
@@ -47,7 +48,7 @@ class TestSet:
 
 def test_sets(folder: Path) -> list[TestSet]:
     """Pictures of every test set in a folder of `votes test`: outputs from the run, LQ and GT from its data."""
-    results = json.loads((folder / 'results.json').read_text())['results']
+    results = with_infinity(json.loads((folder / 'results.json').read_text()))['results']
     opt = load_options(folder / 'options.yml', 'test', check_paths=False)
     found = []
     for key, data in opt.datasets.items():

@@ -8,6 +8,7 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
+from votes.checkpoint import with_infinity
 from votes.reports.curves import read_rows
 from votes.studies.runner import Outcome, Runner
 from votes.studies.study import Row, Study
@@ -77,7 +78,7 @@ def _told(outcome: Outcome) -> str:
 
 def _means(path: Path) -> dict[str, dict[str, float]]:
     """Row -> metric -> mean of the first test set in a results file."""
-    results = json.loads(path.read_text())['results']
+    results = with_infinity(json.loads(path.read_text()))['results']
     means: dict[str, Any] = next(iter(results.values()))['mean']
     return means
 
