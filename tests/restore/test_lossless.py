@@ -182,10 +182,12 @@ def test_subtitles_chapters_attachments_metadata(tmp_path):
         'kept: attachment (font.ttf)',
     ]
     other = restored(tmp_path / 'in.mkv', tmp_path / 'out.mp4')
-    dropped = [note for note in other.notes if note.startswith('dropped')]
-    assert len(dropped) == 2
-    assert 'subtitle (srt): .mp4 does not take it' in dropped[0]
-    assert 'attachment (font.ttf): .mp4 has no attachments' in dropped[1]
+    changed = [note for note in other.notes if note.startswith(('dropped', 'converted'))]
+    assert 'converted: subtitle (srt) to mov_text: .mp4 does not take it' in changed[0]
+    assert 'dropped: attachment (font.ttf): .mp4 has no attachments' in changed[1]
+    with av.open(str(tmp_path / 'out.mp4')) as container:
+        texts = [bytes(p) for p in container.demux(container.streams.subtitles[0]) if p.size > 2]
+        assert texts == [b'\x00\x0cGood morning']
 
 
 def test_a_matrix_that_the_file_does_not_name(tmp_path):

@@ -120,7 +120,7 @@ def test_pixels_keep_their_shape(tmp_path):
         assert container.streams.video[0].sample_aspect_ratio == Fraction(16, 15)
 
 
-def test_sound_that_the_container_refuses_is_dropped_with_a_note(tmp_path):
+def test_sound_that_the_container_refuses_is_converted(tmp_path):
     with av.open(str(tmp_path / 'in.mkv'), 'w') as container:
         stream, sound = container.add_stream('libx264', rate=25), container.add_stream('libopus', rate=48000)
         stream.height, stream.width, stream.pix_fmt = 48, 64, 'yuv420p'
@@ -133,7 +133,8 @@ def test_sound_that_the_container_refuses_is_dropped_with_a_note(tmp_path):
         container.mux(sound.encode(None))
     summary = restore_video(Enlarge(), tmp_path / 'in.mkv', tmp_path / 'out.mov', progress='none')
     assert summary.frames == 6
-    assert any('dropped: audio (opus): .mov does not take it' in note for note in summary.notes)
+    assert any('converted: audio (opus) to aac: .mov does not take it' in note for note in summary.notes)
+    assert audio_packets(tmp_path / 'out.mov')
     kept = restore_video(Enlarge(), tmp_path / 'in.mkv', tmp_path / 'out.mkv', progress='none')
     assert any('kept: audio (opus)' in note for note in kept.notes)
 

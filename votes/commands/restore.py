@@ -25,12 +25,12 @@ from votes.errors import UserError
 from votes.processes.devices import pick_device
 from votes.processes.signals import PREEMPTED, Preempted, StopRequests
 from votes.restore.compare import KINDS, HeatMap, compare
-from votes.restore.inputs import PictureReader, open_input, videos_of
+from votes.restore.inputs import open_input, videos_of
+from votes.restore.ledger import announce
 from votes.restore.progress import clock
 from votes.restore.settings import Settings, Summary, check_paths
 from votes.restore.video import Restoration, restore_video
 from votes.video.encoders import CODECS
-from votes.video.mux import plan_copies
 from votes.video.probe import as_text, probe, strength
 
 
@@ -166,9 +166,8 @@ def _plan(args: argparse.Namespace, net: nn.Module, device: torch.device, chosen
             known = CODECS[encoding.codec]
             crf = known.crf if encoding.crf is None else encoding.crf
             lines += [f'  {known.encoder}, {encoding.pixels(work.new_size)}' + ('' if crf is None else f', crf {crf}')]
-            if not isinstance(reader, PictureReader):
-                copies = plan_copies(reader.container, target.suffix.lower(), reader.index)
-                lines += [f'  kept: {c}' for c in copies.kept] + [f'  dropped: {c}' for c in copies.dropped]
+            said = announce(target, work.new_size, reader, encoding, work.beside(reader))
+            lines += [f'  {line}' for line in said.lines()]
         work.choose_tile()
         side = work.limits.tile
         lines += [f'tiles: {f"{side} pixels" if side else "none, whole frames fit"}; precision {work.settings.amp}']

@@ -28,14 +28,14 @@ class Reading:
     Attributes:
         matrix, full: of a video's YUV: 'bt601', 'bt709' or 'bt2020'; True for full range.
         deinterlace: joins the fields of interlaced video.
-        rate: frames a second of a folder of pictures.
+        rate: frames a second of a folder of pictures, or of a raw stream that does not say it; None for 25.
         raw: ``WIDTHxHEIGHT:FORMAT:RATE`` of a file without a header, such as 832x480:yuv420p:30.
     """
 
     matrix: str | None = None
     full: bool | None = None
     deinterlace: bool = False
-    rate: Fraction = Fraction(25)
+    rate: Fraction | None = None
     raw: str | None = None
 
 
@@ -48,8 +48,10 @@ class PictureReader:
     bits = 8
     chroma = '420'
     alpha = False
+    survey = None
 
-    def __init__(self, folder: Path, rate: Fraction):
+    def __init__(self, folder: Path, rate: Fraction | None):
+        rate = rate or Fraction(25)
         self.folder, self.rate, self.time_base = folder, rate, 1 / rate
         self.source = FolderSource(folder.absolute().parent)
         self.clip = folder.absolute().name
@@ -91,6 +93,7 @@ def open_input(path: Path, reading: Reading) -> Reader:
         full=reading.full,
         deinterlace=reading.deinterlace,
         raw=reading.raw,
+        assumed_rate=reading.rate,
     )
 
 

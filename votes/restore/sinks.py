@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import shutil
-from fractions import Fraction
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -13,10 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from votes.errors import UserError
+from votes.restore.inputs import Reader
 from votes.restore.job import Job, Segment
-from votes.video.colour import Colour
+from votes.restore.ledger import Announcement, announce, check
 from votes.video.encoders import Encoding
-from votes.video.mux import Piece, assemble
+from votes.video.mux import Piece, Plan, Source, assemble
 from votes.video.write import VideoWriter
 
 
@@ -35,29 +36,38 @@ class Sink(Protocol):
     def drop(self) -> None:
         """Forgets a segment that was not finished."""
 
-    def join(self, segments: list[Segment]) -> list[str]:
-        """Makes the output of all segments; says what was kept and dropped."""
+    def prepare(self) -> list[str]:
+        """Finds out whether the output can be written; says what will be kept, converted and dropped."""
+
+    def join(self, segments: list[Segment]) -> tuple[Path, list[str]]:
+        """Makes the output of all segments; where it is, and what was kept, converted and dropped."""
 
 
 class VideoSink:
-    """Segments are small videos that are joined without encoding again."""
+    """Segments are small videos that are joined without encoding again.
+
+    Args:
+        source: what everything but the picture is taken from; None where only the picture is written.
+    """
 
     def __init__(
-        self, target: Path, job: Job, size: tuple[int, int], reader: Any, encoding: Encoding, source: Path | None
+        self, target: Path, job: Job, size: tuple[int, int], reader: Reader, encoding: Encoding, source: Source | None
     ):
         self.target, self.job, self.size, self.encoding, self.source = target, job, size, encoding, source
-        self.rate: Fraction = reader.rate
-        self.time_base: Fraction = reader.time_base
-        self.colour: Colour = reader.colour
-        self.aspect: Fraction | None = reader.aspect
-        self.index: int = reader.index
+        self.reader = reader
         self.writer: VideoWriter | None = None
+        self.announcement: Announcement | None = None
+
+    def prepare(self) -> list[str]:
+        self.announcement = announce(self.target, self.size, self.reader, self.encoding, self.source)
+        return self.announcement.lines()
 
     def open(self, number: int) -> None:
         suffix = '.mov' if self.encoding.codec == 'prores' else '.nut'
         path = self.job.folder / f'{number:06d}{suffix}'
+        about = self.reader
         self.writer = VideoWriter(
-            path, self.size, self.rate, self.time_base, self.colour, self.encoding, self.aspect
+            path, self.size, about.rate, about.time_base, about.colour, self.encoding, about.aspect
         ).__enter__()
 
     def write(self, rgb: NDArray[Any], index: int, pts: int) -> None:
@@ -76,10 +86,30 @@ class VideoSink:
             error = InterruptedError('not finished')
             writer.__exit__(type(error), error, None)
 
-    def join(self, segments: list[Segment]) -> list[str]:
+    def join(self, segments: list[Segment]) -> tuple[Path, list[str]]:
+        said = self.announcement or announce(self.target, self.size, self.reader, self.encoding, self.source)
         pieces = [Piece(segment.path, segment.first) for segment in segments]
-        tags = self.colour.tags()
-        return assemble(pieces, self.target, self.time_base, tags, self.source, self.index)
+        try:
+            assemble(pieces, self.target, said.shape, self.source, said.plan)
+        except UserError as error:
+            return self._saved(pieces, said, error)
+        frames = sum(segment.frames for segment in segments)
+        different = check(said, self.reader, self.target, self.source, frames)
+        if different:
+            raise UserError(
+                'the output differs from its source in what was not announced',
+                where=self.target,
+                value='; '.join(different.values()),
+                fix='the output is there and can be used; please report this',
+            )
+        return self.target, said.lines()
+
+    def _saved(self, pieces: list[Piece], said: Announcement, error: UserError) -> tuple[Path, list[str]]:
+        """The last resort: the picture alone, in the container that takes everything."""
+        target = self.target.with_name(f'{self.target.name}.mkv')
+        assemble(pieces, target, dataclasses.replace(said.shape, grid=None), None, Plan())
+        told = f'{self.target.name} could not be written ({error.details["value"] or error.what}): this is the picture alone'
+        return target, [told, *said.losses.values()]
 
 
 class PictureSink:
@@ -114,7 +144,10 @@ class PictureSink:
             shutil.rmtree(self.folder)
             self.folder = None
 
-    def join(self, segments: list[Segment]) -> list[str]:
+    def prepare(self) -> list[str]:
+        return []
+
+    def join(self, segments: list[Segment]) -> tuple[Path, list[str]]:
         whole = self.job.folder / 'all'
         whole.mkdir(exist_ok=True)
         for segment in segments:
@@ -124,4 +157,4 @@ class PictureSink:
         if self.target.is_dir():  # it may be replaced, or the user was asked before
             shutil.rmtree(self.target)
         whole.rename(self.target)
-        return ['only pictures are written: no sound, no times']
+        return self.target, ['only pictures are written: no sound, no times']

@@ -35,7 +35,8 @@ from votes.restore.job import Job, fingerprint, weights_hash
 from votes.restore.progress import Reporter, peak_memory
 from votes.restore.settings import Settings, Summary, check_paths
 from votes.restore.sinks import PictureSink, Sink, VideoSink
-from votes.video.read import TimedFrame
+from votes.video.mux import Source
+from votes.video.read import TimedFrame, VideoReader
 
 
 class Maker(Protocol):
@@ -103,6 +104,12 @@ class Restoration:
 
     def open(self) -> Reader:
         return open_input(self.source, self.settings.reading)
+
+    def beside(self, reader: Reader) -> Source | None:
+        """What everything but the picture is taken from: nothing for a part of a video, pictures and raw YUV."""
+        if not isinstance(reader, VideoReader) or not self.settings.whole or self.settings.reading.raw:
+            return None
+        return Source(self.source, reader.index, reader.survey) if reader.survey else None
 
     def _choose_precision(self, reader: Reader) -> None:
         amp = self.settings.amp
@@ -301,10 +308,11 @@ def restore_video(
         sink: Sink
         if encoding:
             encoding = work.settings.encoding(target, reader.bits, reader.chroma)
-            origin = source if source.is_file() and work.settings.whole and not work.settings.reading.raw else None
-            sink = VideoSink(target, job, work.new_size, reader, encoding, origin)
+            sink = VideoSink(target, job, work.new_size, reader, encoding, work.beside(reader))
         else:
             sink = PictureSink(target, job)
+        if part is None:
+            sink.prepare()
         done = sum(segment.frames for segment in job.segments().values())
         reporter = Reporter(progress, _expected(reader, work.settings), done, work.device)
         try:
@@ -322,7 +330,7 @@ def restore_video(
             wanted = sum(map(work.settings.asked_for, range(work.decoded)))
             if frames != wanted or not frames:
                 raise UserError('no such frames in the video', where=source, value=f'{work.decoded} frames')
-            kept = sink.join(segments)
+            target, kept = sink.join(segments)
             job.remove()
         notes = [*reader.notes, *work.notes, *kept, *_warnings(work, reader)]
     seconds, peak = time.monotonic() - started, peak_memory(work.device)
@@ -340,8 +348,8 @@ def _warnings(work: Restoration, reader: Reader) -> list[str]:
         times = ', '.join(f'{float(pts * reader.time_base):.2f} s' for pts in reader.corrupt[:5])
         more = ' ...' if len(reader.corrupt) > 5 else ''
         found.append(f'{len(reader.corrupt)} frames are damaged in the source, at {times}{more}')
-    if work.settings.whole and work.decoded < 0.95 * reader.frames_hint:
-        found.append(f'the source breaks off: {work.decoded} of about {reader.frames_hint} frames are there')
+    if reader.survey and reader.survey.broken:
+        found.append(f'the source breaks off: {reader.survey.broken}')
     if work.limits.tile:
         found.append(f'in tiles of {work.limits.tile} pixels: whole frames do not fit into the memory that is free')
     return found

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import heapq
-import io
 import itertools
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -16,11 +16,11 @@ from av.error import FFmpegError
 
 from votes.checkpoint import atomic_write
 from votes.errors import UserError
-from votes.video.encoders import FORMATS
-from votes.video.read import is_cover
+from votes.video.encoders import FORMATS, RGB
+from votes.video.survey import Survey
+from votes.video.tracks import MP4, Track, Writer, said, writer_of
 
-# said of the container, or of the old picture: not true of the new file
-NOT_COPIED = {'encoder', 'major_brand', 'minor_version', 'compatible_brands', 'duration', 'rotate', 'creation_time'}
+PROBLEMS = (FFmpegError, ValueError, OverflowError)
 
 
 @dataclass
@@ -36,189 +36,218 @@ class Piece:
 
 
 @dataclass
-class Copies:
-    """Streams of the source beside its video.
+class Shape:
+    """What a container is told of the picture.
 
     Attributes:
-        streams: those that the container takes.
-        kept, dropped: a line for each, as a user is told.
+        time_base: unit of the pieces' times.
+        rate: frames a second, on average.
+        tags: of colour, as Colour.tags gives them: pieces do not keep all of them.
+        last: duration of the last frame, in ticks; 0 for that of the shortest.
+        grid: seconds that all times are a whole number of, for containers with a fixed rate; None for any.
     """
 
-    streams: list[Any]
-    kept: list[str]
-    dropped: list[str]
+    time_base: Fraction
+    rate: Fraction
+    tags: dict[str, int]
+    last: int = 0
+    grid: Fraction | None = None
 
 
-def describe_stream(stream: Any) -> str:
-    """As 'audio (aac, deu)'."""
-    context = stream.codec_context
-    said = [context.name if context is not None else '', stream.metadata.get('language', '').replace('und', '')]
-    if stream.type == 'attachment':
-        said = [stream.metadata.get('filename', '')]
-    kind = 'cover picture' if is_cover(stream) else stream.type
-    details = ', '.join(s for s in said if s)
-    return f'{kind} ({details})' if details else kind
+@dataclass
+class Source:
+    """The file that was restored: everything but its picture goes into the new one.
 
-
-def plan_copies(source: Any, suffix: str, video_index: int) -> Copies:
-    """Which streams of an opened container can be copied into a file of this kind.
-
-    A container tells what it refuses only when its header is written, so each stream is tried.
+    Attributes:
+        index: its picture's stream.
+        survey: of its packets.
     """
-    plan = Copies([], [], [])
-    chapters = source.chapters()
-    if chapters:
-        plan.kept.append(f'{len(chapters)} chapters')
-    for stream in source.streams:
-        titles = stream.type == 'data' and chapters and stream.metadata.get('handler_name') == 'SubtitleHandler'
-        if stream.index == video_index or titles:  # MP4 keeps the titles of chapters as a stream
-            continue
-        reason = _refusal(stream, suffix)
-        if reason is None:
-            plan.streams.append(stream)
-            plan.kept.append(describe_stream(stream))
-        else:
-            plan.dropped.append(f'{describe_stream(stream)}: {reason}')
-    return plan
+
+    path: Path
+    index: int
+    survey: Survey
 
 
-def _refusal(stream: Any, suffix: str) -> str | None:
-    if stream.type == 'video':
-        return 'only the first video is restored' if not is_cover(stream) else 'not copied'
-    if stream.type == 'data':
-        return 'belongs to the recording device'
-    if stream.type == 'attachment':
-        return None if suffix == '.mkv' else f'{suffix} has no attachments'
-    try:
-        with av.open(io.BytesIO(), 'w', format=FORMATS[suffix]) as trial:
-            trial.add_stream_from_template(stream)
-            trial.start_encoding()
-    except (FFmpegError, ValueError) as error:
-        return f'{suffix} does not take it ({error})'
-    return None
+@dataclass
+class Plan:
+    """What becomes of everything beside the picture; without a source nothing is there.
+
+    Attributes:
+        tracks: in the order of the source.
+        chapters: how many there are.
+        options: of the container, beside those it always gets.
+        unsaid: tags of the picture's stream that the container refuses.
+    """
+
+    tracks: list[Track] = field(default_factory=list)
+    chapters: int = 0
+    options: dict[str, str] = field(default_factory=dict)
+    unsaid: set[str] = field(default_factory=set)
+
+    def lines(self) -> list[str]:
+        """What a user is told."""
+        chapters = [f'kept: {self.chapters} chapters'] if self.chapters else []
+        unsaid = [f'dropped: {name} of the picture: the container refuses it' for name in sorted(self.unsaid)]
+        return [*chapters, *(track.line for track in self.tracks), *unsaid]
 
 
-def assemble(
-    pieces: Sequence[Piece],
-    target: Path,
-    time_base: Fraction,
-    tags: dict[str, int],
-    source: Path | None = None,
-    video_index: int = 0,
-) -> list[str]:
-    """Joins `pieces` to a video at `target`, with sound, subtitles, attachments, chapters and metadata of `source`.
-
-    Nothing is encoded again: packets are copied. The file appears when it is complete.
+def write(
+    file: Any,
+    suffix: str,
+    template: Path,
+    videos: Iterator[tuple[int, int, Any]],
+    shape: Shape,
+    source: Source | None,
+    plan: Plan,
+    limit: int | None = None,
+) -> None:
+    """Writes a container: the picture's packets with their times of display and decoding, and the tracks of the plan.
 
     Args:
-        time_base: unit of the pieces' times.
-        tags: of colour, as Colour.tags gives them: pieces do not keep all of them.
-        video_index: the stream of `source` that the pieces replace.
+        file: a path, or a file object.
+        template: a video file with the picture's codec.
+        limit: packets of each track at most.
 
-    Returns:
-        What was kept and what was dropped, a line each.
+    Raises:
+        FFmpegError, ValueError: the container refuses something.
+    """
+    # MP4 keeps the start in ticks of the whole movie, a thousandth of a second unless told otherwise
+    exact = {'movie_timescale': str(shape.time_base.denominator)} if suffix in MP4 else {}
+    with contextlib.ExitStack() as stack:
+        output: Any = stack.enter_context(av.open(file, 'w', format=FORMATS[suffix], options=exact | plan.options))
+        with av.open(str(template)) as first:
+            picture: Any = output.add_stream_from_template(first.streams.video[0], opaque=True)
+            picture.time_base = shape.grid or shape.time_base
+            _tag(picture.codec_context, shape)
+        others: Iterator[tuple[float, Any]] = iter(())
+        if source is not None:
+            origin = stack.enter_context(av.open(str(source.path)))
+            others = _copied(origin, output, source, plan, picture, limit)
+        for _, packet in heapq.merge(_timed(videos, picture, shape), others, key=lambda item: item[0]):
+            output.mux_one(packet)
+
+
+def _tag(context: Any, shape: Shape) -> None:
+    context.framerate = shape.rate  # else Matroska claims as many frames a second as it has ticks
+    context.color_primaries, context.color_trc = shape.tags['color_primaries'], shape.tags['color_trc']
+    if context.pix_fmt not in RGB.values():
+        context.colorspace, context.color_range = shape.tags['colorspace'], shape.tags['color_range']
+
+
+def _copied(
+    origin: Any, output: Any, source: Source, plan: Plan, picture: Any, limit: int | None
+) -> Iterator[tuple[float, Any]]:
+    """Adds the tracks of a plan and all that is said of them; gives their packets with their times in seconds."""
+    output.metadata.update(said(origin))
+    spoken = said(origin.streams[source.index])
+    for track in plan.tracks:
+        if track.how == 'tag':
+            spoken['timecode'] = origin.streams[track.index].metadata['timecode']
+    for name in plan.unsaid:
+        spoken.pop(name, None)
+        output.metadata.pop(name, None)
+    picture.metadata.update(spoken)
+    picture.disposition = origin.streams[source.index].disposition
+    if plan.chapters:
+        output.set_chapters(origin.chapters())
+    writers: dict[int, Writer] = {}
+    for track in plan.tracks:
+        writer = writer_of(track, origin.streams[track.index], output)
+        if writer is not None and writer.out is not None:
+            writers[track.index] = writer
+            track.place = writer.out.index
+    return _packets(origin, writers, source, limit)
+
+
+def demuxed(origin: Any, indices: Any) -> Iterator[Any]:
+    """Packets until the end, or until the file is damaged beyond reading."""
+    if not indices:
+        return
+    packets = origin.demux([origin.streams[i] for i in indices])
+    while True:
+        try:
+            packet = next(packets, None)
+        except FFmpegError:
+            return
+        if packet is None:
+            return
+        yield packet
+
+
+def _packets(origin: Any, writers: dict[int, Writer], source: Source, limit: int | None) -> Iterator[tuple[float, Any]]:
+    clock = source.survey.clock()
+    left = dict.fromkeys(writers, limit if limit is not None else 1 << 62)
+    for packet in demuxed(origin, writers):
+        index = packet.stream.index
+        clock.mend(packet)
+        left[index] -= 1
+        if left[index] < 0:
+            if max(left.values()) < 0:
+                return
+            continue
+        for made in writers[index].packets(packet):
+            yield float(made.dts * made.time_base), made
+
+
+def assemble(pieces: Sequence[Piece], target: Path, shape: Shape, source: Source | None, plan: Plan) -> None:
+    """Joins `pieces` to a video at `target`, with what the plan keeps of `source`.
+
+    Nothing of the picture is encoded again: packets are copied. The file appears when it is complete.
 
     Raises:
         UserError: the container refuses the video.
+        OSError: it cannot be written; the disk is full.
     """
-    suffix = target.suffix.lower()
-    exact = {'movie_timescale': str(time_base.denominator)} if suffix in ('.mp4', '.mov', '.m4v') else {}
-    notes: list[str] = []
-    origin: Any = av.open(str(source)) if source else None
     try:
-        with (
-            atomic_write(target) as temporary,
-            av.open(str(temporary), 'w', format=FORMATS[suffix], options=exact) as output,
-        ):
-            with av.open(str(pieces[0].path)) as first:
-                picture: Any = output.add_stream_from_template(first.streams.video[0], opaque=True)
-                picture.time_base = time_base
-                _tag(picture.codec_context, tags)
-            others: Iterator[tuple[float, Any]] = iter(())
-            if origin is not None:
-                plan = plan_copies(origin, suffix, video_index)
-                notes = [f'kept: {line}' for line in plan.kept] + [f'dropped: {line}' for line in plan.dropped]
-                notes += _shift(plan, suffix)
-                others = _copied(origin, output, plan, picture, video_index)
-            videos = _video_packets(pieces, picture, time_base)
-            for _, packet in heapq.merge(videos, others, key=lambda item: item[0]):
-                output.mux(packet)
-    except (FFmpegError, ValueError) as error:
+        with atomic_write(target) as temporary:
+            videos = _video_packets(pieces, shape)
+            write(str(temporary), target.suffix.lower(), pieces[0].path, videos, shape, source, plan)
+    except PROBLEMS as error:
+        if isinstance(error, OSError) and error.errno in (28, 122, 30, 5):  # no space, quota, read-only, input/output
+            raise
         raise UserError('this video cannot be written', where=target, value=error) from error
-    finally:
-        if origin is not None:
-            origin.close()
-    return notes
 
 
-def _tag(context: Any, tags: dict[str, int]) -> None:
-    context.color_primaries, context.color_trc = tags['color_primaries'], tags['color_trc']
-    if context.pix_fmt not in ('bgr0', 'gbrp10le'):
-        context.colorspace, context.color_range = tags['colorspace'], tags['color_range']
+def _timed(videos: Iterator[tuple[int, int, Any]], stream: Any, shape: Shape) -> Iterator[tuple[float, Any]]:
+    """Packets with their times, and a duration until the next one is shown."""
+    unit = shape.grid or shape.time_base
+    for pts, dts, packet in videos:
+        packet.pts, packet.dts, packet.time_base, packet.stream = pts, dts, unit, stream
+        yield float(dts * unit), packet
 
 
-def _shift(plan: Copies, suffix: str) -> list[str]:
-    """Sound often begins a little before zero, which Matroska does not know: everything moves together."""
-    starts = [s.start_time * s.time_base for s in plan.streams if s.start_time is not None and s.time_base]
-    if suffix in ('.mkv', '.webm') and min(starts, default=0) < 0:
-        return [f'all times are {float(-min(starts)) * 1000:.0f} ms later, as {suffix} knows none before zero']
-    return []
+def on_grid(times: list[int], shape: Shape) -> list[int]:
+    """Times in ticks -> in whole steps of the grid, none twice, for containers with a fixed rate."""
+    if shape.grid is None:
+        return times
+    found: list[int] = []
+    for pts in times:
+        step = round(pts * shape.time_base / shape.grid)
+        found.append(max(step, found[-1] + 1) if found else step)
+    return found
 
 
-def _copied(origin: Any, output: Any, plan: Copies, picture: Any, video_index: int) -> Iterator[tuple[float, Any]]:
-    """Adds the streams of `plan` and all that is said of them; gives their packets with their times in seconds."""
-    output.metadata.update(_said(origin))
-    picture.metadata.update(_said(origin.streams[video_index]))
-    picture.disposition = origin.streams[video_index].disposition
-    output.set_chapters(origin.chapters())
-    here: dict[int, Any] = {}
-    for stream in plan.streams:
-        if stream.type == 'attachment':
-            output.add_attachment(stream.metadata.get('filename', 'attachment'), stream.mimetype, stream.data)
-            continue
-        copy = output.add_stream_from_template(stream)
-        copy.metadata.update(_said(stream))
-        copy.disposition = stream.disposition
-        here[stream.index] = copy
-    return _packets(origin, here)
-
-
-def _packets(origin: Any, here: dict[int, Any]) -> Iterator[tuple[float, Any]]:
-    if not here:
-        return
-    for packet in origin.demux([origin.streams[i] for i in here]):
-        if packet.dts is None:
-            continue
-        seconds = float(packet.dts * packet.time_base)
-        packet.stream = here[packet.stream.index]
-        yield seconds, packet
-
-
-def _said(thing: Any) -> dict[str, str]:
-    wanted = {k: v for k, v in thing.metadata.items() if k.lower() not in NOT_COPIED}
-    return {k: v for k, v in wanted.items() if not k.startswith('_STATISTICS') and not k.startswith('DURATION')}
-
-
-def _video_packets(pieces: Sequence[Piece], stream: Any, time_base: Fraction) -> Iterator[tuple[float, Any]]:
-    """The packets of the pieces with times of the whole video.
+def _video_packets(pieces: Sequence[Piece], shape: Shape) -> Iterator[tuple[int, int, Any]]:
+    """The packets of the pieces with times of display and decoding of the whole video.
 
     Encoders only know their own piece: times of decoding are given anew, the times of display in rising order, late
     enough that no frame is shown before it is decoded.
     """
-    shown = [_times(piece, time_base) for piece in pieces]
-    order = sorted(pts for times in shown for pts in times)
+    shown = [_times(piece, shape.time_base) for piece in pieces]
+    before = sorted(pts for times in shown for pts in times)
+    order = on_grid(before, shape)
+    moved = dict(zip(before, order, strict=True))
     delay = max(i - rank for times in shown for i, rank in enumerate(_ranks(times)))
     step = min((b - a for a, b in itertools.pairwise(order)), default=1)
     lasting = {a: b - a for a, b in itertools.pairwise(order)}
+    last = shape.last if shape.grid is None else 1
     decoded = iter([*(order[0] - step * (delay - i) for i in range(delay)), *order])
     for piece, times in zip(pieces, shown, strict=True):
         with av.open(str(piece.path)) as container:
             packets = (p for p in container.demux(video=0) if p.pts is not None)
             for packet, pts in zip(packets, times, strict=True):
-                packet.pts, packet.dts, packet.time_base = pts, next(decoded), time_base
-                packet.duration = lasting.get(pts, step)
-                packet.stream = stream
-                yield float(packet.dts * time_base), packet
+                packet.duration = lasting.get(moved[pts], last or step)
+                yield moved[pts], next(decoded), packet
 
 
 def _times(piece: Piece, time_base: Fraction) -> list[int]:

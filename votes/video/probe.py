@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from votes.video.metadata import TRUSTED_QP, decode_with_metadata
-from votes.video.mux import describe_stream
 from votes.video.read import VideoReader
+from votes.video.tracks import describe_stream
 
 LOOKED_AT = 100  # frames of which quantisers and types are read
 # the lowest mean quantiser of H.264, or the highest bits a pixel, at which a video is called so: rules of thumb

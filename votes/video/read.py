@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import re
-import threading
 from collections.abc import Callable, Iterator
 from fractions import Fraction
 from functools import partial
@@ -21,9 +20,17 @@ from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from votes.errors import UserError
-from votes.video.colour import CODE_OF_MATRIX, FULL_RANGE, MATRICES, Colour
+from votes.video.colour import FULL_RANGE, MATRICES, Colour
+from votes.video.convert import chroma_of, frame_bits, frame_to_rgb, has_alpha
+from votes.video.survey import Survey, survey
 
 HDR_TRANSFERS = {16: 'PQ', 18: 'HLG'}
+TIMELESS = {'h264', 'hevc', 'vvc', 'm4v', 'mpegvideo', 'cavsvideo', 'vc1', 'dirac'}  # streams without times
+USUAL = [
+    *map(Fraction, (5, 8, 10, 12, 15, 24, 25, 30, 48, 50, 60, 90, 100, 120, 240)),
+    *(Fraction(n * 1000, 1001) for n in (24, 30, 60, 120)),
+    Fraction(25, 2),
+]
 
 
 class TimedFrame:
@@ -42,73 +49,6 @@ class TimedFrame:
         if callable(self._rgb):
             self._rgb = self._rgb()
         return self._rgb
-
-
-def frame_bits(frame: Any) -> int:
-    return int(frame.format.components[0].bits)
-
-
-def chroma_of(format: Any) -> str:
-    """Of a pixel format: '420', '422' or '444', the coarsest that keeps its chroma."""
-    if format.is_rgb or format.has_palette:
-        return '444'
-    columns, rows = format.chroma_width(64), format.chroma_height(64)
-    if not columns or format.name.startswith('gray'):
-        return '420'
-    return '444' if columns == 64 else '422' if rows == 64 else '420'
-
-
-def has_alpha(format: Any) -> bool:
-    """Whether a pixel format has an opacity."""
-    return any(component.is_alpha for component in format.components)
-
-
-def frame_to_rgb(frame: Any, colour: Colour, deep: bool = False) -> NDArray[Any]:
-    """A decoded frame -> RGB (H, W, 3), uint8; with `deep` uint16 up to 65535 where it has more than 8 bits.
-
-    The one definition of decoding: swscale's conversion with bicubic chroma, as ``ffmpeg -i IN %08d.png`` does it, with
-    the matrix and the range of `colour`. (On most machines its 8-bit path truncates, to RGB one level darker than the
-    formula: networks are trained on pictures made in this way.)
-    """
-    deep = deep and frame_bits(frame) > 8
-    pixels = 'rgb48le' if deep else 'rgb24'
-    if frame.format.is_rgb:
-        return np.asarray(frame.to_ndarray(format=pixels))
-    if frame_bits(frame) > 8:
-        return _through_filter(frame, colour, pixels)
-    code = CODE_OF_MATRIX[colour.matrix]
-    rgb = frame.reformat(
-        format=pixels,
-        src_color_range=FULL_RANGE if colour.full else 1,
-        dst_color_range=FULL_RANGE,
-        src_colorspace=SWSCALE_CODE.get(code, code),
-        dst_colorspace=SWSCALE_CODE.get(code, code),
-        interpolation='BICUBIC',
-    )
-    return np.asarray(rgb.to_ndarray())
-
-
-SWSCALE_CODE = {6: 5}  # swscale numbers BT.601 in its own way
-_graphs = threading.local()  # a filter belongs to one thread
-
-
-def _through_filter(frame: Any, colour: Colour, pixels: str) -> NDArray[Any]:
-    """Frames of more than 8 bits: only the filter tells swscale where their chroma lies."""
-    key = (frame.width, frame.height, frame.format.name, colour.matrix, colour.full, pixels)
-    if getattr(_graphs, 'key', None) != key:
-        graph = av.filter.Graph()
-        told = f'flags=bicubic:in_color_matrix={colour.matrix}:in_range={"full" if colour.full else "limited"}'
-        graph.link_nodes(
-            graph.add_buffer(width=frame.width, height=frame.height, format=frame.format, time_base=Fraction(1, 90000)),
-            graph.add('scale', told),
-            graph.add('format', f'pix_fmts={pixels}'),
-            graph.add('buffersink'),
-        ).configure()
-        _graphs.key, _graphs.graph = key, graph
-    # what the file says of itself is in `colour` already; unusual transfer functions would be refused
-    frame.colorspace, frame.color_range, frame.color_trc, frame.color_primaries = 2, 0, 2, 2
-    _graphs.graph.push(frame)
-    return np.asarray(_graphs.graph.pull().to_ndarray())
 
 
 def is_cover(stream: Any) -> bool:
@@ -156,6 +96,12 @@ def _raw_options(text: str) -> dict[str, str]:
     return {'video_size': size, 'pixel_format': pixels, 'framerate': rate or '25'}
 
 
+def _usual(rate: Fraction) -> Fraction:
+    """The rate that is meant by one that was measured over rounded times."""
+    near = min(USUAL, key=lambda known: abs(known - rate))
+    return near if abs(near - rate) < 0.004 * rate else rate.limit_denominator(1001)
+
+
 class VideoReader:
     """The first video stream of a file, frame by frame in the order of display.
 
@@ -169,13 +115,16 @@ class VideoReader:
         bits: of a colour value, 8 or more.
         chroma: '420', '422' or '444', whichever keeps the video's; '444' of RGB.
         alpha: whether pixels have an opacity, which is not read.
+        rgb: its values are RGB.
         corrupt: times (in ticks) of the frames so far that are damaged, or that could not be decoded.
 
     Args:
         matrix, full: how YUV is read, whatever the file says: 'bt601', 'bt709' or 'bt2020'; True for full range.
         deep: frames of a video with more than 8 bits are uint16 up to 65535, not uint8.
         raw: ``WIDTHxHEIGHT:FORMAT:RATE`` of a file of raw YUV, such as 832x480:yuv420p:30.
-        tolerant: goes on after what cannot be decoded.
+        tolerant: goes on after what cannot be decoded, knows the number of frames before (`survey`), and times go on
+            where the clock of a joined file starts anew.
+        assumed_rate: frames a second of a stream that has neither times nor a rate; None for 25.
         deinterlace: makes one whole frame of the two fields of each (bwdif), for interlaced video.
         threads: that decode, 0 for as many as there are cores.
 
@@ -194,7 +143,10 @@ class VideoReader:
         raw: str | None = None,
         tolerant: bool = False,
         threads: int = 0,
+        assumed_rate: Fraction | None = None,
     ):
+        self.assumed_rate = assumed_rate
+        self.survey: Survey | None = None
         self.tolerant, self.threads = tolerant, threads
         self.path, self.deep, self.matrix, self.full, self.deinterlace = Path(path), deep, matrix, full, deinterlace
         self.raw = _raw_options(raw) if raw else {}
@@ -226,11 +178,10 @@ class VideoReader:
                 where=self.path,
                 fix='tone-map it to SDR (BT.709) first',
             )
-        self.time_base = self.stream.time_base or Fraction(1, 90000)
-        self.rate = self.stream.average_rate or self.stream.guessed_rate or Fraction(25)
         self.notes: list[str] = []
         self.corrupt: list[int] = []
         try:
+            self._find_rate()
             first = next(self.container.decode(self.stream), None)
             self._rewind()
         except (FFmpegError, OSError) as error:
@@ -246,6 +197,35 @@ class VideoReader:
             )
         self._describe(first)
 
+    def _find_rate(self) -> None:
+        """Of a stream without times from what it says itself, else from the times of all packets."""
+        if self.container.format.name in TIMELESS:
+            said: Any = self.stream.codec_context
+            rate = said.framerate or self.assumed_rate
+            if rate and rate != self.stream.average_rate:
+                self.raw = {'framerate': str(rate)}
+                self._rewind()
+            if not said.framerate:
+                self.notes.append(
+                    f'the stream has neither times nor a rate: {float(rate or 25):g} frames a second'
+                    + ('' if self.assumed_rate else ' are assumed, --rate changes it')
+                )
+        self.time_base = self.stream.time_base or Fraction(1, 90000)
+        self.rate = self.stream.average_rate or self.stream.guessed_rate or Fraction(25)
+        if not self.tolerant:
+            return
+        self.survey = survey(self.path, self.index, self.raw, self._kind())
+        times = self.survey.times
+        if len(times) > 1 and times[-1] > times[0]:
+            measured = (len(times) - 1) / ((times[-1] - times[0]) * self.time_base)
+            if abs(measured - self.rate) > 0.02 * self.rate:
+                self.rate = _usual(measured)
+        for at in self.survey.jumps:
+            self.notes.append(f'the clock of the file starts anew after {at:.2f} s; times go on from there')
+
+    def _kind(self) -> str | None:
+        return 'rawvideo' if 'video_size' in self.raw else None
+
     def _rewind(self) -> None:
         """Back to the start, by opening the file again: raw streams cannot be sought in."""
         self.container.close()
@@ -253,7 +233,7 @@ class VideoReader:
         self._take_stream()
 
     def _open(self) -> None:
-        self.container = av.open(str(self.path), format='rawvideo' if self.raw else None, options=self.raw)
+        self.container = av.open(str(self.path), format=self._kind(), options=self.raw)
 
     def _take_stream(self) -> None:
         self.stream = cast(VideoStream, self.container.streams[self.index])
@@ -288,9 +268,10 @@ class VideoReader:
         self.bits = max(8, frame_bits(first))
         self.chroma = chroma_of(first.format)
         self.alpha = has_alpha(first.format)
+        self.rgb = bool(first.format.is_rgb or first.format.has_palette)
         if self.bits > 8 and not self.deep:
             self.notes.append(f'{self.bits}-bit video is read with 8 bits')
-        self.frames_hint = int(self.stream.frames)
+        self.frames_hint = len(self.survey.times) if self.survey else int(self.stream.frames)
         if not self.frames_hint and self.container.duration:
             self.frames_hint = round(self.container.duration / av.time_base * self.rate)
         if self.colour.assumed:
@@ -335,7 +316,17 @@ class VideoReader:
         if not self.tolerant:
             yield from self.container.decode(self.stream)
             return
-        for packet in self.container.demux(self.stream):
+        assert self.survey is not None
+        clock = self.survey.clock()
+        packets = self.container.demux(self.stream)
+        while True:
+            try:
+                packet = next(packets, None)
+            except InvalidDataError:  # the survey said so, and why
+                return
+            if packet is None:
+                return
+            clock.mend(packet)
             try:
                 yield from packet.decode()
             except InvalidDataError:
