@@ -240,14 +240,19 @@ def _video_packets(pieces: Sequence[Piece], shape: Shape) -> Iterator[tuple[int,
     delay = max(i - rank for times in shown for i, rank in enumerate(_ranks(times)))
     step = min((b - a for a, b in itertools.pairwise(order)), default=1)
     lasting = {a: b - a for a, b in itertools.pairwise(order)}
-    last = shape.last if shape.grid is None else 1
+    end = order[-1] + ((shape.last if shape.grid is None else 1) or step)
     decoded = iter([*(order[0] - step * (delay - i) for i in range(delay)), *order])
+    left = len(order)
     for piece, times in zip(pieces, shown, strict=True):
         with av.open(str(piece.path)) as container:
             packets = (p for p in container.demux(video=0) if p.pts is not None)
             for packet, pts in zip(packets, times, strict=True):
-                packet.duration = lasting.get(moved[pts], last or step)
-                yield moved[pts], next(decoded), packet
+                dts, left = next(decoded), left - 1
+                # MP4 adds up from one time of decoding to the next: its sum has to be the end of the last frame
+                packet.duration = max(
+                    1, lasting.get(moved[pts], end - moved[pts]) if left else end - step * delay - dts
+                )
+                yield moved[pts], dts, packet
 
 
 def _times(piece: Piece, time_base: Fraction) -> list[int]:

@@ -1,0 +1,66 @@
+"""Real files that made video tools stumble: `VOTES_ODD_CLIPS` names a folder of them; without it these tests skip.
+
+Every file is restored, or refused with a reason. What the output has not of it was announced: the check at the end of
+every restoration fails otherwise. Small files are restored whole, of large ones the rehearsal is run.
+"""
+
+import os
+import re
+from pathlib import Path
+
+import av
+import pytest
+from restore.clips import Identity
+
+from votes.errors import UserError
+from votes.restore import Settings, restore_video
+from votes.restore.inputs import Reading, open_input
+from votes.restore.ledger import announce
+from votes.restore.video import Restoration
+
+FOLDER = os.environ.get('VOTES_ODD_CLIPS', '')
+FILES = sorted(p.name for p in Path(FOLDER).iterdir() if p.is_file()) if FOLDER and Path(FOLDER).is_dir() else []
+SMALL = 12e6  # pixels of all frames together
+REFUSALS = r'no video in this file|HDR video|changes its size|not a readable video|no frame can be decoded'
+
+pytestmark = pytest.mark.skipif(not FILES, reason='VOTES_ODD_CLIPS names no folder of files')
+
+
+@pytest.mark.parametrize('suffix', ['.mp4', '.mkv', '.mov', '.webm', '.avi'])
+@pytest.mark.parametrize('name', FILES)
+def test_every_container_takes_it_or_says_why(tmp_path, name, suffix):
+    source = Path(FOLDER) / name
+    settings = Settings(preset=None if suffix == '.webm' else 'ultrafast', tile=0)
+    try:
+        work = Restoration(Identity(), source, settings, 'cpu')
+    except UserError as error:
+        assert re.search(REFUSALS, error.what)
+        return
+    with work.open() as reader:
+        encoding = settings.encoding(tmp_path / f'out{suffix}', reader.bits, reader.chroma)
+        said = announce(tmp_path / f'out{suffix}', work.new_size, reader, encoding, work.beside(reader))
+        others = [s for s in reader.container.streams if s.index != reader.index]
+        titles = any(s.metadata.get('handler_name') == 'SubtitleHandler' and s.type == 'data' for s in others)
+        assert len(said.plan.tracks) == len(others) - titles
+        assert said.shape.rate < 300, 'no container claims its ticks as frames'
+
+
+@pytest.mark.parametrize('name', FILES)
+def test_it_is_restored_and_compared_with_its_source(tmp_path, name):
+    source = Path(FOLDER) / name
+    try:
+        with open_input(source, Reading()) as reader:
+            count, (height, width) = reader.frames_hint, reader.size
+    except UserError as error:
+        pytest.skip(error.what)
+    if count * height * width > SMALL:
+        pytest.skip('large: rehearsed only')
+    settings = Settings(preset='ultrafast', tile=0, segment=16)
+    try:
+        summary = restore_video(Identity(), source, tmp_path / 'out.mp4', progress='none', settings=settings)
+    except UserError as error:
+        assert 'changes its size' in error.what
+        return
+    with av.open(str(tmp_path / 'out.mp4')) as container:
+        assert sum(1 for _ in container.decode(video=0)) == summary.frames
+    assert summary.frames == count or any('damaged' in note or 'breaks off' in note for note in summary.notes)
