@@ -34,7 +34,8 @@ def test_every_container_takes_it_or_says_why(tmp_path, name, suffix):
     try:
         work = Restoration(Identity(), source, settings, 'cpu')
     except UserError as error:
-        assert re.search(REFUSALS, error.what)
+        if not re.search(REFUSALS, error.what):
+            raise
         return
     with work.open() as reader:
         encoding = settings.encoding(tmp_path / f'out{suffix}', reader.bits, reader.chroma)
@@ -59,7 +60,8 @@ def test_it_is_restored_and_compared_with_its_source(tmp_path, name):
     try:
         summary = restore_video(Identity(), source, tmp_path / 'out.mp4', progress='none', settings=settings)
     except UserError as error:
-        assert 'changes its size' in error.what
+        if 'changes its size' not in error.what:
+            raise
         return
     with av.open(str(tmp_path / 'out.mp4')) as container:
         assert sum(1 for _ in container.decode(video=0)) == summary.frames

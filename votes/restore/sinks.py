@@ -108,7 +108,8 @@ class VideoSink:
         """The last resort: the picture alone, in the container that takes everything."""
         target = self.target.with_name(f'{self.target.name}.mkv')
         assemble(pieces, target, dataclasses.replace(said.shape, grid=None), None, Plan())
-        told = f'{self.target.name} could not be written ({error.details["value"] or error.what}): this is the picture alone'
+        reason = error.details['value'] or error.what
+        told = f'{self.target.name} could not be written ({reason}): this is the picture alone'
         return target, [told, *said.losses.values()]
 
 
