@@ -56,7 +56,10 @@ def workplace(tmp_path_factory):
             versions = data.args.get('versions', [])
             side = 64 if 'REDS' in str(data.args) else 32  # SSIM needs 11 pixels, stage 1 sees a quarter
             small = side // opt.scale
-            roots = [(data.args.get('dataroot_gt'), side), (data.args.get('dataroot_lq'), small)]
+            roots = [
+                (data.args.get('dataroot_gt'), side),
+                *((data.args.get(f'dataroot_{k}'), small) for k in ('lq', 'once')),
+            ]
             for folder, size in [*roots, *((version['dataroot'], small) for version in versions)]:
                 if folder and not (root / folder).is_dir():
                     write_dataset(root / folder, size)

@@ -161,6 +161,8 @@ TARGETS = Registry(
             'gt_eighth',
             'gt_sixteenth',
             'gt_luma',
+            'once',
+            'once_luma',
             'lq',
             'lq_luma',
         )

@@ -297,3 +297,21 @@ def test_crops_that_cannot_be(pairs):
         UVSSMDataset(**roots(root), gt_size=64)
     with pytest.raises(UserError, match='no multiple of scale'):
         UVSSMDataset(**roots(root), gt_size=31)
+
+
+@pytest.mark.parametrize('center_gt', [True, False])
+def test_frames_after_the_first_of_two_encodes_lie_where_lq_does(pairs, center_gt):
+    root = pairs(scale=1)
+    (root / 'gt').rename(root / 'once')
+    pairs(scale=2, root=root / 'more')
+    roots = {'dataroot_gt': str(root / 'more/gt'), 'dataroot_lq': str(root / 'lq'), 'dataroot_once': str(root / 'once')}
+    dataset = UVSSMDataset(**roots, gt_size=16, center_gt=center_gt)
+    for epoch in range(3):
+        item = dataset[epoch, epoch]
+        clip, centre = item['key'].split('/')
+        indices = [int(centre)] if center_gt else range(int(centre) - 2, int(centre) + 3)
+        once, lq = files_of(root, 'once', clip), files_of(root, 'lq', clip)
+        assert len(item['once']) == len(indices)
+        place = find(item['lq'][2].permute(1, 2, 0).numpy(), lq[int(centre)])
+        for frame, index in zip(item['once'], indices, strict=True):
+            assert find(frame.permute(1, 2, 0).numpy(), once[index]) == place

@@ -42,6 +42,7 @@ class Field:
 FIELDS: dict[str, Field] = {
     'lq': Field('picture'),
     'gt': Field('picture', size='gt'),
+    'once': Field('picture'),  # after the first of two encodes, of which LQ is the second
     'difference': Field('map'),  # what the DSM found, see parts.dfm.luma_difference: 0 to 255
     'mv_past': Field('vectors', cell=4, partner='mv_future'),  # from a pixel to where it was predicted from
     'mv_future': Field('vectors', cell=4, partner='mv_past'),

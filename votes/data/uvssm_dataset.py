@@ -38,14 +38,16 @@ class UVSSMDataset(Dataset):
         test_mode: takes the clips of `val_partition` alone, instead of leaving them out.
         use_flip, use_rot: random flips; random rotations by 90 degrees.
         degradation: recipes, one is drawn for each sample, that make LQ from GT; instead of `dataroot_lq`.
+        dataroot_once: frames after the first of two encodes, where those of `dataroot_lq` were encoded twice: what a
+            network's guess of them is compared with (target `once` of a loss).
         dataroot_dfm: what the DSM found in the frames of `dataroot_lq` (`votes sense`): training need not run it.
         codec_metadata: folder of motion vectors and quantisers (`votes metadata`), added to the sample as
             CodecMetadata.read gives them.
         augment_on_device: flips and rotations are left to `transforms.orient`, on the device of the training.
 
     ``dataset[epoch, index]`` is a pure function of (seed, epoch, index): {'lq': uint8 (T, 3, h, w), 'gt': uint8
-    (3, H, W) or (T, 3, H, W), 'key': where it comes from}, 'difference' uint8 (1, h, w) with `dataroot_dfm`, and 'turn'
-    with `augment_on_device`. `seed` is an attribute.
+    (3, H, W) or (T, 3, H, W), 'key': where it comes from}, 'once' (1, 3, h, w) or (T, 3, h, w) with `dataroot_once`,
+    'difference' uint8 (1, h, w) with `dataroot_dfm`, and 'turn' with `augment_on_device`. `seed` is an attribute.
 
     Raises:
         UserError: clips that do not fit (all of them), or a gt_size that does not.
@@ -78,6 +80,7 @@ class UVSSMDataset(Dataset):
         use_flip: bool = True,
         use_rot: bool = True,
         degradation: str | list[str] | None = None,
+        dataroot_once: str | None = None,
         dataroot_dfm: str | None = None,
         codec_metadata: str | None = None,
         augment_on_device: bool = False,
@@ -116,6 +119,18 @@ class UVSSMDataset(Dataset):
             least=1 if pick == 'peaks' or num_frame == -1 else (num_frame - 1) * max(self.intervals) + 1,
             degradation=[degradation] if isinstance(degradation, str) else degradation,
         )
+        self.once = None
+        if dataroot_once:
+            self.once = ClipPairs(
+                dataroot_once,
+                dataroot_lq,
+                1,
+                meta_info_file=meta_info_file,
+                split=split,
+                exclude=exclude,
+                only=kept,
+                io_backend=io_backend,
+            )
         self.clips = self.pairs.names()
         lengths = set(self.pairs.lengths.values())
         if num_frame == -1 and len(lengths) > 1:
@@ -162,11 +177,13 @@ class UVSSMDataset(Dataset):
         crop = random_crop(rng, self.pairs.lq.size(clip), self.gt_size // self.scale)
         turn = random_turn(rng, self.use_flip, self.use_rot)
         centre = frames[self.centre if self.num_frame != -1 else len(frames) // 2]
-        gt = to_tensor([self.pairs.read_gt(clip, i, crop) for i in ([centre] if self.center_gt else frames)])
+        restored = [centre] if self.center_gt else frames
+        gt = to_tensor([self.pairs.read_gt(clip, i, crop) for i in restored])
         sample: dict[str, Any] = {
             'lq': to_tensor(self.pairs.read_lq(clip, frames, crop, rng)),
             'gt': gt[0] if self.center_gt else gt,
             'key': f'{clip}/{centre:08d}',
+            **({'once': to_tensor([self.once.read_gt(clip, i, crop) for i in restored])} if self.once else {}),
             **({'difference': self.differences.read(clip, centre, crop)} if self.differences else {}),
             **(self.metadata.read(clip, frames, crop) if self.metadata else {}),
         }

@@ -92,6 +92,16 @@ def gt_luma(frames: Tensor, scale: int) -> Tensor:
     return luma_of(frames)
 
 
+def once(frames: Tensor, scale: int) -> Tensor:
+    """Frames after the first of two encodes, (..., 3, h, w)."""
+    return frames
+
+
+def once_luma(frames: Tensor, scale: int) -> Tensor:
+    """Their Y, (..., 1, h, w), for networks of one channel."""
+    return luma_of(frames)
+
+
 def lq(frames: Tensor, scale: int) -> Tensor:
     """The compressed frames themselves, (..., 3, h, w): what neighbours that are aligned or warped should look like."""
     return frames

@@ -150,12 +150,12 @@ class RestorationModel:
         return self.learners['g']
 
     def sample_of(self, batch: Batch) -> Batch:
-        """The fields of a batch on the device: float frames in [0, 1], 'lq' and 'gt' (B, T, 3, h, w)."""
+        """The fields of a batch on the device: pictures float in [0, 1], (B, T, 3, h, w)."""
         sample = {name: x.to(self.device, non_blocking=True) for name, x in batch.items() if name in FIELDS}
         if 'turn' in batch:
             sample = orient(sample, batch['turn'].to(self.device, non_blocking=True))
-        for name in ('lq', 'gt'):
-            if name in sample:
+        for name in sample:
+            if FIELDS[name].kind == 'picture':
                 frames = sample[name].float().div_(255) if sample[name].dtype == torch.uint8 else sample[name]
                 sample[name] = frames.unsqueeze(1) if frames.dim() == 4 else frames
         return sample

@@ -55,7 +55,8 @@ class Term:
         An output of several pictures for each restored frame, (B, N, C, H, W) of a Window, is compared with one target.
 
         Args:
-            sample: 'gt' (B, T, 3, H, W) of all frames or of the restored one, and 'lq' of all.
+            sample: 'gt' (B, T, 3, H, W) of all frames or of the restored one, 'once' likewise where it is compared, and
+                'lq' of all.
             judge: the discriminator.
         """
         if self.output not in result:
@@ -70,7 +71,14 @@ class Term:
             assert judge is not None
             found: Any = self.loss(judge(output), True, is_disc=False)
         else:
-            frames = sample['lq' if self.target.startswith('lq') else 'gt']
+            field = next((name for name in ('lq', 'once') if self.target.startswith(name)), 'gt')
+            if field not in sample:
+                raise UserError(
+                    f'loss {self.name!r} compares frames after the first of two encodes, and samples have none',
+                    value=self.target,
+                    fix='datasets.train.dataroot_once',
+                )
+            frames = sample[field]
             target = target_of(self.target, frames, said, scale, self.frame).flatten(0, 1)
             if output.dim() > target.dim():
                 target = target.unsqueeze(1).expand_as(output)
@@ -87,7 +95,7 @@ def target_of(name: str, frames: Tensor, said: Promise, scale: int, frame: int =
     """A target for the frames that come out of a network, (B, T_out, C, H, W), see TARGETS.
 
     Args:
-        frames: GT, or LQ for targets whose names begin with 'lq', (B, T, 3, H, W).
+        frames: GT, or LQ or `once` for targets whose names begin so, (B, T, 3, H, W).
     """
     if isinstance(said.sees, Window):
         place = said.sees.centre + frame if frames.shape[1] > 1 else 0

@@ -344,7 +344,7 @@ def path_problems(opt: Options, mode: str) -> Iterator[Problem]:
     for key, data in opt.datasets.items():
         if key == 'train' and mode == 'test':
             continue
-        for name in ('dataroot_gt', 'dataroot_lq', 'codec_metadata'):
+        for name in ('dataroot_gt', 'dataroot_lq', 'dataroot_once', 'codec_metadata'):
             value = data.args.get(name)
             if isinstance(value, str) and not Path(value).is_dir():
                 yield ('datasets', key, name), f'no such folder: {value}{_beside(Path(value))}'
