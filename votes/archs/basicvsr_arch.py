@@ -33,6 +33,7 @@ class BasicVSR(Enlarging):
         'propagation': ('backward_trunk.', 'forward_trunk.'),
         'reconstruction': ('fusion.', 'upconv', 'conv_hr.', 'conv_last.'),
     }
+    methods = {'_restored': ('fusion.', 'upconv', 'conv_hr.', 'conv_last.')}
     small = {'num_feat': 8, 'num_block': 1, 'scale': 2}
 
     def __init__(self, num_feat: int = 64, num_block: int = 15, scale: int = 4):

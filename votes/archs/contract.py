@@ -14,6 +14,8 @@ is set by its constructor):
     optional    fields that it uses where a sample has them
     parts       name -> how the names of its parameters begin: what option files may freeze, slow down, load from
                 another file or compute again
+    methods     method -> how the names of the parameters that it uses begin: it is computed again as one where options
+                say so of their part
     supervised  loss term -> {'output', 'target', 'frame', 'weight'}: what one pixel loss is meant to compare,
                 ``{'l_pix': {}}`` unless told: 'out' with GT
     senses      whether it has a degradation map, see below

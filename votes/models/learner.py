@@ -115,6 +115,13 @@ class Learner:
             offload = bool(plan and plan.offload)
             if again or offload:
                 plans |= dict.fromkeys(_modules_of(self.net, prefixes), (again, offload))
+        for path, module in list(self.net.named_modules()):
+            for method, starts in getattr(module, 'methods', {}).items():
+                inside = tuple(f'{path}.{start}' if path else start for start in starts)
+                names = [name for name in plans if f'{name}.'.startswith(inside)]
+                if names and hasattr(module, method):
+                    setattr(module, method, _saving(getattr(module, method), *plans[names[0]]))
+                    plans = {name: plan for name, plan in plans.items() if name not in names}
         for name in _apart(self.net, plans):
             module = self.net.get_submodule(name)
             if any(p.requires_grad for p in module.parameters()):
@@ -255,4 +262,5 @@ def _saving(forward: Callable[..., Any], again: bool, offload: bool) -> Callable
                 return recompute(forward, *args, use_reentrant=False, **kwargs)
             return forward(*args, **kwargs)
 
+    run.piecewise = again  # type: ignore[attr-defined]  # see parts.propagation.in_pieces
     return run

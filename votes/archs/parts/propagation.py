@@ -30,11 +30,14 @@ class ConvResidualBlocks(nn.Module):
 
 
 def in_pieces(compute: Callable[..., Tensor], *inputs: Tensor, at_once: int = AT_ONCE) -> Tensor:
-    """``compute(*inputs)``; where no gradients are wanted for some items of the batch after the other, so that the
-    memory for a long clip does not grow with its length.
+    """``compute(*inputs)``; where no gradients are wanted, or `compute` is computed again for them, for some items of
+    the batch after the other, so that the memory for a long clip does not grow with its length.
     """
+    whole = torch.is_grad_enabled() and not getattr(compute, 'piecewise', False)
+    if torch.is_grad_enabled():
+        at_once //= 16  # everything on the way is kept until its gradients are there
     each = max(1, at_once // inputs[0].shape[-2:].numel())
-    if torch.is_grad_enabled() or len(inputs[0]) <= each:
+    if whole or len(inputs[0]) <= each:
         return compute(*inputs)
     return torch.cat([compute(*part) for part in zip(*(x.split(each) for x in inputs), strict=True)])
 
