@@ -149,6 +149,7 @@ class EMGA(nn.Module):
     Args:
         nf: channels of what follows the fusion, a multiple of 16; published weights have 64.
         num_group: groups of dilated blocks at three places; published weights have 2, 4 and 4.
+        offset_feat: channels of what finds the offsets, a multiple of 8.
     """
 
     sees = Window(FRAMES)
@@ -170,14 +171,16 @@ class EMGA(nn.Module):
         'l_eighth': {'output': 'out4', 'target': 'gt_eighth', 'weight': 0.03},
         'l_sixteenth': {'output': 'out5', 'target': 'gt_sixteenth', 'weight': 0.03},
     }
-    small = {'nf': 16, 'num_group': [1, 1, 1]}
+    small = {'nf': 16, 'num_group': [1, 1, 1], 'offset_feat': 8}
 
-    def __init__(self, nf: int = 64, num_group: tuple[int, int, int] = (2, 4, 4)):
+    def __init__(self, nf: int = 64, num_group: tuple[int, int, int] = (2, 4, 4), offset_feat: int = 64):
         super().__init__()
         if nf < 16 or nf % 16:
             raise ValueError(f'nf is a multiple of 16, not {nf}')
         self.enc = frame_encoder(ENCODED)
-        self.ffnet = OffsetUNet(FRAMES * ENCODED, FRAMES * ENCODED, FRAMES * FUSED, groups=FRAMES, slopes=SLOPES)
+        self.ffnet = OffsetUNet(
+            FRAMES * ENCODED, FRAMES * ENCODED, FRAMES * FUSED, groups=FRAMES, slopes=SLOPES, nf=offset_feat
+        )
         self.BRCLSTM = BidirectionalLSTM(FUSED)
         self.tuEnc = nn.Sequential(
             nn.Conv2d(1, INFORMED, 1),
@@ -241,4 +244,5 @@ class EMGA(nn.Module):
         if 'BRCLSTM.conv_concat.weight' not in own or 'rec.predict_image4.weight' not in own:
             return None
         counts = [count_of(own, f'car.fusion{i}.body.') for i in (1, 2, 3)]
-        return fitting(cls, own, nf=size_of(own, 'car.tail.weight'), num_group=counts)
+        nf, offset_feat = size_of(own, 'car.tail.weight'), size_of(own, 'ffnet.inc.0.weight')
+        return fitting(cls, own, nf=nf, num_group=counts, offset_feat=offset_feat)

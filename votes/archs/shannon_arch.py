@@ -182,6 +182,7 @@ class ShannonNet(nn.Module):
         reduction: of channel attention.
         bias: of the convolutions of MPRNet.
         num_group: groups of dilated blocks at each of three places of the third stage; published weights have 4.
+        offset_feat: channels of what finds the offsets, a multiple of 8.
     """
 
     sees = Window(3, pick='peaks')
@@ -199,7 +200,7 @@ class ShannonNet(nn.Module):
         'l_stage2': {'output': 'out2', 'weight': 0.5},
         'l_stage1': {'output': 'out3', 'weight': 0.4},
     }
-    small = {'n_feat': 16, 'scale_unetfeats': 8, 'scale_orsnetfeats': 16, 'num_group': 1}
+    small = {'n_feat': 16, 'scale_unetfeats': 8, 'scale_orsnetfeats': 16, 'num_group': 1, 'offset_feat': 8}
 
     def __init__(
         self,
@@ -209,6 +210,7 @@ class ShannonNet(nn.Module):
         reduction: int = 4,
         bias: bool = False,
         num_group: int = 4,
+        offset_feat: int = 64,
     ):
         super().__init__()
         whole = n_feat + scale_orsnetfeats
@@ -224,7 +226,7 @@ class ShannonNet(nn.Module):
         self.concat12, self.concat23 = kit.conv(2 * n_feat, n_feat), kit.conv(2 * n_feat, whole)
         self.tail = kit.conv(whole, 3)
         self.enc = frame_encoder(ENCODED)
-        self.ffnet = OffsetUNet(2 * ENCODED, ENCODED, ENCODED)
+        self.ffnet = OffsetUNet(2 * ENCODED, ENCODED, ENCODED, nf=offset_feat)
 
     def aligned(self, x: Tensor) -> Tensor:
         """Features of a window, (B, 3, 3, h, w) -> (B, 72, h, w)."""
@@ -274,4 +276,5 @@ class ShannonNet(nn.Module):
             reduction=n_feat // max(squeezed, 1),
             bias='tail.bias' in own,
             num_group=count_of(own, 'stage3_orsnet.orb1.fusion1.body.'),
+            offset_feat=size_of(own, 'ffnet.inc.0.weight'),
         )

@@ -183,7 +183,7 @@ class OffsetUNet(nn.Module):
         in_channels, out_channels: of the deformable convolution.
         groups: with offsets of their own.
         slopes: of its dilated blocks.
-        nf: channels of the largest size.
+        nf: channels of the two largest sizes, twice and four times as many below them.
     """
 
     def __init__(
@@ -197,10 +197,10 @@ class OffsetUNet(nn.Module):
     ):
         super().__init__()
         self.inc = _Double(guide_channels, nf)
-        for i, (before, after) in enumerate(((nf, 64), (64, 128), (128, 256), (256, 256)), 1):
+        for i, (before, after) in enumerate(((nf, nf), (nf, 2 * nf), (2 * nf, 4 * nf), (4 * nf, 4 * nf)), 1):
             self.add_module(f'down{i}', nn.Sequential(nn.MaxPool2d(2), _Double(before, after)))
-        self.dilated_conv_0, self.dilated_conv_1 = (dilated_with_channels(256, slopes) for _ in range(2))
-        for i, (before, after) in enumerate(((512, 128), (256, 64), (128, 64), (64 + nf, nf)), 1):
+        self.dilated_conv_0, self.dilated_conv_1 = (dilated_with_channels(4 * nf, slopes) for _ in range(2))
+        for i, (before, after) in enumerate(((8 * nf, 2 * nf), (4 * nf, nf), (2 * nf, nf), (2 * nf, nf)), 1):
             self.add_module(f'up{i}', _Double(before, after, before // 2))
         self.outc = nn.Sequential(nn.Conv2d(nf, nf, 1), nn.ReLU(inplace=True))
         self.groups = groups
