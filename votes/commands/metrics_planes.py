@@ -85,11 +85,9 @@ def _decoded(path: Path, kind: str) -> Iterator[Planes]:
         for frame in reader.container.decode(reader.stream):
             if frame.format.name != kind:
                 raise UserError('the pixel format changes', where=path, value=f'{kind}, then {frame.format.name}')
-            size = np.dtype(np.uint8 if frame.format.components[0].bits <= 8 else '<u2')
-            yield [
-                np.frombuffer(plane, size).reshape(plane.height, plane.line_size // size.itemsize)[:, : plane.width]
-                for plane in frame.planes
-            ]
+            size: np.dtype[Any] = np.dtype(np.uint8 if frame.format.components[0].bits <= 8 else '<u2')
+            values = ((plane, np.frombuffer(memoryview(plane), size)) for plane in frame.planes)
+            yield [lines.reshape(plane.height, -1)[:, : plane.width] for plane, lines in values]
 
 
 def cut_by_rgb(path: Path, raw: str | None = None) -> list[str]:
@@ -140,7 +138,7 @@ def compare_planes(first: Path, second: Path, metrics: list[str], raw: str | Non
             )
         for total, planes in zip(sums, (a, b), strict=True):
             for plane in planes:
-                total.update(np.ascontiguousarray(plane))
+                total.update(np.ascontiguousarray(plane).data)
         rows.append(_row(a, b, sides[0].bits, metrics))
         errors.append(squared_errors(a, b))
         sizes = a
@@ -149,7 +147,7 @@ def compare_planes(first: Path, second: Path, metrics: list[str], raw: str | Non
     unavailable = {}
     if 'vmaf' in metrics:
         try:
-            found = vmaf_of_frames(*(_frames(side) for side in sides), sides[0].pixels)  # type: ignore[call-arg]
+            found = vmaf_of_frames(_frames(sides[0]), _frames(sides[1]), sides[0].pixels)
             for row, value in zip(rows, found, strict=True):
                 row['vmaf'] = value
         except UserError as error:
@@ -172,7 +170,7 @@ def compare_planes(first: Path, second: Path, metrics: list[str], raw: str | Non
 
 
 def _row(a: Planes, b: Planes, bits: int, metrics: list[str]) -> dict[str, float]:
-    found = {}
+    found: dict[str, float] = {}
     if 'psnr' in metrics:
         errors = squared_errors(a, b)
         found |= {f'psnr_{name}': psnr_of(error, bits) for name, error in zip(PLANES, errors, strict=False)}

@@ -41,7 +41,8 @@ def degrade_source(
 
     The manifest has the recipe, versions, and for each clip the SHA-256 of its decoded frames, what each generation
     did (bytes, bitrate, picture types, mean QP), and which frames are shown where the frame rate changes. It is written
-    last; a run that was stopped goes on with the next clip.
+    last; a run that was stopped goes on with the next clip. Sizes that the recipe cannot divide are cropped at the
+    right and the bottom, which the manifest says.
 
     Args:
         originals: folder for the frames that the degraded ones show, as PNG too: a pair for training.
@@ -74,7 +75,8 @@ def degrade_source(
 
     _each(one, len(names), workers)
     clips = {clip: json.loads((_said(target, clip)).read_text()) for clip in names}
-    versions = {'av': version('av'), 'libavcodec': list(library_versions['libavcodec'])}
+    versions: dict[str, Any] = {'av': version('av'), 'libavcodec': list(library_versions['libavcodec'])}
+    versions['decoding'] = DECODING
     write_json(manifest, {'recipe': recipe.model_dump(), 'versions': versions, 'clips': clips})
     for path in [job, *(_said(target, clip) for clip in clips)]:
         path.unlink()
@@ -111,26 +113,35 @@ def _degrade_clip(
     metadata: Path | None,
 ) -> dict[str, Any]:
     """Writes one clip; returns its entry in the manifest."""
-    count = frames.length(clip)
+    count, (height, width) = frames.length(clip), frames.size(clip)
+    step = recipe.step
+    size = height // step * step, width // step * step
+    if not all(size):
+        raise UserError(f'frames are smaller than {step} pixels', where=clip, value=f'{width}x{height}')
+    whole = (0, 0, *size)
     with tempfile.TemporaryDirectory(prefix='votes_degrade_') as folder:
         passing = Degradation(
-            lambda: (frames.read(clip, i) for i in range(count)), count, frames.size(clip), recipe, seed, Path(folder)
+            lambda: (frames.read(clip, i, whole) for i in range(count)), count, size, recipe, seed, Path(folder)
         )
         try:
             digest = write_clip(target / clip, passing.frames())
         except UserError as error:
-            raise UserError(error.what, **{**error.details, 'where': error.details['where'] or clip}) from error
+            error.details['where'] = error.details['where'] or clip
+            raise
         if metadata:
             write_metadata(metadata / clip, each_frame(passing.video, keep_frames=False))
     if originals:
-        write_clip(originals / clip, (frames.read(clip, i) for i in passing.shown))
+        write_clip(originals / clip, (frames.read(clip, i, whole) for i in passing.shown))
     about: dict[str, Any] = {'sha256': digest, 'generations': [asdict(g) for g in passing.generations]}
+    if size != (height, width):
+        about['cropped'] = f'{width}x{height} to {size[1]}x{size[0]}, at the right and the bottom'
     return about | ({'shows': passing.shown} if recipe.frame_rate else {})
 
 
 def _outcome(clip: str, recipe: Recipe, about: dict[str, Any]) -> str:
     last, asked = about['generations'][-1], recipe.generations[-1].kbps
     line = f'{clip}: {len(last["types"])} frames, {last["kbps"]} kbit/s' + (f', QP {last["qp"]}' if last['qp'] else '')
+    line += f', cropped from {about["cropped"]}' if 'cropped' in about else ''
     off = asked and abs(last['kbps'] - asked) > 0.2 * asked
     return line + (f' (NOT the {asked} kbit/s asked for: rate control missed on this clip)' if off else '')
 
@@ -153,6 +164,9 @@ def write_clip(folder: Path, frames: Iterable[Frame]) -> str:
             raise UserError('a frame cannot be written', where=folder, value=i, fix='is the disk full?')
     partial.rename(folder)
     return total.hexdigest()
+
+
+DECODING = 'swscale, bicubic chroma, 8-bit RGB: as `ffmpeg -i IN %08d.png`, and as videos are read here'
 
 
 class OnTheFly:

@@ -56,7 +56,7 @@ def manifest(source: FrameSource | str | Path, clips: Iterable[str] | None = Non
     )
     frames = {}
     for clip in spread:
-        frames[f'{clip}/0'] = hashlib.sha256(np.ascontiguousarray(source.read(clip, 0))).hexdigest()[:16]
+        frames[f'{clip}/0'] = hashlib.sha256(np.ascontiguousarray(source.read(clip, 0)).data).hexdigest()[:16]
     found: Manifest = {'kind': type(source).__name__, 'clips': rows, 'frames': frames}
     return {**found, 'digest': digest(found)}
 
@@ -146,7 +146,7 @@ def _stored(source: FrameSource, clip: str, look: bool) -> str:
     if isinstance(source, PackedSource):
         total.update(str(source.manifest[clip].get('sha256')).encode())
         if look:
-            _pieces(total, memoryview(source.frames(clip).reshape(-1)))
+            _pieces(total, source.frames(clip).reshape(-1).data)
     elif isinstance(source, LmdbSource):
         if look:
             data = source.encoded(clip, source.length(clip) // 2)
@@ -163,7 +163,7 @@ def _stored(source: FrameSource, clip: str, look: bool) -> str:
         _file_pieces(total, path)
     else:
         for index in {0, source.length(clip) - 1} if look else ():
-            total.update(np.ascontiguousarray(source.read(clip, index)))
+            total.update(np.ascontiguousarray(source.read(clip, index)).data)
     return total.hexdigest()[:16]
 
 

@@ -14,8 +14,9 @@ from votes.errors import UserError
 class ClipPairs:
     """LQ and GT clips of the same names, checked before anything is trained on them.
 
-    A platform rounds odd sizes: GT may differ from scale x LQ by less than `scale` pixels in each direction. What
-    exceeds is cropped from the right and the bottom of GT, what is missing there is filled by repeating GT's edge.
+    A platform rounds odd sizes, and codecs want even ones: in each direction GT may be up to 2 * scale - 1 pixels
+    larger than scale x LQ, or scale - 1 pixels smaller. What exceeds is cropped from the right and the bottom of GT,
+    what is missing there is filled by repeating GT's edge.
 
     Args:
         meta_info_file: takes only the clips in this list, and so many frames of each (default: all folders).
@@ -97,7 +98,8 @@ class ClipPairs:
         if listed is not None and listed > frames['LQ']:
             return f'the list says {listed} frames, there are {frames["LQ"]}'
         (height, width), (gt_height, gt_width) = self.lq.size(name), self.gt.size(name)
-        if abs(gt_height - self.scale * height) >= self.scale or abs(gt_width - self.scale * width) >= self.scale:
+        more = gt_height - self.scale * height, gt_width - self.scale * width
+        if not all(-self.scale < n < 2 * self.scale for n in more):
             return f'LQ {width}x{height} times scale {self.scale} is not GT {gt_width}x{gt_height}'
         length = min(frames['LQ'], frames['LQ'] if listed is None else listed)
         if length < least:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -64,9 +65,9 @@ class RawFormat:
         count, rest = divmod(path.stat().st_size, self.frame_bytes)
         return 0 if rest else count
 
-    def read(self, path: Path, index: int) -> list[NDArray[np.uint8] | NDArray[np.uint16]]:
-        """The planes of a frame."""
-        kind = np.dtype(np.uint8 if self.bits == 8 else '<u2')
+    def read(self, path: Path, index: int) -> list[NDArray[Any]]:
+        """The planes of a frame, uint8 or uint16 (H, W)."""
+        kind: np.dtype[Any] = np.dtype(np.uint8 if self.bits == 8 else '<u2')
         data = np.fromfile(path, kind, self.frame_bytes // kind.itemsize, offset=index * self.frame_bytes)
         planes, start = [], 0
         for height, width in self.shapes:
@@ -74,7 +75,7 @@ class RawFormat:
             start += height * width
         return planes
 
-    def frames(self, path: Path) -> Iterator[list[NDArray[np.uint8] | NDArray[np.uint16]]]:
+    def frames(self, path: Path) -> Iterator[list[NDArray[Any]]]:
         return (self.read(path, index) for index in range(self.count(path)))
 
 

@@ -16,7 +16,9 @@ from votes.errors import UserError
 from votes.video.colour import Colour
 from votes.video.read import VideoReader, frame_to_rgb
 
-VIDEO_SUFFIXES = ('.mp4', '.mkv', '.mov', '.webm', '.avi', '.m4v', '.ts')
+VIDEO_SUFFIXES = (
+    '.mp4', '.mkv', '.mov', '.webm', '.avi', '.m4v', '.ts', '.mts', '.m2ts', '.mpg', '.mpeg', '.wmv', '.flv', '.3gp'
+)  # fmt: skip
 
 
 class _OpenVideo:

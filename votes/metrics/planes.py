@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from votes.errors import UserError
 
-Planes = Sequence[NDArray[np.uint8] | NDArray[np.uint16]]
+Planes = Sequence[NDArray[Any]]  # uint8 or uint16 (H, W)
 NAMES = ('y', 'u', 'v')
 
 
@@ -32,7 +33,7 @@ def weighted(values: Sequence[float], planes: Planes) -> float:
     return sum(value * size for value, size in zip(values, sizes, strict=True)) / sum(sizes)
 
 
-def ssim_of(first: NDArray[np.uint8] | NDArray[np.uint16], second: NDArray, bits: int) -> float:
+def ssim_of(first: NDArray[Any], second: NDArray[Any], bits: int) -> float:
     """SSIM of a plane (H, W) over 8x8 windows, one every four pixels, without a Gaussian: the measure of x264 and of
     FFmpeg, which is not that of Wang et al. with an 11x11 Gaussian. Rows and columns beyond a multiple of 4 are left
     out.

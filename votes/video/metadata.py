@@ -58,8 +58,9 @@ def decode_with_metadata(path: str | Path, keep_frames: bool = True, limit: int 
     frames = list(itertools.islice(each_frame(path, keep_frames), limit))
     moving = any(frame.past_valid.any() or frame.future_valid.any() for frame in frames)
     qp = [frame.qp for frame in frames if frame.qp is not None]
+    pictures = [frame.rgb for frame in frames if frame.rgb is not None]
     return DecodedVideo(
-        np.stack([frame.rgb for frame in frames]) if keep_frames else np.zeros((0, *frames[0].size, 3), np.uint8),
+        np.stack(pictures) if keep_frames else np.zeros((0, *frames[0].size, 3), np.uint8),
         [frame.type for frame in frames],
         np.array([frame.bytes for frame in frames], np.int64),
         np.stack([frame.past for frame in frames]) if moving else None,
@@ -110,7 +111,7 @@ def each_frame(path: str | Path, keep_frames: bool = True) -> Iterator[FrameMeta
                         frame_to_rgb(frame, reader.colour) if keep_frames else None,
                         shape,
                         TYPES.get(int(frame.pict_type), '?'),
-                        sizes.pop(frame.pts, 0),
+                        sizes.pop(frame.pts or 0, 0),
                         *_dense(rows, -1, shape),
                         *_dense(rows, 1, shape),
                         quantisers(frame) if context.name in TRUSTED_QP else None,

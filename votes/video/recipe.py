@@ -131,6 +131,11 @@ class Recipe(BaseModel):
             raise ValueError('frame_rate is [from, to], both from 1 to 1000')
         return self
 
+    @property
+    def step(self) -> int:
+        """Height and width of the originals are multiples of it."""
+        return self.scale * (1 if all(g.pix_fmt == 'yuv444p' for g in self.generations) else 2)
+
     def shown(self, count: int) -> list[int]:
         """Which of `count` original frames each frame of the outcome shows: the latest at its time."""
         if self.frame_rate is None:
@@ -225,10 +230,9 @@ class Degradation:
         seed: int,
         folder: Path,
     ):
-        even = 1 if all(g.pix_fmt == 'yuv444p' for g in recipe.generations) else 2
-        if size[0] % (even * recipe.scale) or size[1] % (even * recipe.scale):
+        if size[0] % recipe.step or size[1] % recipe.step:
             raise UserError(
-                f'sizes must be multiples of {even * recipe.scale} for scale {recipe.scale}',
+                f'sizes must be multiples of {recipe.step} for scale {recipe.scale}',
                 value=f'{size[1]}x{size[0]}',
                 fix='crop the frames first, or pix_fmt: yuv444p',
             )

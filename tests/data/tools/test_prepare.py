@@ -186,3 +186,83 @@ def test_what_is_not_there(tmp_path, capsys):
     assert main(['prepare', 'reds', str(tmp_path / 'in'), str(tmp_path / 'out')]) == 2
     assert 'a.zip' in capsys.readouterr().err
     assert zipfile.is_zipfile(tmp_path / 'in' / 'a.zip') is False
+
+
+@pytest.fixture
+def archive(tmp_path):
+    """REDS in archives, and the bytes of the first one."""
+    reds(tmp_path / 'plain')
+    (tmp_path / 'zips').mkdir()
+    for part in ('train', 'val'):
+        shutil.make_archive(str(tmp_path / 'zips' / f'{part}_sharp'), 'zip', tmp_path / 'plain', part)
+    return tmp_path / 'zips' / 'train_sharp.zip'
+
+
+@pytest.mark.parametrize('seed', range(8))
+def test_damaged_archives_are_named(archive, tmp_path, capsys, seed):
+    """Cut or flipped anywhere: an error that names the archive, nothing that looks unpacked, and a way on."""
+    whole = bytearray(archive.read_bytes())
+    rng = np.random.default_rng(seed)
+    data = whole[: int(rng.integers(4, len(whole)))] if seed % 2 else bytearray(whole)
+    for place in () if seed % 2 else rng.integers(0, len(data), 40):
+        data[place] ^= 0xFF
+    archive.write_bytes(data)
+    assert main(['prepare', 'reds', str(tmp_path / 'zips'), str(tmp_path / 'out')]) == 2
+    assert 'train_sharp.zip' in capsys.readouterr().err
+    assert not list((tmp_path / 'out').glob('unpacked/*train*'))
+    archive.write_bytes(whole)
+    assert main(['prepare', 'reds', str(tmp_path / 'zips'), str(tmp_path / 'out')]) == 0
+
+
+def test_archives_with_a_password_and_without_room(archive, tmp_path, capsys, monkeypatch):
+    from collections import namedtuple
+
+    with monkeypatch.context() as full:
+        usage = namedtuple('usage', 'total used free')
+        full.setattr('shutil.disk_usage', lambda path: usage(10**6, 10**6, 10))
+        assert main(['prepare', 'reds', str(tmp_path / 'zips'), str(tmp_path / 'out')]) == 2
+        assert 'too little room to unpack' in capsys.readouterr().err
+    data = bytearray(archive.read_bytes())
+    for mark, place in ((b'PK\x03\x04', 6), (b'PK\x01\x02', 8)):
+        start = -1
+        while (start := data.find(mark, start + 1)) >= 0:
+            data[start + place] |= 1
+    archive.write_bytes(data)
+    assert main(['prepare', 'reds', str(tmp_path / 'zips'), str(tmp_path / 'out')]) == 2
+    assert 'archive with a password' in capsys.readouterr().err
+
+
+def test_videos_as_people_have_them(tmp_path, capsys):
+    """Folders below, spaces and capitals in names, sizes that do not divide, text files beside, one clip alone."""
+    clip = list(np.random.default_rng(0).integers(0, 256, (4, 34, 66, 3), dtype=np.uint8))
+    for name in ('VID 1 (2).MOV', 'holiday/B.MP4', 'holiday/sea/c.mkv'):
+        (tmp_path / 'hq' / name).parent.mkdir(parents=True, exist_ok=True)
+        encode_h264(clip, tmp_path / 'made.mp4', 10)
+        (tmp_path / 'made.mp4').rename(tmp_path / 'hq' / name)
+    (tmp_path / 'hq' / 'notes.txt').write_text('sea')
+    command = ['prepare', 'videos', str(tmp_path / 'hq'), str(tmp_path / 'out'), '--recipe', RECIPE]
+    assert main(command) == 0
+    names = ['VID_1_(2)', 'holiday_B', 'holiday_sea_c']
+    root = tmp_path / 'out'
+    pairs = ClipPairs(str(root / 'HQ_frames'), str(root / 'LQ_frames_qp33_x2'), 2)
+    assert sorted(pairs.names()) == names
+    assert pairs.lq.size('holiday_B') == (16, 32)
+    listed = [clip for part in LISTS if (root / part).is_file() for clip in read_meta_info(root / part)]
+    assert sorted(listed) == names
+    assert 'cropped from 66x34 to 64x32' in capsys.readouterr().out
+    (tmp_path / 'one').mkdir()
+    shutil.copy(tmp_path / 'hq' / 'holiday' / 'B.MP4', tmp_path / 'one' / 'B.MP4')
+    assert main(['prepare', 'videos', str(tmp_path / 'one'), str(tmp_path / 'single')]) == 0
+    assert list(read_meta_info(tmp_path / 'single' / 'meta_info_train.txt')) == ['B']
+
+
+def test_every_bad_video_is_named_before_anything_is_written(tmp_path, capsys):
+    videos(tmp_path / 'hq')
+    for name in 'bd':
+        (tmp_path / 'hq' / f'{name}.mp4').write_bytes(b'nothing')
+    assert main(['prepare', 'videos', str(tmp_path / 'hq'), str(tmp_path / 'out')]) == 2
+    error = capsys.readouterr().err
+    assert '2 of 5 clips cannot be read' in error
+    assert 'b.mp4' in error
+    assert 'd.mp4' in error
+    assert not (tmp_path / 'out' / 'HQ_frames').exists()

@@ -169,10 +169,29 @@ def vimeo90k(places: Places, _: Path | None) -> list[Layout]:
 
 
 def videos(places: Places, lq: Path | None) -> list[Layout]:
-    """A folder of videos, raw YUV or folders of pictures, and one of compressed videos of the same names or none."""
-    gt = all_of(places.roots[0])
-    tenth = max(1, len(gt) // 10)
-    return [Layout(gt, {'LQ_frames': all_of(lq)} if lq else {}, sizes=(tenth, tenth if len(gt) > 3 else 0))]
+    """A folder of videos, raw YUV or folders of pictures, and one of compressed videos of the same names or none.
+
+    Videos may lie in folders below, and be called as cameras and phones do: 'holiday/VID 1 (2).MOV' becomes
+    holiday_VID_1_(2), as lists cannot hold spaces.
+    """
+    gt = _videos_below(places.roots[0])
+    tenth = max(1, len(gt) // 10) if len(gt) > 1 else 0
+    return [Layout(gt, {'LQ_frames': _videos_below(lq)} if lq else {}, sizes=(tenth, tenth if len(gt) > 3 else 0))]
+
+
+def _videos_below(root: Path) -> Clips:
+    if not root.is_dir():
+        raise UserError('no such folder', where=root.absolute(), fix='a folder of videos')
+    found: Clips = {}
+    with_videos = [folder for folder in Places([root]).folders() if kind_of(folder) in ('video', 'yuv')]
+    for folder in with_videos:
+        below = '_'.join(folder.relative_to(root).parts)
+        for clip, place in all_of(folder).items():
+            name = '_'.join(f'{below} {clip}'.split())
+            if name in found:
+                raise UserError('two videos of one name', where=folder, value=name, fix='rename one of them')
+            found[name] = place
+    return found or all_of(root, lambda clip: '_'.join(clip.split()))
 
 
 LAYOUTS: dict[str, Callable[[Places, Path | None], list[Layout]]] = {

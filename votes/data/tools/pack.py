@@ -218,7 +218,7 @@ def _compare(path: Path, about: dict[str, Any]) -> None:
     stored = np.load(path, mmap_mode='r')
     for clip, entry in about.items():
         part = stored[entry['offset'] : entry['offset'] + math.prod(entry['shape'])]
-        if hashlib.sha256(part).hexdigest() != entry['sha256']:
+        if hashlib.sha256(part.data).hexdigest() != entry['sha256']:
             raise UserError(
                 'what was written reads back differently', where=f'{path}: {clip}', fix='is the disk sound?'
             )
@@ -333,7 +333,7 @@ def verify(root: str | Path) -> list[str]:
     for clip in source.clips():
         try:
             if isinstance(source, PackedSource):
-                if hashlib.sha256(source.frames(clip)).hexdigest() != source.manifest[clip].get('sha256'):
+                if hashlib.sha256(source.frames(clip).data).hexdigest() != source.manifest[clip].get('sha256'):
                     problems.append(f'{clip}: not what was packed (checksum)')
             else:
                 for i in range(source.length(clip)):

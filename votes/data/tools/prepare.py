@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import errno
+import lzma
 import re
 import shutil
+import struct
 import zipfile
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -73,7 +77,7 @@ def prepare(dataset: str, source: Path, target: Path, wish: Wish | None = None, 
     places = Places([source, _unpacked(source, target / 'unpacked', say)])
     for layout in LAYOUTS[dataset](places, wish.lq):
         folder = target / layout.folder
-        counts = _counts(layout, wish.frames)
+        counts = _counts(layout, wish.frames, say)
         for name, clips in {'HQ_frames': layout.gt, **layout.lq}.items():
             for number, (clip, count) in enumerate(counts.items(), 1):
                 if not (folder / name / clip).is_dir():
@@ -93,15 +97,49 @@ def _unpacked(source: Path, target: Path, say: Say) -> Path:
         shutil.rmtree(partial, ignore_errors=True)
         say(f'unpacking {path}')
         try:
-            with zipfile.ZipFile(path) as archive:
-                archive.extractall(partial)
-        except (zipfile.BadZipFile, OSError, EOFError) as error:
-            raise UserError('archive cannot be unpacked', where=path, value=error, fix='download it again') from error
+            _extract(path, partial)
+        except UserError:
+            shutil.rmtree(partial, ignore_errors=True)
+            raise
         partial.rename(target / path.name)
     return target
 
 
-def _counts(layout: Layout, most: int | None) -> dict[str, int]:
+def _extract(path: Path, folder: Path) -> None:
+    """Unpacks an archive.
+
+    Raises:
+        UserError: it is damaged (named with its first damaged file), locked, or larger than the room on the disk.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            needed = sum(entry.file_size for entry in archive.infolist())
+            folder.mkdir(parents=True)
+            free = shutil.disk_usage(folder).free
+            if free < needed:
+                raise UserError(
+                    'too little room to unpack an archive',
+                    where=path,
+                    value=f'{free / 1e9:.2f} GB free, {needed / 1e9:.2f} GB needed',
+                    fix='make room; the same command goes on from there',
+                )
+            for entry in archive.infolist():
+                if entry.flag_bits & 1:
+                    raise UserError('archive with a password', where=path, fix='unpack it by hand into this folder')
+                try:
+                    archive.extract(entry, folder)
+                except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, ValueError) as error:
+                    raise UserError(
+                        'damaged archive', where=f'{path}: {entry.filename}', value=error, fix='download it again'
+                    ) from error
+    except (zipfile.BadZipFile, EOFError, NotImplementedError, UnicodeDecodeError, struct.error) as error:
+        raise UserError('archive cannot be unpacked', where=path, value=error, fix='download it again') from error
+    except OSError as error:
+        fix = 'make room; the same command goes on from there' if error.errno == errno.ENOSPC else 'download it again'
+        raise UserError('archive cannot be unpacked', where=path, value=error, fix=fix) from error
+
+
+def _counts(layout: Layout, most: int | None, say: Say) -> dict[str, int]:
     """Frames of every clip that has all its parts."""
     missing = [
         f'{clip} (of {name})'
@@ -113,10 +151,22 @@ def _counts(layout: Layout, most: int | None) -> dict[str, int]:
         raise UserError(
             f'{len(missing)} clips without a partner', where=layout.folder or None, value=', '.join(missing[:10])
         )
-    counts = {}
+    counts: dict[str, int] = {}
+    problems = []
     for clip in sorted(layout.gt):
-        lengths = [clips[clip][0].length(clips[clip][1]) for clips in (layout.gt, *layout.lq.values())]
+        try:
+            lengths = [clips[clip][0].length(clips[clip][1]) for clips in (layout.gt, *layout.lq.values())]
+        except UserError as error:
+            problems.append(f'  {clip}: {" ".join(str(error).split())}')
+            continue
+        if len(set(lengths)) > 1:
+            say(f'{clip}: {", ".join(map(str, lengths))} frames on its sides, the first {min(lengths)} are taken')
         counts[clip] = min([*lengths, most or lengths[0]])
+    if problems:
+        raise UserError(
+            '\n'.join([f'{len(problems)} of {len(layout.gt)} clips cannot be read:', *problems[:10]]),
+            fix='mend them or move them elsewhere',
+        )
     return counts
 
 
