@@ -156,8 +156,8 @@ class CDAVSR(nn.Module):
     def forward(self, x: Tensor, mvs: Tensor, types: Tensor, residuals: Tensor | None = None) -> Tensor:
         """A whole clip, as steps with (B, T, ...)."""
         if not self.training:
-            more = {} if residuals is None else {'residuals': residuals}
-            return run_causal(self, x, mvs=mvs, types=types, **more)
+            fields = {'mvs': mvs, 'types': types, **({} if residuals is None else {'residuals': residuals})}
+            return run_causal(self, x, dict, **fields)
         batch, count = x.shape[:2]  # features and outputs of all frames are computed together
         features = self.features(x.flatten(0, 1)).unflatten(0, (batch, count))
         intra = (types == 0).T.tolist()

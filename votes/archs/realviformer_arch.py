@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from votes.archs.contract import Causal, run_causal
 from votes.archs.parts.blocks import conv3x3, count_of, upsample
 from votes.archs.parts.enlarging import Enlarging, scale_of
+from votes.archs.parts.propagation import AT_ONCE, in_pieces
 from votes.archs.spynet_arch import SpyNet
 from votes.ops.warp import flow_warp
 
@@ -270,7 +271,8 @@ class RealViformer(Enlarging):
         for t in range(count):
             refined, hidden = self._refined(shallow[:, t], hidden, flows[:, t - 1] if t else None)
             found.append(refined)
-        return self._restored(flat, torch.stack(found, 1).flatten(0, 1)).unflatten(0, (batch, count))
+        features = torch.stack(found, 1).flatten(0, 1)
+        return in_pieces(self._restored, flat, features, at_once=AT_ONCE // self.scale**2).unflatten(0, (batch, count))
 
     def _refined(self, shallow: Tensor, hidden: Tensor | None, flow: Tensor | None) -> tuple[Tensor, Tensor]:
         """Features of a frame (B, 2C, h, w), and what of them goes on (B, C, h, w)."""
