@@ -4,6 +4,8 @@ import torch
 
 from votes import checkpoint
 from votes.archs import build_network
+from votes.archs.contract import promise
+from votes.data import build_train_set
 from votes.models import build_model
 from votes.options import load_options
 
@@ -96,3 +98,11 @@ def test_adversarial_training(place):
     other.resume(files, state)
     third, again = model.step(batch(side=8), 3), other.step(batch(side=8), 3)
     assert all(torch.equal(value, again.terms[name]) for name, value in third.terms.items())
+
+
+def test_clips_have_neighbours_unless_told(place):
+    """A network that takes single frames too is not trained on them by default: its flow would learn nothing."""
+    opt = load_options(place('EDVRModel', network_g=BASICVSR, datasets__train__center_gt=False))
+    said = promise(build_network(BASICVSR))
+    assert said.frames() == 1
+    assert build_train_set(opt.datasets['train'], opt.scale, 0, said).num_frame == 5

@@ -163,7 +163,8 @@ def _completed(options: DatasetOptions, said: Promise | None) -> dict[str, Any]:
     arguments = dict(options.args)
     if said is None:
         return arguments
-    told: dict[str, Any] = {'num_frame': said.frames()}
+    # a clip of one frame would teach nothing about its neighbours
+    told: dict[str, Any] = {'num_frame': said.frames(least=5)}
     if isinstance(said.sees, Window):
         beside = any(entry.get('frame') for entry in said.supervised.values())
         told |= {'centre': said.sees.centre, 'pick': said.sees.pick, 'adjacent': said.sees.adjacent}

@@ -263,7 +263,7 @@ class RestorationModel:
         """A sample of the shapes of training, of noise."""
         data = self.opt.datasets['train']
         side = int(data.args.get('gt_size', 128)) // self.opt.scale
-        count, asked = data.batch_size_per_gpu, int(data.args.get('num_frame', self.said.frames()))
+        count, asked = data.batch_size_per_gpu, int(data.args.get('num_frame', self.said.frames(least=5)))
         frames = (asked if asked > 0 else self.said.frames(7)) * (2 if data.args.get('flip_sequence') else 1)
         sample = {'lq': torch.rand(count, frames, 3, side, side, device=self.device)}
         names = [*self.said.inputs, *(['difference'] if data.args.get('dataroot_dfm') else [])]
