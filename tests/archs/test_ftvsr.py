@@ -47,3 +47,15 @@ def test_sizes_that_blocks_do_not_divide():
     assert not corner[..., :12, 14:].any()
     net.public_padding = False
     assert torch.equal(net._grown(picture)[..., 12:, :], picture[..., 11:12, :].expand(1, 3, 4, 16))
+
+
+def test_both_ways_to_a_flow_of_blocks():
+    """Where all moves alike, the flow of enlarged pictures is that of the frames, four times as long."""
+    torch.manual_seed(0)
+    net = FTVSR(**FTVSR.small).eval()
+    net.spynet.forward = lambda ref, supp: torch.full_like(ref[:, :2], 3.0 if ref.shape[-1] == 32 else 12.0)
+    x = torch.rand(1, 3, 3, 32, 32)
+    with torch.no_grad():
+        reused = net(x)
+        net.reuse_flow = False
+        torch.testing.assert_close(net(x), reused)

@@ -185,6 +185,8 @@ class FTVSR(Enlarging):
         keyframe_stride: frames 0, s, 2s, ... are key frames forwards; T - 1, T - 1 - s, ... but not 0 backwards.
         d_model, n_heads: of the attention over frequencies; published weights have 4 heads.
         freq_channels: channels of the second stage, a multiple of 64; 512 in the public code.
+        reuse_flow: the second stage follows the flow of the compressed frames. False, as published: that of the first
+            stage's pictures, which are 16 times as large and take most of the time.
         public_padding: pictures whose sides are no multiples of 8 are grown as the public code does it: zeros, but for
             the corner. False: their edges continue.
 
@@ -218,7 +220,7 @@ class FTVSR(Enlarging):
             'FTT.fusion.',
         ),
     }
-    small = {'mid_channels': 8, 'num_blocks': 1, 'd_model': 16, 'n_heads': 2, 'freq_channels': 64}
+    small = {'mid_channels': 8, 'num_blocks': 1, 'd_model': 16, 'n_heads': 2, 'freq_channels': 64, 'reuse_flow': True}
 
     def __init__(
         self,
@@ -229,10 +231,11 @@ class FTVSR(Enlarging):
         d_model: int = 512,
         n_heads: int = 8,
         freq_channels: int = 512,
+        reuse_flow: bool = False,
         public_padding: bool = False,
     ):
         super().__init__()
-        self.public_padding = public_padding
+        self.reuse_flow, self.public_padding = reuse_flow, public_padding
         if public_padding:
             self.multiple = 1  # what is grown before has nothing left to grow
         self.stride, self.keyframe_stride = stride, keyframe_stride
@@ -256,7 +259,11 @@ class FTVSR(Enlarging):
         restored = in_pieces(self._restored, enlarged, *parts)
         height, width = restored.shape[-2:]
         both = [self._grown(picture).unflatten(0, (-1, count)) for picture in (enlarged, restored)]
-        flows = (_of_blocks(flow) for flow in flows_of(self.spynet, both[1]))
+        size = both[1].shape[-2] // BLOCK, both[1].shape[-1] // BLOCK
+        if self.reuse_flow:
+            flows = [_of_blocks(flow, SCALE / BLOCK, size) for flow in (past, future)]
+        else:
+            flows = [_of_blocks(flow, 1 / BLOCK, size) for flow in flows_of(self.spynet, both[1])]
         return self.FTT(*both, *flows)[..., :height, :width]
 
     def _along(self, features: Tensor, flows: Tensor, key_frames: range, reverse: bool = False) -> list[Tensor]:
@@ -320,8 +327,7 @@ class FTVSR(Enlarging):
         )
 
 
-def _of_blocks(flows: Tensor) -> Tensor:
-    """Flows (B, T, 2, H, W) of pictures, of the grid of their blocks."""
-    size = [side // BLOCK for side in flows.shape[-2:]]
-    small = F.interpolate(flows.flatten(0, 1) / BLOCK, size, mode='bilinear', align_corners=False)
+def _of_blocks(flows: Tensor, factor: float, size: tuple[int, int]) -> Tensor:
+    """Flows (B, T, 2, ...) of pictures, of their grid of blocks, which is `factor` times as large."""
+    small = F.interpolate(flows.flatten(0, 1) * factor, size, mode='bilinear', align_corners=False)
     return small.unflatten(0, flows.shape[:2])
