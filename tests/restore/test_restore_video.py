@@ -76,6 +76,9 @@ def test_sizes_that_the_network_does_not_take(tmp_path):
 def test_paths_that_must_not_be_written(tmp_path):
     write(tmp_path / 'in.mp4', textured(3))
     (tmp_path / 'out.mp4').write_text('mine')
+    for paths in (('-', tmp_path / 'x.mp4'), (tmp_path / 'in.mp4', '-')):
+        with pytest.raises(UserError, match='pipe'):
+            check_paths(*paths)
     for target, message in (('out.mp4', 'exists'), ('none/out.mp4', 'does not exist'), ('.', 'folder')):
         with pytest.raises(UserError, match=message):
             check_paths(tmp_path / 'in.mp4', tmp_path / target)

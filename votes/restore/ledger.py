@@ -25,6 +25,7 @@ from votes.video.write import VideoWriter
 # written anew by every container, or told in another way
 TECHNICAL = {'handler_name', 'language', 'creation_time', 'timecode', 'encoder'}
 ROUNDED = 0.0011  # seconds: Matroska keeps milliseconds
+LATE = 0.025  # seconds: a packet of sound that only prepares the decoder is not heard, and not kept everywhere
 # copied sound and pictures whose packets are packed in another way in another container
 REPACKED = ('aac', 'h264', 'hevc', 'opus', 'srt', 'subrip', 'ass', 'mov_text', 'webvtt', 'flac', 'ac3', 'eac3')
 
@@ -136,6 +137,12 @@ def losses(before: Reader, after: VideoReader, suffix: str, source: Source | Non
             gone += _tags(old, new, f'{track.about}: ')
             if _language(old) != _language(new):
                 gone.append(f'{track.about}: language')
+            if track.how == 'copy' and track.index not in found and old.type == 'audio':
+                late = _begin(after, track.place) - _begin(before, track.index) - _shift(before, after)
+                if abs(late) > LATE and not track.refused:
+                    found[f'begin {track.index}'] = (
+                        f'{track.about} begins {late * 1000:.0f} ms later against the picture'
+                    )
     if gone:
         found['tags'] = f'dropped: {suffix} does not keep these tags: {", ".join(gone)}'
     here, there = (len(reader.container.chapters()) for reader in (before, after))
@@ -188,6 +195,11 @@ def _language(stream: Any) -> str:
     return str(stream.metadata.get('language', 'und')).replace('und', '')
 
 
+def _begin(reader: VideoReader, index: int) -> float:
+    """When a stream's first packet is heard or seen, in seconds."""
+    return (reader.survey.streams[index].first if reader.survey else None) or 0.0
+
+
 def _shift(before: VideoReader, after: VideoReader) -> float:
     if not (before.survey and after.survey and before.survey.times and after.survey.times):
         return 0.0
@@ -207,7 +219,9 @@ def check(
         elif source is not None and isinstance(reader, VideoReader) and reader.survey and not reader.corrupt:
             found |= dict(_timing(reader, after, announcement.shape))
         for track in announcement.plan.tracks if source else ():
-            found |= dict(_packets(track, source, reader, after))
+            found |= dict(_packets(track, source, after))
+        if reader.corrupt or (reader.survey and len(reader.survey.times) != frames):
+            found.pop('shift', None)  # of packets that gave no frame
     said_before = announcement.losses
     return {
         kind: line
@@ -240,8 +254,8 @@ def _timing(before: VideoReader, after: VideoReader, shape: Shape) -> Iterator[t
         yield 'last', f'the last frame is shown for {now:.3f} s, not {was:.3f}'
 
 
-def _packets(track: Track, source: Source | None, reader: Reader, after: VideoReader) -> Iterator[tuple[str, str]]:
-    """Of a track that was copied: as many packets, at the same times, with the same content."""
+def _packets(track: Track, source: Source | None, after: VideoReader) -> Iterator[tuple[str, str]]:
+    """Of a track that was copied: as many packets, with the same content."""
     if source is None or track.how != 'copy' or track.place is None or after.survey is None:
         return
     if track.place not in after.survey.streams:
@@ -249,12 +263,7 @@ def _packets(track: Track, source: Source | None, reader: Reader, after: VideoRe
         return
     old, new = source.survey.streams[track.index], after.survey.streams[track.place]
     name = after.container.streams[track.place].name or ''
-    kind = f'track {track.index}'
     if new.packets != old.packets - len(track.refused) and 'subtitle' not in track.about:
-        yield kind, f'{track.about}: {old.packets} packets become {new.packets}'
+        yield f'track {track.index}', f'{track.about}: {old.packets} packets become {new.packets}'
     elif old.digest != new.digest and not track.refused and not name.startswith(REPACKED) and old.packets:
-        yield kind, f'{track.about}: the content of its packets is another'
-    elif old.first is not None and new.first is not None and isinstance(reader, VideoReader):
-        moved = (new.first - old.first) - _shift(reader, after)
-        if abs(moved) > 0.025 and not track.refused:
-            yield kind, f'{track.about}: begins {moved * 1000:.0f} ms later against the picture'
+        yield f'track {track.index}', f'{track.about}: the content of its packets is another'

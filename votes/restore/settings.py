@@ -104,6 +104,9 @@ class Summary:
 def check_paths(source: str | Path, target: str | Path, overwrite: bool = False) -> None:
     """Raises UserError where `target` must not or cannot be written; called before anything expensive starts."""
     source, target = Path(source), Path(target)
+    for path in (source, target):
+        if str(path) == '-':
+            raise UserError('videos are not read from a pipe, nor written into one', value='-', fix='name a file')
     if target.exists() and source.exists() and os.path.samefile(source, target):
         raise UserError('output and input are the same file', where=target)
     if target.suffix and target.suffix.lower() not in FORMATS:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import itertools
 from collections.abc import Iterator
 from pathlib import Path
@@ -132,13 +133,13 @@ def _together(suffix: str, sample: Piece, shape: Shape, source: Source, plan: Pl
         if not there:
             raise UserError('the container refuses this video', value=spoilt, fix='another suffix, such as .mkv')
         for track in reversed(there):
-            kept, track.how = track.how, 'drop'
-            again = _refusal(suffix, sample, shape, source, plan)
-            if not again or track is there[0]:
-                track.reason = f'not together with the others ({spoilt})'
-                spoilt = again
-                break
-            track.how = kept
+            before = dataclasses.replace(track, later=[*track.later])
+            while track.how != 'drop':
+                track.fails(f'not together with the others ({spoilt})')
+                if not _refusal(suffix, sample, shape, source, plan):
+                    return
+            if track is not there[0]:
+                vars(track).update(vars(before))
 
 
 def _timecodes(source: Source) -> bool:

@@ -14,10 +14,11 @@ from votes.video.read import is_cover
 from votes.video.survey import has_content
 
 MP4 = ('.mp4', '.m4v', '.mov')
-SOUND = {**dict.fromkeys(MP4, 'aac'), '.webm': 'libopus', '.avi': 'libmp3lame', '.mkv': 'flac'}
+SOUND = {**dict.fromkeys(MP4, 'aac'), '.webm': 'libopus', '.avi': 'libmp3lame', '.mkv': 'aac'}
 LOSSLESS = ('pcm_', 'flac', 'alac', 'tta', 'wavpack', 'truehd', 'mlp', 'ape')
 TEXT = {**dict.fromkeys(MP4, 'mov_text'), '.webm': 'webvtt', '.mkv': 'subrip'}
 TEXTS = {'mov_text', 'subrip', 'srt', 'ass', 'ssa', 'webvtt', 'text', 'subviewer', 'microdvd'}
+LAYOUTS = {1: 'mono', 2: 'stereo', 6: '5.1', 8: '7.1'}  # of sound that only says how many channels it has
 RATES = {'libopus': (48000,), 'libmp3lame': (32000, 44100, 48000)}
 COVERS = {'mjpeg': ('jpg', 'image/jpeg'), 'png': ('png', 'image/png'), 'bmp': ('bmp', 'image/bmp')}
 # said of the container, or of the old picture: not true of the new file
@@ -33,7 +34,8 @@ def said(thing: Any) -> dict[str, str]:
 def describe_stream(stream: Any) -> str:
     """As 'audio (aac, deu)'."""
     context = stream.codec_context
-    details = [context.name if context is not None else '', stream.metadata.get('language', '').replace('und', '')]
+    name = context.name if context is not None else getattr(stream, 'name', None) or ''
+    details = [name, stream.metadata.get('language', '').replace('und', '')]
     if stream.type == 'attachment':
         details = [stream.metadata.get('filename', '')]
     kind = 'cover picture' if is_cover(stream) else 'timecode' if is_timecode(stream) else stream.type
@@ -103,8 +105,8 @@ def first_choice(stream: Any, suffix: str) -> Track:
     elif stream.type == 'attachment' and suffix != '.mkv':
         track.fails(f'{suffix} has no attachments')
     elif stream.type == 'audio' and suffix in SOUND:
-        exact = name.startswith(LOSSLESS) and suffix in MP4
-        track.later = [('convert', 'alac' if exact else SOUND[suffix])]
+        exact = {**dict.fromkeys(MP4, 'alac'), '.mkv': 'flac'}.get(suffix) if name.startswith(LOSSLESS) else None
+        track.later = [('convert', exact or SOUND[suffix])]
     elif stream.type == 'subtitle' and suffix in TEXT and name in TEXTS:
         track.later = [('convert', TEXT[suffix])]
     return track
@@ -144,13 +146,13 @@ class Sounding:
         rate = context.sample_rate if context.sample_rate in allowed else allowed[-1]
         self.out = output.add_stream(track.codec, rate=rate)
         channels = context.layout.nb_channels
-        layout = 'stereo' if track.codec == 'libmp3lame' and channels > 2 else context.layout.name
+        layout = LAYOUTS.get(channels, '') if context.layout.name.endswith('channels') else context.layout.name
+        layout = 'stereo' if track.codec == 'libmp3lame' and channels > 2 else layout
         self.out.codec_context.layout = layout
         if track.codec in ('aac', 'libopus', 'libmp3lame'):
             self.out.codec_context.bit_rate = 96000 * max(1, min(channels, 2 if 'mp3' in track.codec else 8))
         _name(self.out, stream)
-        self.stream, self.unit = stream, Fraction(1, rate)
-        self.last: Fraction | None = None
+        self.next: Fraction | None = None  # where the next frame begins, in seconds
 
     def packets(self, packet: Any) -> Iterator[Any]:
         try:
@@ -158,10 +160,14 @@ class Sounding:
         except FFmpegError:
             frames = []
         for frame in frames:
-            if frame.pts is not None and self.last is not None and frame.pts * frame.time_base < self.last:
-                frame.pts = None  # the encoder goes on where it stands
-            if frame.pts is not None:
-                self.last = frame.pts * frame.time_base
+            given = frame.pts * frame.time_base if frame.pts is not None and frame.time_base else None
+            if given is None and packet.pts is not None and self.next is None:
+                given = packet.pts * packet.time_base
+            if given is None or (self.next is not None and given < self.next):  # an encoder wants rising times
+                given = self.next or Fraction(0)
+            unit = Fraction(1, frame.sample_rate)
+            frame.pts, frame.time_base = round(given / unit), unit
+            self.next = (frame.pts + frame.samples) * unit
             yield from self._stamped(self.out.encode(frame))
         if not has_content(packet):
             yield from self._stamped(self.out.encode(None))
