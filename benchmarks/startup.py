@@ -79,6 +79,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('-o', '--output', type=Path, default=Path('benchmarks/results/startup_cpu.json'))
     parser.add_argument('--clips', type=int, nargs='+', default=[VIMEO // 16, VIMEO // 4, VIMEO])
+    parser.add_argument('--folder', type=Path, help='where the files are made (default: that of temporary files)')
     parser.add_argument('--start', nargs=2, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.start:
@@ -86,7 +87,7 @@ def main() -> None:
         return
     results: dict[str, list[dict[str, Any]]] = {'folders': [], 'packed': [], 'lmdb': []}
     for count in args.clips:
-        with tempfile.TemporaryDirectory(prefix='votes_startup_') as name:
+        with tempfile.TemporaryDirectory(prefix='votes_startup_', dir=args.folder) as name:
             root = Path(name)
             write_folders(root, count)
             results['folders'].append(measured(root / 'gt', root / 'lq'))
@@ -97,8 +98,8 @@ def main() -> None:
                 packing = time.perf_counter() - began
                 found = measured(root / f'gt_{kind}', root / f'lq_{kind}')
                 results[kind].append({**found, 'packing': round(packing, 1)})
-        for kind, rows in results.items():
-            print(kind, rows[-1], flush=True)
+            for kind, rows in results.items():
+                print(kind, rows[-1], flush=True)
     machine.write(args.output, {'machine': machine.describe(), 'seconds': results})
 
 

@@ -228,13 +228,15 @@ def _check_data(parser: argparse.ArgumentParser) -> None:
     def run(args: argparse.Namespace) -> int:
         import json
 
-        from votes.data.tools.check import as_json, check_option_file, may_train
+        from votes.data.tools.check import SAMPLED, as_json, check_option_file, may_train
 
         found = check_option_file(args.opt, args.all, args.write_list)
         if args.json:
             print(json.dumps(as_json(found), indent=1))
         else:
             print('\n'.join(map(str, found)) or 'nothing found')
+            if not args.all:
+                print(f'(the first {SAMPLED} frames of each clip were read; --all reads all)')
         return 0 if may_train(found) else 1
 
     parser.set_defaults(function=run)

@@ -106,6 +106,7 @@ def test_a_damaged_frame_and_what_lies_beyond_the_sample(clip, place):
 
 def test_exit_code_and_json(place, capsys):
     assert main(['check-data', '-opt', place()]) == 0, 'noise has no timing that could be wrong'
+    assert 'the first 24 frames of each clip were read; --all' in capsys.readouterr().out
     Path('lq/001/00000007.png').unlink()
     capsys.readouterr()
     assert main(['check-data', '-opt', 'opt.yml', '--json']) == 1

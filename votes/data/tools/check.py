@@ -16,10 +16,10 @@ from votes.data.clip_lists import excluded_by, read_meta_info
 from votes.data.degrading import OnTheFly
 from votes.data.pairs import ClipPairs
 from votes.data.sources import FolderSource, picture_kind
+from votes.data.tools.check_content import same_pictures, still_and_blank, wrong_colours
 from votes.errors import UserError
 from votes.options import DatasetOptions, load_options
 from votes.options.yaml_file import read_option_file
-from votes.video.colour import Colour
 
 REACH = 5  # frames that LQ and GT may be apart and still be recognised
 THUMB = 48  # pixels: width of the pictures that are compared
@@ -63,7 +63,8 @@ def _check_dataset(
     name: str, data: DatasetOptions, scale: int, everything: bool, good: Path | None
 ) -> Iterator[Finding]:
     args = data.args
-    exclude = excluded_by(args.get('val_partition'))
+    kept = excluded_by(args.get('val_partition')) if args.get('test_mode') else None
+    exclude = excluded_by(args.get('val_partition')) if kept is None else []
     for key in ('meta_val_file', 'meta_test_file'):
         exclude = exclude + list(read_meta_info(args[key]) if args.get(key) else [])
     degradation = args.get('degradation')
@@ -75,6 +76,8 @@ def _check_dataset(
             meta_info_file=args.get('meta_info_file'),
             split=args.get('split'),
             exclude=exclude,
+            only=kept,
+            middle_gt=data.type == 'Vimeo90KDataset',
             io_backend=args.get('io_backend'),
             least=int(args.get('num_frame', 5)),
             degradation=[degradation] if isinstance(degradation, str) else degradation,
@@ -125,8 +128,12 @@ def _check_clip(pairs: ClipPairs, clip: str, everything: bool, crop: int) -> Ite
     except UserError as error:
         yield 'error', str(error).replace('\n', ' '), str(error.details['fix'] or 'replace it')
         return
-    yield from timing(lq, gt)
+    timed = list(timing(lq, gt))
+    yield from timed
+    yield from still_and_blank(lq, gt)
     yield from content(lq, gt)
+    if not timed:
+        yield from same_pictures(pairs, clip, count)
 
 
 def depths(pairs: ClipPairs, clip: str) -> Iterator[tuple[str, str, str]]:
@@ -206,32 +213,13 @@ def frame_offsets(lq: NDArray[np.float32], gt: NDArray[np.float32]) -> list[int 
 
 def content(lq: NDArray[np.float32], gt: NDArray[np.float32]) -> Iterator[tuple[str, str, str]]:
     """LQ that is GT, and colours that were read with another matrix or range."""
-    error = float(np.abs(lq - gt).mean())
     mse = float(((lq - gt) ** 2).mean())
     if mse < 1e-9:
         yield 'error', 'LQ equals GT', 'dataroot_lq names the original?'
         return
     if 10 * np.log10(255**2 / mse) > MANY_BITS:
         yield 'warning', 'LQ is the shrunk GT, hardly compressed', 'is this the folder that the platform made?'
-    for name, other in suspects(gt).items():
-        if error > 1.5 and float(np.abs(lq - other).mean()) < 0.5 * error:
-            yield 'error', f'colours differ as by {name}', 'extract LQ and GT with the same matrix and range'
-
-
-def suspects(rgb: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
-    """What a picture looks like after the usual mistakes."""
-    flat = np.rint(rgb.reshape(1, -1, 3)).astype(np.uint8)
-
-    def through(written: Colour, read: Colour) -> NDArray[np.float32]:
-        return read.to_rgb(written.to_yuv(flat)).reshape(rgb.shape).astype(np.float32)
-
-    bt601, bt709 = Colour('bt601', False), Colour('bt709', False)
-    return {
-        'a BT.709 video read as BT.601': through(bt709, bt601),
-        'a BT.601 video read as BT.709': through(bt601, bt709),
-        'limited range read as full range': through(bt601, Colour('bt601', True)),
-        'full range read as limited range': through(Colour('bt601', True), bt601),
-    }
+    yield from wrong_colours(lq, gt)
 
 
 def _some(frames: list[int]) -> str:
