@@ -173,7 +173,7 @@ def test_sheets_that_are_not_made(place, capsys):
 
 def test_a_file_where_a_folder_should_be(place, capsys):
     Path('experiments').write_text('')
-    assert 'the run folder cannot be made' in refused(capsys, 'train', '-opt', place())
+    assert 'cannot be written' in refused(capsys, 'train', '-opt', place())
     assert 'a file stands where' in refused(capsys, 'demo-data', 'experiments/x')
     assert 'a file stands where' in refused(capsys, 'demo-data', 'experiments', '--overwrite')
 

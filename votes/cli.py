@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import difflib
 import os
 import sys
 from pathlib import Path
@@ -324,7 +325,8 @@ def _list(parser: argparse.ArgumentParser) -> None:
 
         for kind in vars(registry).values():
             if isinstance(kind, registry.Registry):
-                print(f'{kind.kind}: {", ".join(kind.names())}')
+                print(f'{kind.kind}:')
+                print('\n'.join(f'  {name:<28}{kind.describe(name)}'.rstrip() for name in kind.names()))
         return 0
 
     parser.set_defaults(function=run)
@@ -375,6 +377,11 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _main(argv: list[str]) -> int:
+    if argv and argv[0] not in VERBS and not argv[0].startswith('-'):
+        near = difflib.get_close_matches(argv[0], VERBS, n=1, cutoff=0.5)
+        guess = f'; did you mean {near[0]!r}?' if near else ''
+        print(f'error: there is no verb {argv[0]!r}{guess}\n`votes --help` lists them', file=sys.stderr)
+        return 2
     parser = argparse.ArgumentParser(
         prog='votes', description='Restoring videos that social platforms have shrunk and compressed.'
     )

@@ -5,11 +5,15 @@ A class of your own needs no registration: ``type: my_package.my_module:MyNetwor
 
 from __future__ import annotations
 
+import ast
 import difflib
 import importlib
+from pathlib import Path
 from typing import Any
 
 from votes.errors import UserError
+
+_DEF = ast.FunctionDef
 
 
 class Registry:
@@ -26,6 +30,20 @@ class Registry:
 
     def names(self) -> list[str]:
         return sorted(self.table)
+
+    def describe(self, name: str) -> str:
+        """What an entry is, in a line: the beginning of its docstring, which is read and not imported."""
+        module, attribute = self.table[name].split(':', 1)
+        path = Path(__file__).parents[1].joinpath(*module.split('.')).with_suffix('.py')
+        if not path.is_file():
+            return ''
+        tree = ast.parse(path.read_text())
+        own = [node for node in tree.body if getattr(node, 'name', None) == attribute]
+        texts = [ast.get_docstring(node) for node in (tree, *own) if isinstance(node, ast.Module | ast.ClassDef | _DEF)]
+        of_module, *of_entry = [text for text in texts if text] or ['']
+        # a network's file begins with its name and paper; elsewhere a file holds several things
+        text = of_module if of_module.startswith(f'{name}:') or not of_entry else of_entry[0]
+        return text.split('\n\n')[0].replace('\n', ' ').removeprefix(f'{name}: ')[:110]
 
     def get(self, name: str) -> Any:
         """The class or function called `name`; raises UserError with the nearest names if there is none."""

@@ -10,9 +10,23 @@ def test_cosine_by_hand():
     schedule = CosineAnnealingRestartLR([10, 20], [1, 0.5], eta_min=1e-3)
     assert schedule(1.0, 0) == 1
     assert schedule(1.0, 5) == pytest.approx(1e-3 + 0.999 / 2)
-    assert schedule(1.0, 10) == pytest.approx(1e-3 + 0.5 * 0.999)
+    assert schedule(1.0, 10) == 1e-3, 'the last iteration of a period, as in BasicSR'
+    assert schedule(1.0, 11) == pytest.approx(1e-3 + 0.5 * 0.999 * (1 + math.cos(math.pi / 20)) / 2)
     assert schedule(1.0, 20) == pytest.approx(1e-3 + 0.5 * 0.999 / 2)
     assert schedule(1.0, 30) == schedule(1.0, 99) == pytest.approx(1e-3)
+
+
+def test_against_basicsr():
+    """Its schedule as a formula of its own: the first period that ends at or after the iteration."""
+    periods, weights, low = [50, 100, 150], [1, 0.5, 0.25], 1e-7
+    ours = CosineAnnealingRestartLR(periods, weights, low)
+    ends = [sum(periods[: n + 1]) for n in range(3)]
+    for iteration in range(1, 301):
+        index = next(n for n, end in enumerate(ends) if iteration <= end)
+        begun = ends[index - 1] if index else 0
+        wave = 0.5 * (1 + math.cos(math.pi * (iteration - begun) / periods[index]))
+        assert ours(2e-4, iteration) == pytest.approx(low + weights[index] * (2e-4 - low) * wave, rel=1e-12)
+    assert [ours(2e-4, n) for n in (50, 150)] == [low, low]
 
 
 def test_against_torch():

@@ -7,6 +7,7 @@ import copy
 
 import pytest
 import torch
+from conftest import VDSR
 from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
 
 from votes.archs.contract import apply
@@ -95,11 +96,62 @@ def test_accumulation_needs_less_memory(trained):
     assert pieces_kept < kept
 
 
-def test_a_summed_loss_is_summed_over_pieces(trained):
-    loss = {'type': 'L1Loss', 'reduction': 'sum'}
-    _, losses, _ = trained(train__pixel_opt=loss)
-    _, pieces, _ = trained(train__pixel_opt=loss, datasets__train__batch_size_per_gpu=2, train__accumulate=2)
-    assert torch.allclose(losses, pieces, rtol=1e-5)
+@pytest.mark.parametrize('reduction', ['sum', 'mean'])
+def test_pieces_are_what_processes_are(place, reduction):
+    """P7: a step of two pieces is the step of two processes with a piece each, Adam's moments included."""
+    loss = {'type': 'L1Loss', 'reduction': reduction}
+    quick = {'network_g': VDSR, 'datasets__train__center_gt': False, 'datasets__train__batch_size_per_gpu': 2}
+    quick |= {'train__pixel_opt': loss, 'train__scheduler': None}
+    batch = {'lq': torch.rand(4, 5, 3, 8, 8), 'gt': torch.rand(4, 5, 3, 16, 16)}
+
+    def built(**changes):
+        opt = load_options(place('EDVRModel', **quick, **changes))
+        torch.manual_seed(0)
+        return build_model(opt, torch.device('cpu'))
+
+    pieces = built(train__accumulate=2)
+    for iteration in (1, 2):
+        outcome = pieces.step(batch, iteration)
+
+    ranks = [built(), built()]
+    for iteration in (1, 2):
+        losses, gradients = [], []
+        for rank, model in enumerate(
+            ranks
+        ):  # what DistributedDataParallel does: gradients are averaged, then all update
+            learner = model.generator
+            learner.begin(iteration, 1)
+            part = {name: value[2 * rank : 2 * rank + 2] for name, value in batch.items()}
+            result = learner.forward(part)
+            terms = model.losses(result, part)
+            sum(terms.values()).backward()
+            losses.append(float(sum(terms.values())))
+            gradients.append([p.grad for p in learner.named.values()])
+        for model in ranks:
+            for parameter, *found in zip(model.generator.named.values(), *gradients, strict=True):
+                parameter.grad = sum(found) / 2
+            model.generator.optimizer.step()
+    assert float(sum(outcome.terms.values())) == pytest.approx(sum(losses) / 2, rel=1e-5)
+    for name, parameter in pieces.generator.named.items():
+        other = ranks[0].generator.named[name]
+        assert torch.allclose(parameter, other, rtol=1e-5, atol=1e-7)
+        mine, theirs = pieces.generator.optimizer.state[parameter], ranks[0].generator.optimizer.state[other]
+        for moment in ('exp_avg', 'exp_avg_sq'):
+            assert torch.allclose(mine[moment], theirs[moment], rtol=1e-4, atol=1e-12), (name, moment)
+
+
+def test_the_average_has_the_buffers_of_the_network(place):
+    """Batch normalisation: running means are no parameters, and are taken over as they are."""
+    opt = load_options(place('EDVRModel', train__ema_decay=0.9))
+    model = build_model(opt, torch.device('cpu'))
+    learner = model.generator
+    learner.net.register_buffer('running_mean', torch.zeros(3))
+    learner.ema.register_buffer('running_mean', torch.zeros(3))
+    learner.net.running_mean.fill_(5)
+    for parameter in learner.named.values():
+        parameter.grad = torch.zeros_like(parameter)
+    learner.update(overflow=False)
+    assert torch.equal(learner.ema.running_mean, torch.full((3,), 5.0))
 
 
 def test_channels_last_is_a_layout(trained):

@@ -198,5 +198,5 @@ def test_keys_of_basicsr_without_a_place_here(tmp_path):
     options['val']['metrics'] = {'psnr': {'type': 'calculate_psnr', 'crop_border': 0, 'better': 'higher'}}
     (tmp_path / 'opt.yml').write_text(yaml.safe_dump(options))
     opt = load_options(tmp_path / 'opt.yml', check_paths=False)
-    assert opt.notices == ['keys that have no effect here: better, gpu_ids, set_CUDA_VISIBLE_DEVICES, test_mode']
+    assert opt.notices == ['keys that have no effect here: gpu_ids, set_CUDA_VISIBLE_DEVICES, test_mode']
     assert opt.val.metrics['psnr'].args == {'crop_border': 0}

@@ -37,7 +37,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--lr', type=float, default=5e-5)
     parser.add_argument('--batch', type=int, default=16, help='samples of a step')
     parser.add_argument('--gt-size', type=int, default=128, help='side of the crops')
-    parser.add_argument('--set', nargs='+', default=[], metavar='KEY=VALUE', dest='overrides', help='training options')
+    parser.add_argument(
+        '--set', nargs='+', action='extend', default=[], metavar='KEY=VALUE', dest='overrides', help='training options'
+    )
     parser.add_argument('--restart', action='store_true', help='put an earlier run of this name aside')
 
 

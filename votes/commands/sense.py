@@ -35,7 +35,9 @@ from votes.processes.devices import device_of
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('-opt', required=True, metavar='FILE.yml', help='option file of stage 2: frames and bin_model')
     parser.add_argument('-o', '--output', type=Path, metavar='DFM_frames', help='default: dataroot_dfm, or beside LQ')
-    parser.add_argument('--set', nargs='+', default=[], metavar='KEY=VALUE', dest='overrides', help='change options')
+    parser.add_argument(
+        '--set', nargs='+', action='extend', default=[], metavar='KEY=VALUE', dest='overrides', help='change options'
+    )
 
 
 def run(args: argparse.Namespace) -> int:

@@ -20,6 +20,7 @@ from votes.options.check import (
 )
 from votes.options.habits import accept_habits
 from votes.options.schema import DatasetOptions, Options, PartOptions, Section, Spec, TrainOptions, ValOptions
+from votes.options.trials import nan_problems, value_problems
 from votes.options.yaml_file import Key, OptionFile, apply_overrides, dotted, read_option_file
 
 # what stands for a required key while the rest of a file is checked
@@ -114,6 +115,7 @@ def load_options(
     derived = list(all_signature_problems(opt))
     buildable = not any(key[0] == 'network_g' for key in [*found, *(key for key, _ in derived)])
     derived += consistency_problems(opt, mode, buildable)
+    derived += [*nan_problems(opt.model_dump()), *(value_problems(opt) if mode == 'train' else ())]
     if check_paths:
         opt.notices += drop_spare_dsm(opt, mode)
         derived += path_problems(opt, mode)

@@ -21,7 +21,7 @@ from pydantic import ConfigDict, PydanticSchemaGenerationError, TypeAdapter, Val
 from votes import registry
 from votes.errors import UserError
 from votes.options.habits import LISTS
-from votes.options.schema import DatasetOptions, Options, Spec
+from votes.options.schema import DatasetOptions, Options, Spec, TrainOptions, ValOptions
 from votes.options.yaml_file import Key
 
 Problem = tuple[Key, str]
@@ -31,6 +31,8 @@ IO_BACKENDS = ('auto', 'disk', 'lmdb', 'packed', 'video', 'yuv')  # of votes/dat
 SUPPLIED = {'scale', 'params', 'img', 'img2', 'self'}
 # what a loss says besides its constructor's arguments, see models/terms.py
 ABOUT_LOSSES = {'output': str, 'target': str, 'frame': int, 'from_iter': int}
+# keys that people know from elsewhere, and that stand in another section here
+MOVED = dict.fromkeys(ValOptions.model_fields, 'val:') | dict.fromkeys(TrainOptions.model_fields, 'train:')
 OF_TRAINING = {
     'optim_g': registry.OPTIMIZERS,
     'optim_d': registry.OPTIMIZERS,
@@ -94,7 +96,9 @@ def signature_problems(
         if name not in parameters and name not in (beside or ()):
             if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
                 continue
-            yield (*key, name), f'unknown key of {spec.type}{nearest(name, [*parameters, *(beside or ())])}'
+            near = nearest(name, [*parameters, *(beside or ())])
+            moved = '' if near else f'; move it to {MOVED[name]}' if name in MOVED else ''
+            yield (*key, name), f'unknown key of {spec.type}{near}{moved}'
             continue
         try:
             spec.args[name] = _adapter(hints[name]).validate_python(value) if name in hints else value

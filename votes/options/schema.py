@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, field_validator
 
 from votes.errors import UserError
 
@@ -185,6 +185,13 @@ class Options(Section):
     dist_params: DistOptions = Field(default_factory=DistOptions)
     find_unused_parameters: bool | None = Field(default=None, description='no effect: all that trains is used')
     _notices: list[str] = PrivateAttr(default_factory=list)
+
+    @field_validator('name')
+    @classmethod
+    def _is_a_folder_of_its_own(cls, name: str) -> str:
+        if name.startswith('.') or name != name.strip() or not name.isprintable():
+            raise ValueError('is the name of a folder: it begins with no dot and no space')
+        return name
 
     @property
     def notices(self) -> list[str]:

@@ -13,6 +13,7 @@ import torch.distributed as dist
 from votes.errors import UserError
 
 T = TypeVar('T')
+_left: list[Any] = []
 
 
 def start(launcher: str, backend: str = 'nccl', timeout: float = 1800, gpu: bool = True) -> list[str]:
@@ -50,7 +51,11 @@ def set_timeout(seconds: float) -> None:
 
 
 def stop() -> None:
+    """Leaves the process group. What is left of it stays until the process ends: to destroy that has been seen to wait
+    for ever for a thread of gloo.
+    """
     if dist.is_initialized():
+        _left.append(dist.group.WORLD)
         dist.destroy_process_group()
 
 

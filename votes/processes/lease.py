@@ -23,6 +23,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from votes.checkpoint import writing
 from votes.errors import UserError
 
 BEAT = 5.0  # seconds between touches of a lease
@@ -83,13 +84,11 @@ class Lease:
         mine = self._file('new', uuid.uuid4().hex)
         path = self._file(number)
         try:
-            mine.parent.mkdir(parents=True, exist_ok=True)
-            mine.write_text(json.dumps(content))
-            _linked(mine, path)
-        except FileExistsError:
-            return
-        except OSError as error:
-            raise UserError('the folder cannot be written to', where=self.folder.parent, value=error) from error
+            with writing('the folder', mine.parent):
+                mine.parent.mkdir(parents=True, exist_ok=True)
+                mine.write_text(json.dumps(content))
+            if not _linked(mine, path):
+                return
         finally:
             with contextlib.suppress(OSError):
                 mine.unlink()
@@ -211,8 +210,8 @@ def _newest(folder: Path) -> tuple[int, Path] | None:
     return max(_all(folder), default=None)
 
 
-def _linked(source: Path, target: Path) -> None:
-    """`target` becomes a second name of `source`; FileExistsError where it is there.
+def _linked(source: Path, target: Path) -> bool:
+    """`target` becomes a second name of `source`; False where it is there.
 
     The link's answer can get lost on a network: the number of names tells whether it was made. File systems without
     links get the file by an exclusive open.
@@ -220,13 +219,16 @@ def _linked(source: Path, target: Path) -> None:
     try:
         os.link(source, target)
     except FileExistsError:
-        if source.stat().st_nlink != 2:
-            raise
+        return source.stat().st_nlink == 2
     except OSError:
-        if source.stat().st_nlink == 2:
-            return
-        with open(target, 'x') as file:
-            file.write(source.read_text())
+        if source.stat().st_nlink != 2:
+            with writing('the folder', target.parent):
+                try:
+                    with open(target, 'x') as file:
+                        file.write(source.read_text())
+                except FileExistsError:
+                    return False
+    return True
 
 
 def _here() -> dict[str, Any]:

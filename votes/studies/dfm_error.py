@@ -115,7 +115,7 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('-opt', required=True)
     parser.add_argument('-o', '--output', type=Path, required=True)
-    parser.add_argument('--set', nargs='+', default=[], dest='overrides')
+    parser.add_argument('--set', nargs='+', action='extend', default=[], dest='overrides')
     args = parser.parse_args(argv)
     opt = load_options(args.opt, 'test', args.overrides)
     found = measure(opt, args.output.parent)

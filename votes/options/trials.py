@@ -1,0 +1,87 @@
+"""Values that only the things themselves can judge: each is built once, and what it refuses is a problem of a key."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import torch
+
+from votes import registry
+from votes.errors import UserError
+from votes.options.schema import Options, Spec
+from votes.options.yaml_file import Key
+
+Problem = tuple[Key, str]
+TOLD_ELSEWHERE = {'output', 'target', 'frame', 'from_iter'}  # of a loss, see models/terms.py
+
+
+def nan_problems(data: Any, key: Key = ()) -> Iterator[Problem]:
+    """Numbers that are none, wherever they stand. (Infinity may be meant.)"""
+    items = data.items() if isinstance(data, Mapping) else enumerate(data) if isinstance(data, list | tuple) else ()
+    for name, value in items:
+        if isinstance(value, float) and math.isnan(value):
+            yield (*key, name), 'is not a number (value nan)'
+        else:
+            yield from nan_problems(value, (*key, name))
+
+
+def value_problems(opt: Options) -> Iterator[Problem]:
+    """What optimisers, schedules and losses refuse to be made with, or do not stand for a step."""
+    train = opt.train
+    if train is None:
+        return
+    for name, optim in (('optim_g', train.optim_g), ('optim_d', train.optim_d)):
+        if optim is not None:
+            yield from _tried(optim, registry.OPTIMIZERS, ('train', name), _step)
+    if train.scheduler is not None:
+        yield from _tried(train.scheduler, registry.SCHEDULERS, ('train', 'scheduler'), _schedule)
+    losses = {('train', 'pixel_opt'): train.pixel_opt, ('train', 'gan_opt'): train.gan_opt}
+    losses |= {('train', 'losses', name): spec for name, spec in train.losses.items()}
+    for key, spec in losses.items():
+        if spec is not None and spec.type in registry.LOSSES.table:
+            yield from _tried(spec, registry.LOSSES, key, lambda build, args: build(**args))
+
+
+def _step(build: Callable[..., Any], args: dict[str, Any]) -> None:
+    weight = torch.zeros(1, requires_grad=True)
+    build([weight], **args)
+    rate = args.get('lr')
+    if isinstance(rate, int | float) and (rate < 0 or math.isinf(rate)):
+        raise ValueError(f'Invalid learning rate: {rate}')
+
+
+def _schedule(build: Callable[..., Any], args: dict[str, Any]) -> None:
+    build(**args)(1.0, 0)
+
+
+def _tried(spec: Spec, kind: registry.Registry, key: Key, trial: Callable[..., Any]) -> Iterator[Problem]:
+    """At most one problem: that of the argument without which, or with another of which, all is well."""
+    try:
+        build = kind.get(spec.type)
+    except UserError:
+        return
+    args = {name: value for name, value in spec.args.items() if name not in TOLD_ELSEWHERE}
+    if any(value is None for value in args.values()) or next(nan_problems(args), None):
+        return  # told already
+    refused = _refused(build, args, trial)
+    if refused is None:
+        return
+    for name in args:
+        others = {other: value for other, value in args.items() if other != name}
+        if _refused(build, others, trial) is None or (name == 'lr' and 'learning rate' in refused):
+            yield (*key, name), f'{refused} (value {args[name]!r})'
+            return
+    yield key, refused
+
+
+def _refused(build: Callable[..., Any], args: dict[str, Any], trial: Callable[..., Any]) -> str | None:
+    try:
+        trial(build, args)
+    except (ValueError, AssertionError, ArithmeticError) as error:
+        lines = str(error).strip().splitlines()
+        return lines[0] if lines else type(error).__name__
+    except Exception:  # that an argument is missing or of another type has been told; files may not be there yet
+        return None
+    return None
