@@ -23,7 +23,7 @@ from votes.archs.contract import promise
 from votes.models.learner import Learner
 from votes.options import PartOptions, Spec, TrainOptions
 
-WAYS = {'kept': {}, 'computed again': {'recompute': True}, 'moved': {'offload': True}}
+WAYS = {'kept': PartOptions(), 'computed again': PartOptions(recompute=True), 'moved': PartOptions(offload=True)}
 
 
 def step(args: argparse.Namespace) -> dict[str, Any]:
@@ -32,7 +32,7 @@ def step(args: argparse.Namespace) -> dict[str, Any]:
     torch.manual_seed(0)
     net = build_network({'type': args.network}).to(device).train()
     said = promise(net)
-    plans = {part: PartOptions(**WAYS[args.way]) for part in said.parts}
+    plans = dict.fromkeys(said.parts, WAYS[args.way])
     train = TrainOptions(optim_g=Spec(type='Adam'), total_iter=1, amp=args.amp)
     learner = Learner(net, train, Spec.model_validate({'type': 'Adam', 'lr': 1e-4}), parts=plans)
     clip = torch.rand(args.batch, args.frames, 3, args.side, args.side, device=device)

@@ -116,7 +116,7 @@ def _sensing(opt: Options, dataset: VideoUVSSMTestDataset, shown: TestSet) -> Ca
 def panels(lq: Image, output: Image, gt: Image, dfm: Image | None) -> dict[str, str]:
     """The pictures of one frame at the size of the output: name -> data URI."""
     if output.shape != gt.shape:  # stage 1 restores at the size of LQ
-        gt = cv2.resize(gt, output.shape[1::-1], interpolation=cv2.INTER_AREA)
+        gt = np.asarray(cv2.resize(gt, output.shape[1::-1], interpolation=cv2.INTER_AREA), np.uint8)
 
     def enlarged(image: Image) -> Image:
         return np.asarray(cv2.resize(image, output.shape[1::-1], interpolation=cv2.INTER_NEAREST), np.uint8)

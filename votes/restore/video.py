@@ -133,11 +133,13 @@ class Restoration:
                 count = max(sees.least, (self.piece or 1) + 2 * sees.context)
             elif isinstance(sees, Causal):
                 count = 1 + sees.look_ahead
-            self.limits.tile = fit(self.net, self.device, self.settings.amp, *self.size, count)
+            height, width = self.size
+            self.limits.tile = fit(self.net, self.device, self.settings.amp, height, width, count)
 
     def views(self, reader: Reader, wanted: Callable[[int], bool], start: int = 0) -> Iterator[View]:
         """What the network is shown for the wanted frames."""
-        peak = self.side_information and (lambda numbered: self.side_information.peak(numbered.number))  # type: ignore[union-attr]
+        codec = self.side_information
+        peak = (lambda numbered: codec.peak(numbered.number)) if codec else None
         return Views(self.said, wanted=wanted, piece=self.piece, peak=peak, start=start).of(self._counted(reader))
 
     def shown(self, numbered: Numbered) -> Shown:

@@ -59,7 +59,7 @@ def measure(opt: Options, folder: Path) -> dict[str, Any]:
         raise UserError('this network has no degradation map', value=opt.network_g.type, where=opt.name)
     data = next(data for key, data in opt.datasets.items() if key != 'train')
     dataset = build_test_set(data, opt.scale, model.said)
-    frames = []
+    frames: list[dict[str, Any]] = []
     shown = {int((i + 0.5) * len(dataset) / PICTURES) for i in range(PICTURES)}
     places = {place: i for i, place in enumerate(dataset.positions())}
     for clip, index, restored, lq in _all_restored(model, dataset):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import Any
+from typing import Any, cast
 
 import av
 from av.error import FFmpegError
@@ -184,7 +184,7 @@ class Titling:
 
     def __init__(self, track: Track, stream: Any, output: Any):
         self.stream = stream
-        self.encoder: Any = av.CodecContext.create(track.codec, 'w')
+        self.encoder = cast(Any, av.CodecContext.create(track.codec, 'w'))  # stubs lack subtitle_header
         header = stream.codec_context.subtitle_header or ASS_HEADER
         self.encoder.subtitle_header = header
         self.encoder.time_base = Fraction(1, 1000)

@@ -13,7 +13,7 @@ from votes.archs.parts.blocks import conv3x3, lrelu
 class Enlarging(nn.Module):
     """A network with these layers, under the names that BasicSR gives them: x4 in two steps, x2 and x3 in one."""
 
-    methods = {'_restored': ('upconv', 'conv_hr.', 'conv_last.')}
+    methods: dict[str, tuple[str, ...]] = {'_restored': ('upconv', 'conv_hr.', 'conv_last.')}
 
     def add_enlarging(self, num_feat: int, num_out_ch: int, factor: int, in_channels: int | None = None) -> None:
         """Called by constructors where the layers belong.
