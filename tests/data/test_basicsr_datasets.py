@@ -163,3 +163,79 @@ def test_training_on_a_dataset_of_ones_own(place):
     options['train']['total_iter'] = 2
     Path('opt.yml').write_text(yaml.safe_dump(options))
     assert main(['train', '-opt', 'opt.yml']) == 0
+
+
+def basicsr_file(train):
+    """What BasicSR's option files of BasicVSR say, with a small network and few iterations."""
+    return {
+        'name': 'BasicVSR_small',
+        'model_type': 'VideoRecurrentModel',
+        'scale': 4,
+        'num_gpu': 0,
+        'manual_seed': 0,
+        'datasets': {
+            'train': {
+                'dataroot_gt': 'gt',
+                'dataroot_lq': 'lq',
+                'io_backend': {'type': 'disk'},
+                'gt_size': 64,
+                'interval_list': [1],
+                'random_reverse': False,
+                'use_hflip': True,
+                'use_rot': True,
+                'num_worker_per_gpu': 0,
+                'batch_size_per_gpu': 1,
+                'dataset_enlarge_ratio': 2,
+                'prefetch_mode': None,
+                **train,
+            },
+            'val': {
+                'name': 'REDS4',
+                'type': 'VideoRecurrentTestDataset',
+                'dataroot_gt': 'gt',
+                'dataroot_lq': 'lq',
+                'cache_data': True,
+                'io_backend': {'type': 'disk'},
+                'num_frame': -1,
+            },
+        },
+        'network_g': {'type': 'BasicVSR', 'num_feat': 8, 'num_block': 1, 'spynet_path': None},
+        'path': {'pretrain_network_g': None, 'strict_load_g': True, 'resume_state': None},
+        'train': {
+            'ema_decay': 0.999,
+            'optim_g': {'type': 'Adam', 'lr': 2e-4, 'weight_decay': 0, 'betas': [0.9, 0.99]},
+            'scheduler': {'type': 'CosineAnnealingRestartLR', 'periods': [2], 'restart_weights': [1], 'eta_min': 1e-7},
+            'total_iter': 2,
+            'warmup_iter': -1,
+            'fix_flow': 1,
+            'flow_lr_mul': 0.125,
+            'pixel_opt': {'type': 'CharbonnierLoss', 'loss_weight': 1.0, 'reduction': 'mean'},
+        },
+        'val': {
+            'val_freq': 2,
+            'save_img': False,
+            'metrics': {'psnr': {'type': 'calculate_psnr', 'crop_border': 0, 'test_y_channel': False}},
+        },
+        'logger': {'print_freq': 1, 'save_checkpoint_freq': 2, 'use_tb_logger': False},
+        'dist_params': {'backend': 'nccl', 'port': 29500},
+        'find_unused_parameters': True,
+    }
+
+
+@pytest.mark.parametrize(
+    'train',
+    [
+        {'type': 'REDSRecurrentDataset', 'name': 'REDS', 'num_frame': 4, 'val_partition': 'REDS4', 'test_mode': False},
+        {'type': 'Vimeo90KRecurrentDataset', 'name': 'Vimeo90K', 'num_frame': -1, 'flip_sequence': True},
+    ],
+    ids=['REDS', 'Vimeo90K'],
+)
+def test_basicsrs_option_files_of_recurrent_networks_run(tmp_path, monkeypatch, train):
+    for clip in ('000', '001'):
+        write_clip(tmp_path / 'gt' / clip, 5, (64, 96), seed=int(clip))
+        write_clip(tmp_path / 'lq' / clip, 5, (16, 24), seed=int(clip))
+    monkeypatch.chdir(tmp_path)
+    Path('opt.yml').write_text(yaml.safe_dump(basicsr_file(train)))
+    assert main(['train', '-opt', 'opt.yml']) == 0
+    assert Path('experiments/BasicVSR_small/models/net_g_2.pth').is_file()
+    assert Path('experiments/BasicVSR_small/metrics.jsonl').read_text().count('restored_psnr') == 1
