@@ -31,7 +31,8 @@ fi
 srun "$python" -m votes.cli launch --nproc "${SLURM_GPUS_ON_NODE:-auto}" "${place[@]}" train -opt "$@" &
 child=$!
 stopping=
-trap 'stopping=1; kill -TERM "$child" 2>/dev/null || true' TERM INT USR1
+asked=
+trap 'stopping=1; asked=1; kill -TERM "$child" 2>/dev/null || true' TERM INT USR1
 # a trap interrupts `wait`: only the wait that the child ended tells its exit code
 while true; do
     stopping=
@@ -39,6 +40,9 @@ while true; do
     wait "$child" || code=$?
     [ -n "$stopping" ] || break
 done
+case "$asked$code" in
+1129 | 1130 | 1138 | 1143) code=75 ;; # asked to stop before there was anything that could listen: nothing is lost
+esac
 if [ "$code" -eq 75 ]; then
     echo "saved; back into the queue"
     scontrol requeue "$SLURM_JOB_ID"

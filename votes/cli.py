@@ -121,6 +121,18 @@ def _compare_runs(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(function=run)
 
 
+def _lineage(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument('run', type=Path, metavar='experiments/NAME')
+
+    def run(args: argparse.Namespace) -> int:
+        from votes.training.history import lineage
+
+        print('\n'.join(lineage(args.run)))
+        return 0
+
+    parser.set_defaults(function=run)
+
+
 def _pack(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('source', type=Path, help='folders of pictures, videos, raw YUV, an LMDB or a packed store')
     parser.add_argument('output', type=Path, nargs='?', help='store to make')
@@ -356,6 +368,7 @@ VERBS = {
     'sheet': (_sheet, 'a picture of LQ, DFM, restored, GT and error'),
     'compare': (_compare, 'results of several evaluations in one table'),
     'compare-runs': (_compare_runs, 'the first step at which two training runs differ'),
+    'lineage': (_lineage, 'what a run came from, and what had changed each time it went on'),
     'checkpoint': (_checkpoint, 'inspect, verify or convert checkpoints'),
     'new': (_new, 'a network to start from: its file, row, option file and test'),
     'check-network': (_check_network, 'whether a network keeps what it promises; exit code 1 if it does not'),

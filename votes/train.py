@@ -34,8 +34,9 @@ from votes.training import position
 from votes.training.checkpoint_store import Saves
 from votes.training.contents import fingerprint
 from votes.training.health import Guard
+from votes.training.history import note_start
 from votes.training.position import Position, Setup
-from votes.training.run_log import RunLog, StepMeter, duration, logger, put_aside
+from votes.training.run_log import RunLog, StepMeter, duration, environment, logger, put_aside
 from votes.training.supply import Supply
 from votes.training.validation import Validation
 
@@ -66,6 +67,7 @@ def train(opt: Options, args: argparse.Namespace) -> None:
             opt.training.accumulate,
         )
         introduce(model, at, setup, device)
+        distributed.on_first(lambda: note_start(folder, opt, at, setup, environment()))
 
         guard, meter = Guard(opt, folder), StepMeter(at.iteration, opt.training.total_iter, at.meter)
         supply = Supply(loader, device)

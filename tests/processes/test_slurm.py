@@ -50,7 +50,18 @@ def test_a_job_whose_time_is_up_saves_and_queues_again(cluster, tmp_path, sent):
     assert log(tmp_path, 'scontrol') == 'requeue 41\n'
 
 
-@pytest.mark.parametrize('code', [0, 1, 2])
+@pytest.mark.parametrize('code', [143, 138])
+def test_a_signal_at_start_up_is_no_end(cluster, tmp_path, code):
+    """Before Python listens, a signal kills it; nothing is lost by that."""
+    job = cluster(PATIENT.replace('exit 75', f'exit {code}'))
+    while not (tmp_path / 'ready').exists():
+        time.sleep(0.02)
+    job.send_signal(signal.SIGTERM)
+    assert job.wait(20) == 0
+    assert log(tmp_path, 'scontrol') == 'requeue 41\n'
+
+
+@pytest.mark.parametrize('code', [0, 1, 2, 143])
 def test_other_ends_are_ends(cluster, tmp_path, code):
     assert cluster(f'exit {code}').wait(20) == code
     assert 'requeue' not in log(tmp_path, 'scontrol')

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 from votes.errors import UserError
 from votes.reports.curves import read_rows
+from votes.training.checkpoint_store import Saves, weights_path
 
 MEASURED_TIME = {'seconds', 'data', 'eta'}  # differ between any two runs
 
@@ -23,11 +23,10 @@ def _rows(folder: Path) -> dict[tuple[int, str], dict[str, Any]]:
 
 def _weights(folder: Path) -> dict[int, str]:
     """Iteration -> checksum of the weights, of checkpoints with a manifest."""
-    sums = {}
-    for path in (folder / 'training_states').glob('[0-9]*.json'):
-        files = json.loads(path.read_text())['files']
-        sums[int(path.stem)] = next(about['sha256'] for name, about in files.items() if name.endswith('.pth'))
-    return sums
+    saves = Saves(folder)
+    found = {n: saves.manifest(n)[0] for n in saves.iterations()}
+    names = {n: str(weights_path(folder, n).relative_to(folder)) for n in found}
+    return {n: files[names[n]]['sha256'] for n, files in found.items() if files}
 
 
 def compare_runs(first: Path, second: Path) -> tuple[bool, str]:
