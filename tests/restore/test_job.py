@@ -112,10 +112,19 @@ def test_restart_begins_anew(tmp_path, whole):
 
 def test_two_processes_do_not_work_on_one_output(tmp_path):
     job = Job(tmp_path / 'out.mp4', {'a': 1})
-    with pytest.raises(UserError, match='another process works on this output'):
+    with pytest.raises(UserError, match='another process owns this folder: a restoration'):
         Job(tmp_path / 'out.mp4', {'a': 1})
-    job.lock.close()
-    Job(tmp_path / 'out.mp4', {'a': 1})
+    job.close()
+    Job(tmp_path / 'out.mp4', {'a': 1}).close()
+
+
+def test_a_process_that_lost_its_output_writes_no_more(tmp_path):
+    job = Job(tmp_path / 'out.mp4', {'a': 1})
+    assert job.lease is not None
+    job.lease.path.rename(job.lease.path.with_name('.out.mp4.votes-job.owner.7.json'))  # as one that took over
+    with pytest.raises(UserError, match='has taken over this output'):
+        job.finish(0, tmp_path / 'x.nut', 3, 0)
+    assert job.segments() == {}
 
 
 def test_limits_of_memory_are_remembered(tmp_path, monkeypatch):

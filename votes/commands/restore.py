@@ -23,9 +23,12 @@ from votes.archs.contract import promise
 from votes.commands import arguments
 from votes.errors import UserError
 from votes.processes.devices import pick_device
+from votes.processes.lease import Lease
+from votes.processes.parent import child_environment, end_with_parent
 from votes.processes.signals import PREEMPTED, Preempted, StopRequests
 from votes.restore.compare import KINDS, HeatMap, compare
 from votes.restore.inputs import open_input, videos_of
+from votes.restore.job import job_folder
 from votes.restore.ledger import announce
 from votes.restore.progress import clock
 from votes.restore.settings import Settings, Summary, check_paths
@@ -55,6 +58,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    if args.part is not None:
+        end_with_parent()
     device = pick_device(args.device)
     videos = videos_of(args.input)
     if not videos:
@@ -186,17 +191,17 @@ def _with_helpers(args: argparse.Namespace) -> None:
     """Processes that make every Nth segment each; what is missing afterwards is made by this one."""
     if args.restart:
         raise UserError('--restart and --gpus do not go together', fix='remove the job folder')
-    environment = dict(os.environ, PYTHONPATH=os.pathsep.join(p for p in sys.path if p))
+    environment = os.environ | child_environment() | {'PYTHONPATH': os.pathsep.join(p for p in sys.path if p)}
     given = [a for a in sys.argv[1:] if not a.startswith('--gpus')]
     if '--gpus' in sys.argv:
         at = sys.argv.index('--gpus')
         given = sys.argv[1:at] + sys.argv[at + 2 :]
-    children = []
-    for i in range(args.gpus):
-        device = f'cuda:{i}' if args.device in ('auto', 'cuda') and torch.cuda.device_count() > i else args.device
-        command = [*given, '--part', f'{i}/{args.gpus}', '--device', device, '--progress', 'none']
-        children.append(subprocess.Popen([sys.executable, '-m', 'votes.cli', *command], env=environment))
-    with StopRequests() as stop:
+    children: list[subprocess.Popen[bytes]] = []
+    with Lease(job_folder(args.output), f'a restoration in {args.gpus} processes'), StopRequests() as stop:
+        for i in range(args.gpus):
+            device = f'cuda:{i}' if args.device in ('auto', 'cuda') and torch.cuda.device_count() > i else args.device
+            command = [*given, '--part', f'{i}/{args.gpus}', '--device', device, '--progress', 'none']
+            children.append(subprocess.Popen([sys.executable, '-m', 'votes.cli', *command], env=environment))
         while any(child.poll() is None for child in children):
             time.sleep(0.2)
             if stop.asked():

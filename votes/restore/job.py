@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import shutil
@@ -15,6 +14,7 @@ from torch import nn
 from votes import checkpoint
 from votes.checkpoint import copied, write_json
 from votes.errors import UserError
+from votes.processes.lease import Lease, LeaseLost
 
 SUFFIX = '.votes-job'
 EDGE = 1 << 20  # bytes read at both ends of a source to recognise it
@@ -34,6 +34,11 @@ def fingerprint(path: Path) -> dict[str, Any]:
             file.seek(max(EDGE, size - EDGE))
             digest.update(file.read())
     return {'name': path.name, 'bytes': size, 'sha256': digest.hexdigest()[:16]}
+
+
+def job_folder(target: Path) -> Path:
+    """Where finished segments of an output lie."""
+    return target.with_name(target.name + SUFFIX)
 
 
 def weights_hash(net: nn.Module) -> str:
@@ -70,22 +75,32 @@ class Job:
     """
 
     def __init__(self, target: Path, description: dict[str, Any], restart: bool = False, helper: bool = False):
-        self.folder = target.with_name(target.name + SUFFIX)
+        self.folder = job_folder(target)
         self.description = json.loads(json.dumps(description))
-        self.folder.mkdir(exist_ok=True)
-        if not helper:
-            self._lock()
-            if restart:
+        self.lease = None if helper else Lease(self.folder, 'a restoration')
+        if self.lease is not None:
+            self.lease.acquire()
+        try:
+            self.folder.mkdir(exist_ok=True)
+            if not helper and restart:
                 self._empty()
-        self._compare()
+            self._compare()
+        except BaseException:
+            self.close()
+            raise
         self.resumed = len(self.segments())
 
-    def _lock(self) -> None:
-        self.lock = open(self.folder / 'lock', 'w')  # noqa: SIM115  held as long as the job
+    def close(self) -> None:
+        """Another process may go on with it."""
+        if self.lease is not None:
+            self.lease.release()
+
+    def _still_mine(self) -> None:
         try:
-            fcntl.flock(self.lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise UserError('another process works on this output', where=self.folder) from error
+            if self.lease is not None:
+                self.lease.check()
+        except LeaseLost as error:
+            raise UserError('another process has taken over this output', where=self.folder, value=error) from error
 
     def _compare(self) -> None:
         path = self.folder / 'job.json'
@@ -107,8 +122,7 @@ class Job:
 
     def _empty(self) -> None:
         for path in self.folder.iterdir():
-            if path.name != 'lock':
-                shutil.rmtree(path) if path.is_dir() else path.unlink()
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
 
     def segments(self) -> dict[int, Segment]:
         """Those that are finished, by number."""
@@ -120,6 +134,7 @@ class Job:
 
     def finish(self, number: int, file: Path, frames: int, first: int) -> None:
         """Notes that a segment is written; from now on it is not made again."""
+        self._still_mine()
         self._write(self.folder / f'{number:06d}.json', {'file': file.name, 'frames': frames, 'first': first})
 
     def recall(self) -> dict[str, Any]:
@@ -147,6 +162,7 @@ class Job:
     def remove(self) -> None:
         """After the output is complete."""
         shutil.rmtree(self.folder)
+        self.close()
 
 
 def _differences(old: Any, new: Any, name: str = '') -> list[str]:

@@ -366,6 +366,8 @@ def _left_clean(job: Job, helper: bool) -> Iterator[None]:
         if not helper and not job.segments():
             job.remove()
         raise
+    finally:
+        job.close()
 
 
 def _expected(reader: Reader, settings: Settings) -> int:
