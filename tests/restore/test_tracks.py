@@ -6,7 +6,7 @@ import av
 import numpy as np
 import pytest
 from restore.clips import Identity, lossless, moving
-from restore.test_sources import filmed
+from restore.test_clip_sources import filmed
 from test_video import read
 
 from votes.errors import UserError
