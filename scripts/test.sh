@@ -1,11 +1,19 @@
 #!/usr/bin/env bash
-# Installs what is needed into .venv, then checks style, types, layers, and runs the tests. Arguments go to pytest.
+# Installs what is needed into .venv, then checks style, types, layers, and runs the tests, one process a core.
+#   bash scripts/test.sh [--all] [arguments of pytest]
+# --all runs the tests marked `long` as well, as CI does.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
+which=(-m 'not long')
+if [ "${1:-}" = --all ]; then
+    which=(-m 'long or not long')
+    shift
+fi
 bash scripts/setup.sh
 export PATH="$PWD/.venv/bin:$PATH"
 ruff check .
 ruff format --check .
 mypy
 lint-imports
-pytest -q "$@"
+export OMP_NUM_THREADS=1 # the processes below share the cores
+pytest -q -n auto --maxprocesses 4 --dist loadgroup "${which[@]}" "$@"
