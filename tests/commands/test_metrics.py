@@ -52,7 +52,9 @@ def test_two_videos(videos, capsys):
     )
     assert list(result['mean']) == ['LQ bicubic', 'restored']
     assert result['mean']['LQ bicubic']['psnr'] < result['mean']['restored']['psnr']
-    assert 'gain' in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert 'gain' in said
+    assert 'warping_error 0.0000' not in said, 'small values have digits'
     protocol = content['protocol']
     assert protocol['channel'] == 'y'
     assert {'range', 'rounding', 'window_padding', 'aggregation', 'crop_border', 'flow'} <= protocol.keys()
@@ -89,6 +91,13 @@ def test_results_side_by_side(videos, capsys):
     capsys.readouterr()
     assert main(['metrics', 'compare', 'OUT.json', 'GT.json']) == 0
     assert '1.0000' in capsys.readouterr().out
+    named = json.loads(Path('OUT.json').read_text())
+    Path('OUT.json').write_text(json.dumps({**named, 'name': 'OUT#1_50%&'}))
+    assert main(['metrics', 'compare', 'OUT.json', 'GT.json', '--format', 'latex']) == 0
+    said = capsys.readouterr().out
+    assert r'OUT\#1\_50\%\& & 0.9' in said
+    assert [word in said for word in (r'\toprule', r'\midrule', r'\bottomrule')] == [True] * 3
+    Path('OUT.json').write_text(json.dumps(named))
     for style, words in (('markdown', '|---|'), ('latex', r'\begin{tabular}'), ('csv', 'OUT,')):
         assert main(['metrics', 'compare', 'OUT.json', 'GT.json', '--format', style]) == 0
         assert words in capsys.readouterr().out

@@ -14,7 +14,7 @@ from votes.cli import main
 from votes.errors import UserError
 from votes.video.degrade import shrink_and_compress
 from votes.video.metadata import decode_with_metadata
-from votes.video.recipe import Recipe, degrade, read_recipe
+from votes.video.recipe import Degradation, Recipe, degrade, read_recipe
 
 STOCK = sorted((Path(__file__).resolve().parents[2] / 'options' / 'degrade').glob('*.yml'))
 CLIP = [cv2.resize(f, (256, 192), interpolation=cv2.INTER_CUBIC) for f in pan(10, size=(96, 128))]
@@ -240,6 +240,33 @@ def test_several_clips_at_a_time_and_metadata_only_when_asked(tmp_path, monkeypa
         made[workers] = json.loads((target / 'manifest.json').read_text())
     assert made[1] == made[2]
     assert made[1]['clips']['001']['generations'][0]['qp'] > 20
+
+
+def test_a_video_read_directly_is_what_degrade_writes_of_it(tmp_path):
+    """One definition of decoding: PNGs of `votes degrade`, and the same video as a frame source."""
+    from votes.data.open_source import open_source
+
+    (tmp_path / 'videos').mkdir()
+    clip = Degradation(lambda: iter(CLIP), len(CLIP), CLIP[0].shape[:2], recipe(), 0, tmp_path / 'videos')
+    frames = list(clip.frames())
+    source = open_source(tmp_path / 'videos')
+    assert all(np.array_equal(frame, source.read('0', i)) for i, frame in enumerate(frames))
+
+
+@pytest.mark.parametrize('workers', [-1, 0, 1, 9])
+def test_any_number_of_workers(tmp_path, workers):
+    from votes.data.degrading import degrade_source
+    from votes.data.tools.pack import pack, verify
+
+    write_originals(tmp_path / 'in', [3, 2], size=(64, 64))
+    degrade_source(tmp_path / 'in', tmp_path / 'out', recipe(), workers=workers, say=str)
+    assert (
+        'as videos are read here'
+        in json.loads((tmp_path / 'out' / 'manifest.json').read_text())['versions']['decoding']
+    )
+    for to in ('packed', 'lmdb'):
+        pack(tmp_path / 'out', tmp_path / to, to, workers=workers, say=str)
+        assert verify(tmp_path / to) == []
 
 
 def test_a_bitrate_that_is_missed_is_said(tmp_path):

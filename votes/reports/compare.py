@@ -78,8 +78,15 @@ def _markdown(table: list[list[str]]) -> list[str]:
 
 
 def _latex(table: list[list[str]]) -> list[str]:
-    rows = [' & '.join(line).replace('_', r'\_') + r' \\' for line in table]
-    return [f'\\begin{{tabular}}{{l{"r" * (len(table[0]) - 1)}}}', rows[0], r'\midrule', *rows[1:], r'\end{tabular}']
+    rows = [' & '.join(map(_escaped, line)) + r' \\' for line in table]
+    begin = f'\\begin{{tabular}}{{l{"r" * (len(table[0]) - 1)}}}'
+    return [begin, r'\toprule', rows[0], r'\midrule', *rows[1:], r'\bottomrule', r'\end{tabular}']
+
+
+def _escaped(text: str) -> str:
+    """What LaTeX would read as a command, as text."""
+    special = {'\\': r'\textbackslash{}', '~': r'\textasciitilde{}', '^': r'\textasciicircum{}'}
+    return ''.join(special.get(c, f'\\{c}' if c in '_#%&${}' else c) for c in text)
 
 
 STYLES = {'text': _text, 'markdown': _markdown, 'latex': _latex, 'csv': lambda table: [','.join(r) for r in table]}

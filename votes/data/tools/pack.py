@@ -25,10 +25,12 @@ import cv2
 import numpy as np
 
 from votes import checkpoint
+from votes.data.degrading import DECODING
 from votes.data.lmdb_source import LmdbSource
 from votes.data.open_source import kind_of, open_source
 from votes.data.packed_source import MANIFEST, PackedSource
 from votes.data.sources import FolderSource, Frame, FrameSource
+from votes.data.video_source import VideoSource, YuvSource
 from votes.errors import UserError
 
 PNG_LEVEL = 1
@@ -176,7 +178,8 @@ def _pack_clips(progress: _Progress, partial: Path, pool: ThreadPoolExecutor) ->
             about = _pack_shard(progress, clips, partial / f'{name}.npy', pool)
             checkpoint.write_json(partial / f'{name}.json', about)
         manifest.update(about)
-    checkpoint.write_json(partial / MANIFEST, {'clips': manifest})
+    about = {'decoding': DECODING} if isinstance(frames, VideoSource | YuvSource) else {}
+    checkpoint.write_json(partial / MANIFEST, {'source': type(frames).__name__, **about, 'clips': manifest})
     for name in shards:
         (partial / f'{name}.json').unlink()
 
