@@ -161,3 +161,16 @@ def test_no_damage_gets_through(tmp_path):
     checkpoint.save({'params': {3: torch.ones(1)}}, path)
     with pytest.raises(UserError, match='no weights'):
         checkpoint.read_weights(path)
+
+
+def test_a_network_that_fits_into_no_memory(tmp_path):
+    options = {'type': 'VDSR', 'num_feat': 2_000_000}
+    checkpoint.save({'params': {'a': torch.ones(1)}, 'network_g': options}, tmp_path / 'w.pth')
+    with pytest.raises(UserError, match='network VDSR cannot be built'):
+        load_pretrained(tmp_path / 'w.pth')
+
+
+def test_the_average_is_taken_and_told(net, tmp_path):
+    checkpoint.save({'params': net.state_dict(), 'params_ema': net.state_dict()}, tmp_path / 'w.pth')
+    assert checkpoint.load_network(build_network(BIN), tmp_path / 'w.pth').key == 'params_ema'
+    assert checkpoint.load_network(build_network(BIN), tmp_path / 'w.pth', param_key='params').key == 'params'

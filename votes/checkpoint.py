@@ -190,6 +190,10 @@ def read_weights(path: str | os.PathLike[str], param_key: str | None = None) -> 
 
     A ``module.`` prefix, which DDP leaves, and a ``generator.`` prefix, which mmagic does, are removed.
     """
+    return _weights_and_key(path, param_key)[0]
+
+
+def _weights_and_key(path: str | os.PathLike[str], param_key: str | None) -> tuple[dict[str, Tensor], str | None]:
     content = load(path)
     if param_key is not None and param_key not in content:
         raise UserError(f'no {param_key!r} in this checkpoint', where=path, value=', '.join(list(content)[:5]))
@@ -206,16 +210,17 @@ def read_weights(path: str | os.PathLike[str], param_key: str | None = None) -> 
         )
     weights = {k.removeprefix('module.'): v for k, v in weights.items()}
     trainer = next((prefix for prefix in TRAINERS if any(k.startswith(prefix) for k in weights)), '')
-    return {k.removeprefix(trainer): v for k, v in weights.items() if k.startswith(trainer)}
+    return {k.removeprefix(trainer): v for k, v in weights.items() if k.startswith(trainer)}, key
 
 
 @dataclass
 class Mismatch:
-    """How a checkpoint and a network differ."""
+    """How a checkpoint and a network differ, and under which key of the file its weights were found."""
 
     missing: list[str] = field(default_factory=list)
     unexpected: list[str] = field(default_factory=list)
     shapes: list[str] = field(default_factory=list)
+    key: str | None = None
 
     def __bool__(self) -> bool:
         return bool(self.missing or self.unexpected or self.shapes)
@@ -269,13 +274,14 @@ def load_network(
     Raises:
         UserError: the file is unreadable, nothing fits, or strict and something differs (with a table of what differs).
     """
-    weights = read_weights(path, param_key)
+    weights, key = _weights_and_key(path, param_key)
     weights = _inside(weights, prefix)
     expected = net.state_dict()
     published = getattr(net, 'published_weights', None)
     if published and weights.keys() != expected.keys():
         weights = published(weights)
     mismatch = compare(expected, weights)
+    mismatch.key = key
     bad_shapes = {row.split(':')[0] for row in mismatch.shapes}
     fits = {k: v for k, v in weights.items() if k in expected and k not in bad_shapes}
     if not fits or (strict and mismatch):

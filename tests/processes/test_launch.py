@@ -157,7 +157,9 @@ def test_a_nan_on_one_rank_is_skipped_by_both(whole):
     assert not same(weights(3), weights(4))
     assert re.search(r'rank 1: l_pix = nan; samples \[.00\d/', output)
     assert 'rank 0: l_pix' not in output
-    assert [p.name for p in Path('experiments/tiny/bad_batches').iterdir() if 'rank1' in p.name] == ['3_rank1.pth']
+    assert 'the batch is in experiments/tiny/bad_batches/3_rank1.pth' in output
+    assert 'rank0.pth' not in output, 'not the file of a rank whose batch was good'
+    assert [p.name for p in Path('experiments/tiny/bad_batches').iterdir()] == ['3_rank1.pth']
     state = checkpoint.load('experiments/tiny/training_states/6.state')
     assert state['position']['consumed'] == 12
     assert int(state['optimizers'][0]['state'][0]['step']) == 5

@@ -115,6 +115,24 @@ def test_ranks_end_with_their_launcher(place, victim):
     assert owner_of(RUN) is None
 
 
+def test_a_training_ends_with_the_program_that_started_it(place):
+    """A study that is killed, for instance."""
+    place(**LONG)
+    code = (
+        'import os, subprocess, sys\n'
+        'from votes.processes.parent import child_environment\n'
+        'command = [sys.executable, "-m", "votes.cli", "train", "-opt", "opt.yml"]\n'
+        'subprocess.run(command, env={**os.environ, **child_environment()})'
+    )
+    environment = {**os.environ, 'PYTHONPATH': f'{ROOT}:{ROOT / "tests"}', 'OMP_NUM_THREADS': '1'}
+    study = subprocess.Popen([sys.executable, '-c', code], env=environment, stdout=subprocess.DEVNULL)
+    wait_until(trains)
+    study.kill()
+    study.wait()
+    wait_until(lambda: not running(), 30)
+    assert checkpoint.read_record(RUN / 'PREEMPTED.json')['signal'] == 'SIGTERM'
+
+
 def test_a_stop_is_quiet_and_says_which_signal(place):
     launcher = start('launch', '--nproc', '2', 'train', '-opt', place(**LONG))
     wait_until(trains)

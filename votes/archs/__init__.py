@@ -23,8 +23,9 @@ def build_network(options: dict[str, Any]) -> nn.Module:
     cls = NETWORKS.get(options['type'])
     try:
         return cls(**arguments)
-    except (TypeError, ValueError) as error:
-        raise UserError(f'network {options["type"]} cannot be built', value=error, where=arguments) from error
+    except (TypeError, ValueError, RuntimeError, MemoryError, OverflowError) as error:  # the last three: far too large
+        first_line = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise UserError(f'network {options["type"]} cannot be built', value=first_line, where=arguments) from error
 
 
 def stored_options(path: str | os.PathLike[str]) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from votes import checkpoint
 from votes.errors import UserError
 from votes.options import load_options
 from votes.options.yaml_file import read_option_file
+from votes.processes.parent import child_environment
 from votes.processes.signals import PREEMPTED, StopRequests
 from votes.studies.study import PROGRAMS, SOURCE, Job, Study, as_override
 
@@ -163,6 +164,7 @@ class Runner:
             return Outcome('not run', f'{kind}: {" ".join(text.split())[:300]}')
         log = self.folder / 'logs' / f'{name}.log'
         environment = {**os.environ, 'PYTHONPATH': os.pathsep.join([str(SOURCE), os.environ.get('PYTHONPATH', '')])}
+        environment |= child_environment()  # a study that is killed takes its trainings with it
         if device:
             environment['CUDA_VISIBLE_DEVICES'] = device
         self.say(f'{name}: {" ".join(command[1:4])} ... (log: {log})')
