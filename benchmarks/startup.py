@@ -29,6 +29,7 @@ from votes.data.manifest import of_dataset
 from votes.data.tools.pack import pack
 from votes.data.uvssm_dataset import UVSSMDataset
 
+KINDS = ['folders', 'packed', 'lmdb']
 VIMEO, FRAMES, LINKS = 64_612, 7, 30_000  # a file of ext4 has at most 65 000 links
 
 
@@ -63,8 +64,13 @@ def start(gt: str, lq: str) -> None:
     of_dataset(dataset)
     told = time.perf_counter()
     opened = len(os.listdir('/proc/self/fd')) if Path('/proc/self/fd').is_dir() else None
+    load = round(os.getloadavg()[0], 1)  # of other programs: what the clock shows grows with it
     seconds = {'dataset': ready - started, 'dataset_cpu': spent, 'first_sample': first - ready, 'manifest': told - read}
-    print(json.dumps({'clips': len(dataset), **{k: round(v, 3) for k, v in seconds.items()}, 'open_files': opened}))
+    print(
+        json.dumps(
+            {'clips': len(dataset), **{k: round(v, 3) for k, v in seconds.items()}, 'open_files': opened, 'load': load}
+        )
+    )
 
 
 def measured(gt: Path, lq: Path) -> dict[str, Any]:
@@ -79,27 +85,35 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('-o', '--output', type=Path, default=Path('benchmarks/results/startup_cpu.json'))
     parser.add_argument('--clips', type=int, nargs='+', default=[VIMEO // 16, VIMEO // 4, VIMEO])
+    parser.add_argument(
+        '--kinds', nargs='+', choices=KINDS, default=KINDS, help='the others of OUTPUT stay as they are'
+    )
     parser.add_argument('--folder', type=Path, help='where the files are made (default: that of temporary files)')
     parser.add_argument('--start', nargs=2, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.start:
         start(*args.start)
         return
-    results: dict[str, list[dict[str, Any]]] = {'folders': [], 'packed': [], 'lmdb': []}
+    results: dict[str, list[dict[str, Any]]] = {kind: [] for kind in KINDS}
+    if args.kinds != KINDS and args.output.is_file():
+        results = {**json.loads(args.output.read_text())['seconds'], **{kind: [] for kind in args.kinds}}
     for count in args.clips:
         with tempfile.TemporaryDirectory(prefix='votes_startup_', dir=args.folder) as name:
             root = Path(name)
             write_folders(root, count)
-            results['folders'].append(measured(root / 'gt', root / 'lq'))
-            for kind in ('packed', 'lmdb'):
+            if 'folders' in args.kinds:
+                results['folders'].append(measured(root / 'gt', root / 'lq'))
+            for kind in args.kinds:
+                if kind == 'folders':
+                    continue
                 began = time.perf_counter()
                 for side in ('gt', 'lq'):
                     pack(root / side, root / f'{side}_{kind}', kind, say=lambda line: None)
                 packing = time.perf_counter() - began
                 found = measured(root / f'gt_{kind}', root / f'lq_{kind}')
                 results[kind].append({**found, 'packing': round(packing, 1)})
-            for kind, rows in results.items():
-                print(kind, rows[-1], flush=True)
+            for kind in args.kinds:
+                print(kind, results[kind][-1], flush=True)
     machine.write(args.output, {'machine': machine.describe(), 'seconds': results})
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import cv2
 import numpy as np
@@ -55,7 +56,7 @@ def correlation(first: Gray, second: Gray) -> float:
 
 def _geometry(greys: list[tuple[Gray, Gray]]) -> Iterator[Finding]:
     plain = float(np.median([correlation(a, b) for a, b in greys]))
-    turns = {
+    turns: dict[str, Any] = {
         'mirrored left to right': np.s_[:, ::-1],
         'upside down': np.s_[::-1],
         'turned by 180 degrees': np.s_[::-1, ::-1],
