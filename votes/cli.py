@@ -331,6 +331,18 @@ def _bench(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(function=bench.run)
 
 
+def _explain(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument('word', metavar='KEY|NAME', help='an option key, or a name that option files may use')
+
+    def run(args: argparse.Namespace) -> int:
+        from votes.options.reference import explain
+
+        print(explain(args.word))
+        return 0
+
+    parser.set_defaults(function=run)
+
+
 def _list(parser: argparse.ArgumentParser) -> None:
     def run(_: argparse.Namespace) -> int:
         from votes import registry
@@ -373,6 +385,7 @@ VERBS = {
     'new': (_new, 'a network to start from: its file, row, option file and test'),
     'check-network': (_check_network, 'whether a network keeps what it promises; exit code 1 if it does not'),
     'doctor': (_doctor, 'what works on this machine'),
+    'explain': (_explain, 'what an option key means, or what a network, loss or dataset takes'),
     'list': (_list, 'names that option files may use'),
 }
 

@@ -36,15 +36,15 @@ class MetricSpec(Spec):
 class DatasetOptions(Spec):
     """A dataset: keys of the loader, and the arguments of the dataset itself."""
 
-    name: str | None = None
+    name: str | None = Field(default=None, description='how results call it')
     batch_size_per_gpu: int = Field(default=16, ge=1, description='samples of a step on each process')
     num_worker_per_gpu: int = Field(default=4, ge=0, description='processes that read samples')
     worker_timeout: float = Field(
         default=600, ge=0, description='seconds without a sample after which they count as frozen; 0: never'
     )
     dataset_enlarge_ratio: int = Field(default=1, ge=1, description='how often an epoch visits each clip')
-    use_shuffle: bool = True
-    pin_memory: bool = True
+    use_shuffle: bool = Field(default=True, description='another order in each epoch')
+    pin_memory: bool = Field(default=True, description='batches lie where a GPU copies them from fast')
     persistent_workers: bool | None = Field(default=None, description='no effect: workers live as long as the run')
     prefetch_mode: Literal['cpu', 'cuda'] | None = Field(
         default=None, description='cuda: the next batch is copied while this one is computed with; cpu: no effect'
@@ -64,15 +64,15 @@ class PathOptions(Section):
     resume_state: str | None = Field(default=None, description='a training_states/N.state to continue from')
     bin_model: str | None = Field(default=None, description='weights of the DSM, trained in stage 1')
     parts: dict[str, str] = Field(default_factory=dict, description='part of the network -> file of its weights')
-    experiments_root: str = 'experiments'
-    results_root: str = 'results'
+    experiments_root: str = Field(default='experiments', description='folder of the runs of `votes train`')
+    results_root: str = Field(default='results', description='folder of the results of `votes test`')
 
 
 class NonfiniteOptions(Section):
     """What to do when a loss or a gradient is NaN or Inf: the update is skipped on every rank, and then ..."""
 
     patience: int = Field(default=5, ge=1, description='so many in a row are too many')
-    then: Literal['rollback', 'stop'] = 'rollback'
+    then: Literal['rollback', 'stop'] = Field(default='rollback', description='back to a good checkpoint, or the end')
     lr_factor: float = Field(default=0.5, gt=0, le=1, description='the learning rate after going back, times this')
     rollbacks: int = Field(default=3, ge=0, description='how often, before the run is given up')
 
@@ -88,9 +88,9 @@ class PartOptions(Section):
 
 
 class TrainOptions(Section):
-    optim_g: Spec
+    optim_g: Spec = Field(description='optimiser of the network')
     optim_d: Spec | None = Field(default=None, description='of the discriminator')
-    scheduler: Spec | None = None
+    scheduler: Spec | None = Field(default=None, description='learning rate over iterations; none: it stays')
     pixel_opt: Spec | None = Field(default=None, description='a loss for every output that the network supervises')
     perceptual_opt: Spec | None = Field(default=None, description='a loss on features of another network')
     gan_opt: Spec | None = Field(default=None, description='a loss that the discriminator gives')
@@ -101,7 +101,7 @@ class TrainOptions(Section):
     parts: dict[str, PartOptions] = Field(default_factory=dict, description='what is done with parts of the network')
     net_d_iters: int = Field(default=1, ge=1, description='the generator is updated every so many iterations')
     net_d_init_iters: int = Field(default=0, ge=0, description='iterations in which the discriminator trains alone')
-    total_iter: int = Field(ge=1)
+    total_iter: int = Field(ge=1, description='iterations of the whole training')
     warmup_iter: int = Field(default=-1, description='iterations of linear warm-up, -1 for none')
     dcn_lr_mul: float = Field(default=1.0, ge=0, description='factor on the learning rate of deformable convolutions')
     tsa_iter: int = Field(default=0, description='iterations in which EDVR trains its fusion alone')
@@ -123,21 +123,22 @@ class TrainOptions(Section):
         default=False, description='less memory: parts are computed again for gradients'
     )
     static_graph: bool = Field(default=False, description='DistributedDataParallel may assume the same graph each step')
-    nonfinite: NonfiniteOptions = Field(default_factory=NonfiniteOptions)
+    nonfinite: NonfiniteOptions = Field(default_factory=NonfiniteOptions, description='when NaN or Inf appear')
     senmap_iter: int | None = Field(default=None, description='no effect')
 
 
 class ValOptions(Section):
     val_freq: int = Field(default=5000, ge=1, description='iterations between validations')
     patience: int = Field(default=0, ge=0, description='training ends after so many validations without gain; 0: never')
-    save_img: bool = False
+    save_img: bool = Field(default=False, description='write every restored frame')
     suffix: str | None = Field(default=None, description='added to the names of saved pictures')
     pbar: bool | None = Field(default=None, description='no effect')
     metrics: dict[str, MetricSpec] = Field(
         default_factory=lambda: {
             name: MetricSpec.model_validate({'type': f'calculate_{name}', 'crop_border': 2, 'test_y_channel': True})
             for name in ('psnr', 'ssim')
-        }
+        },
+        description='name -> type and arguments of a metric; the first one decides which weights are best',
     )
 
 
@@ -147,18 +148,18 @@ class WandbOptions(Section):
 
 
 class LoggerOptions(Section):
-    print_freq: int = Field(default=100, ge=1)
-    save_checkpoint_freq: int = Field(default=5000, ge=1)
+    print_freq: int = Field(default=100, ge=1, description='iterations between lines of progress')
+    save_checkpoint_freq: int = Field(default=5000, ge=1, description='iterations between checkpoints')
     keep_last: int = Field(default=0, ge=0, description='checkpoints to keep, 0 for all')
     keep_best: bool = Field(default=True, description='models/net_g_best.pth: best first metric of the first val set')
     background_save: bool = Field(default=False, description='a thread writes checkpoints')
-    use_tb_logger: bool = True
-    wandb: WandbOptions | None = None
+    use_tb_logger: bool = Field(default=True, description='TensorBoard files')
+    wandb: WandbOptions | None = Field(default=None, description='no effect')
 
 
 class DistOptions(Section):
-    backend: Literal['nccl', 'gloo'] = 'nccl'
-    port: int = 29500
+    backend: Literal['nccl', 'gloo'] = Field(default='nccl', description='gloo is taken where there is no GPU')
+    port: int = Field(default=29500, description='of the first process, where the launcher names none')
     first_timeout: float = Field(default=1800, gt=0, description='seconds to wait for other ranks up to the first step')
     timeout: float = Field(default=600, gt=0, description='seconds to wait for other ranks after it')
 
@@ -167,22 +168,22 @@ class Options(Section):
     """A whole option file."""
 
     name: str = Field(min_length=1, pattern=r'^[^/\\]+$', description='folder under experiments/ or results/')
-    model_type: str
+    model_type: str = Field(description='RestorationModel, or a name of BasicSR or the release: all are one task')
     scale: int = Field(ge=1, le=4, description='GT size / LQ size')
     num_gpu: Annotated[int, Field(ge=0)] | Literal['auto'] = Field(
         default='auto', description='0 is the CPU; the number of processes comes from the launcher'
     )
-    manual_seed: int = Field(default=0, ge=0)
+    manual_seed: int = Field(default=0, ge=0, description='of weights, samples and everything that is drawn')
     deterministic: bool = Field(default=False, description='only deterministic algorithms: same hardware, same weights')
     debug: bool = Field(default=False, description='prints every step, validates and saves every 8')
-    datasets: dict[str, DatasetOptions]
-    network_g: Spec
+    datasets: dict[str, DatasetOptions] = Field(description='train, val, val_2 ..., test, test_1 ...')
+    network_g: Spec = Field(description='the network that restores')
     network_d: Spec | None = Field(default=None, description='a discriminator')
-    path: PathOptions = Field(default_factory=PathOptions)
-    train: TrainOptions | None = None
-    val: ValOptions | None = None
-    logger: LoggerOptions = Field(default_factory=LoggerOptions)
-    dist_params: DistOptions = Field(default_factory=DistOptions)
+    path: PathOptions = Field(default_factory=PathOptions, description='files and folders')
+    train: TrainOptions | None = Field(default=None, description='how it is trained')
+    val: ValOptions | None = Field(default=None, description='how it is evaluated')
+    logger: LoggerOptions = Field(default_factory=LoggerOptions, description='what is written while training')
+    dist_params: DistOptions = Field(default_factory=DistOptions, description='several processes')
     find_unused_parameters: bool | None = Field(default=None, description='no effect: all that trains is used')
     _notices: list[str] = PrivateAttr(default_factory=list)
 
