@@ -118,6 +118,21 @@ def test_two_processes_do_not_work_on_one_output(tmp_path):
     Job(tmp_path / 'out.mp4', {'a': 1}).close()
 
 
+def test_killed_when_the_output_was_there_and_the_job_too(tmp_path, whole, monkeypatch):
+    """The same call makes it again from the segments, and asks for no --overwrite."""
+    monkeypatch.setattr(Job, 'remove', lambda _: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        restore_video(Enlarge(), tmp_path / 'in.mkv', tmp_path / 'out.mkv', settings=SMALL, progress='none')
+    assert (tmp_path / 'out.mkv').exists()
+    monkeypatch.undo()
+    summary = restore_video(Enlarge(), tmp_path / 'in.mkv', tmp_path / 'out.mkv', settings=SMALL, progress='none')
+    assert summary.resumed == 7
+    assert frames_of(tmp_path / 'out.mkv') == whole
+    assert not (tmp_path / 'out.mkv.votes-job').exists()
+    with pytest.raises(UserError, match='the output exists'):
+        restore_video(Enlarge(), tmp_path / 'in.mkv', tmp_path / 'out.mkv', settings=SMALL, progress='none')
+
+
 def test_a_process_that_lost_its_output_writes_no_more(tmp_path):
     job = Job(tmp_path / 'out.mp4', {'a': 1})
     assert job.lease is not None

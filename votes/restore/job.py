@@ -17,6 +17,7 @@ from votes.errors import UserError
 from votes.processes.lease import Lease, LeaseLost
 
 SUFFIX = '.votes-job'
+JOINING = 'joining.json'
 EDGE = 1 << 20  # bytes read at both ends of a source to recognise it
 
 
@@ -39,6 +40,11 @@ def fingerprint(path: Path) -> dict[str, Any]:
 def job_folder(target: Path) -> Path:
     """Where finished segments of an output lie."""
     return target.with_name(target.name + SUFFIX)
+
+
+def was_joining(target: Path) -> bool:
+    """Whether a job of this output got as far as putting it in its place, and was killed before its own end."""
+    return (job_folder(target) / JOINING).is_file()
 
 
 def weights_hash(net: nn.Module) -> str:
@@ -77,11 +83,14 @@ class Job:
     def __init__(self, target: Path, description: dict[str, Any], restart: bool = False, helper: bool = False):
         self.folder = job_folder(target)
         self.description = json.loads(json.dumps(description))
+        self._done = self.folder.with_name(f'.{self.folder.name}.done')
         self.lease = None if helper else Lease(self.folder, 'a restoration')
         if self.lease is not None:
             self.lease.acquire()
         try:
             self.folder.mkdir(exist_ok=True)
+            if not helper:
+                shutil.rmtree(self._done, ignore_errors=True)  # of a process that was killed while it tidied up
             if not helper and restart:
                 self._empty()
             self._compare()
@@ -159,9 +168,16 @@ class Job:
         path = self.folder / f'{segment - 1:06d}.state'
         return checkpoint.load(path) if path.is_file() else None
 
+    def joining(self) -> None:
+        """All segments are there; the output is put in its place from now on."""
+        self._still_mine()
+        self._write(self.folder / JOINING, {'segments': len(self.segments())})
+
     def remove(self) -> None:
-        """After the output is complete."""
-        shutil.rmtree(self.folder)
+        """After the output is complete. Either all of the folder is there, or nothing under its name."""
+        shutil.rmtree(self._done, ignore_errors=True)
+        self.folder.rename(self._done)
+        shutil.rmtree(self._done, ignore_errors=True)
         self.close()
 
 

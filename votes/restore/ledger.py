@@ -118,6 +118,8 @@ def _certain(
         moved = max(
             abs(float(round(t * reader.time_base / shape.grid) * shape.grid - t * reader.time_base)) for t in times
         )
+        if encoding.codec == 'h264' and len({b - a for a, b in itertools.pairwise(times)}) > 1:
+            moved += float(shape.grid)  # AVI has no times of display: readers guess them for codecs with B-frames
         if moved > ROUNDED:
             yield 'times', f'frames move by up to {moved * 1000:.0f} ms: .avi has a fixed rate'
 

@@ -11,6 +11,7 @@ from votes.archs.contract import AMP
 from votes.errors import UserError
 from votes.inference.ensemble import parse_ensemble
 from votes.restore.inputs import Reading
+from votes.restore.job import was_joining
 from votes.video.encoders import FORMATS, Encoding
 
 
@@ -115,6 +116,7 @@ def check_paths(source: str | Path, target: str | Path, overwrite: bool = False)
         )
     if not target.absolute().parent.is_dir():
         raise UserError('the folder of the output does not exist', where=target.absolute().parent)
+    overwrite = overwrite or was_joining(target)  # it was allowed before
     if target.is_dir() and not (overwrite and all(p.suffix == '.png' for p in target.iterdir())):
         fix = 'name a video file, such as OUT.mp4, or a folder that is not there yet'
         raise UserError('the output is a folder that exists', where=target, fix=fix)

@@ -332,6 +332,7 @@ def restore_video(
             wanted = sum(map(work.settings.asked_for, range(work.decoded)))
             if frames != wanted or not frames:
                 raise UserError('no such frames in the video', where=source, value=f'{work.decoded} frames')
+            job.joining()
             target, kept = sink.join(segments)
             job.remove()
         notes = [*reader.notes, *work.notes, *kept, *_warnings(work, reader)]
