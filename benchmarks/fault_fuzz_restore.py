@@ -111,7 +111,8 @@ def content(path: Path) -> dict[str, Any]:
     digest = hashlib.sha256()
     with av.open(str(path)) as container:
         for frame in container.decode(video=0):
-            digest.update(f'{frame.pts}'.encode() + frame.to_ndarray().tobytes())
+            pixels = 'rgb24' if frame.format.is_rgb else frame.format.name
+            digest.update(f'{frame.pts}'.encode() + frame.to_ndarray(format=pixels).tobytes())
     streams = {i: (s.packets, s.digest, s.first, s.end) for i, s in found.streams.items()}
     return {'streams': streams, 'frames': digest.hexdigest(), 'times': list(found.times)}
 
@@ -130,7 +131,8 @@ def killed(source: Path, target: Path, codec: str, seconds: float, kills: int) -
     found: list[dict[str, Any]] = []
     while True:
         child = start(source, target, codec)
-        wait = random.uniform(0.02, seconds) if len(found) < kills else 600.0
+        until = seconds * random.choice((0.5, 0.5, 1.0))  # often early, so that there are many; sometimes at the end
+        wait = random.uniform(0.02, until) if len(found) < kills else 600.0
         code = ended(child, wait)
         if code == 0:
             return found
