@@ -68,14 +68,22 @@ test.__test__ = False  # type: ignore[attr-defined]  # pytest: not a test
 
 
 def recognised(dataset: VideoUVSSMTestDataset) -> dict[str, Any]:
-    """What test data are recognised by: the hash of names, lengths, and both pictures of each clip's middle frame."""
+    """What test data are recognised by: the hash of names, lengths, and both pictures of each clip's middle frame; and
+    of each clip that of both pictures of its first frame, which stays the same where more frames of it are measured.
+    """
     digest, lengths = hashlib.sha256(), dataset.pairs.lengths
+    of_clips = {}
     for clip, length in lengths.items():
+        first = hashlib.sha256()
         digest.update(f'{clip} {length}'.encode())
         for source in (dataset.pairs.lq, dataset.pairs.gt):
             frame = source.read(clip, length // 2)
             digest.update(str(frame.shape).encode() + frame.tobytes())
-    return {'clips': len(lengths), 'frames': sum(lengths.values()), 'sha256': digest.hexdigest()}
+            frame = source.read(clip, 0)
+            first.update(str(frame.shape).encode() + frame.tobytes())
+        of_clips[clip] = first.hexdigest()[:16]
+    known = {'clips': len(lengths), 'frames': sum(lengths.values()), 'sha256': digest.hexdigest()}
+    return {**known, 'of_clips': of_clips}
 
 
 def write_results(path: Path, opt: Options, sets: dict[str, VideoUVSSMTestDataset], results: dict[str, Any]) -> None:
@@ -85,7 +93,10 @@ def write_results(path: Path, opt: Options, sets: dict[str, VideoUVSSMTestDatase
         'name': opt.name,
         'scale': opt.scale,
         'protocol': {
-            'metrics': {key: {'type': spec.type, **spec.args} for key, spec in opt.validation.metrics.items()},
+            'metrics': {
+                key: {'type': spec.type, **spec.args, **({'better': 'lower'} if spec.better == 'lower' else {})}
+                for key, spec in opt.validation.metrics.items()
+            },
             'channel': {
                 k: 'Y' if spec.args.get('test_y_channel') else 'RGB' for k, spec in opt.validation.metrics.items()
             },

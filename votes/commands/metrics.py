@@ -21,7 +21,7 @@ import votes
 from votes import checkpoint
 from votes.archs.parts.blocks import enlarged
 from votes.commands import metrics_planes
-from votes.commands.metrics_planes import cut_by_rgb, shown
+from votes.commands.metrics_planes import cut_by_rgb
 from votes.data.open_source import open_source
 from votes.data.raw_video import SUFFIXES as RAW_SUFFIXES
 from votes.data.raw_video import format_of
@@ -33,11 +33,13 @@ from votes.metrics.perceptual import DISTS, LPIPS
 from votes.metrics.psnr_ssim import ms_ssim, planes, psnr, ssim
 from votes.metrics.vmaf import vmaf
 from votes.reports.compare import comparison
+from votes.reports.protocol import lower_is_better, shown
 from votes.video.read import VideoReader
 
 PLANE = {'psnr': psnr, 'ssim': ssim, 'ms_ssim': ms_ssim}
 PAIRS = ('warping_error', 'tof')
 LEARNED = ('lpips', 'dists')
+LOWER = (*PAIRS, *LEARNED)  # distances
 NAMES = (*PLANE, *PAIRS, 'vmaf', *LEARNED)
 BATCH = 8
 
@@ -58,7 +60,12 @@ class Protocol:
             if name in PLANE
         }
         return {
-            'metrics': plane | {name: {'type': name} for name in self.metrics if name not in PLANE},
+            'metrics': plane
+            | {
+                name: {'type': name, **({'better': 'lower'} if name in LOWER else {})}
+                for name in self.metrics
+                if name not in PLANE
+            },
             'channel': self.channel,
             'crop_border': self.crop_border,
             'range': 'RGB 0 to 255, peak 255; Y 16 to 235',
@@ -213,6 +220,14 @@ def hashed(frames: Iterator[Frame], total: Any) -> Iterator[Frame]:
         yield frame
 
 
+def _noted(clip: str, frames: Iterator[Frame], starts: dict[str, str]) -> Iterator[Frame]:
+    """Passes frames on and notes what the first of them is recognised by."""
+    for frame in frames:
+        if clip not in starts:
+            starts[clip] = hashlib.sha256(str(frame.shape).encode() + frame.tobytes()).hexdigest()
+        yield frame
+
+
 def compare_videos(
     first: Path, second: Path, lq: Path | None, measurer: Measurer, raw: str | None = None
 ) -> dict[str, Any]:
@@ -224,6 +239,7 @@ def compare_videos(
         line for path in dict.fromkeys((first, second)) for line in (cut_by_rgb(path, raw) if path.is_file() else ())
     ]
     sums = {name: hashlib.sha256() for name in ('restored', 'reference')}
+    starts: dict[str, str] = {}
     sides = {'restored': first, **({'LQ bicubic': lq} if lq else {})}
     content: dict[str, Any] = {'mean': {}, 'clips': {}}
     frames: dict[tuple[str, int], dict[str, dict[str, float]]] = {}
@@ -232,7 +248,7 @@ def compare_videos(
         for clip, get, reference in matched(clips_at(path, raw), clips_at(second, raw)):
             a, b = get(), reference()
             if row == 'restored':
-                a, b = hashed(a, sums['restored']), hashed(b, sums['reference'])
+                a, b = hashed(a, sums['restored']), hashed(_noted(clip, b, starts), sums['reference'])
             else:
                 a = enlarge_like(a, reference())
             measured[clip] = measurer.clip(clip, a, b)
@@ -245,7 +261,8 @@ def compare_videos(
         'name': first.stem,
         'protocol': measurer.protocol.described(),
         'sides': {'restored': str(first), 'reference': str(second), 'lq': lq and str(lq)},
-        'data': {name: f'sha256 of decoded frames {total.hexdigest()}' for name, total in sums.items()},
+        'data': {name: f'sha256 of decoded frames {total.hexdigest()}' for name, total in sums.items()}
+        | {'of_clips': starts},
         'versions': {
             'votes': votes.__version__,
             'torch': torch.__version__,
@@ -356,8 +373,9 @@ def _through_rgb(first: Path, second: Path, names: list[str], args: argparse.Nam
     for row, values in rows.items():
         print(f'{row:<12}' + '  '.join(f'{name} {shown(value)}' for name, value in values.items()))
     if args.lq:
-        gains = {n: rows['restored'][n] - rows['LQ bicubic'][n] for n in rows['restored']}
-        print(f'{"gain":<12}' + '  '.join(f'{name} {value:+.4f}' for name, value in gains.items()))
+        lower = lower_is_better(content['protocol'])
+        gains = {n: (-1 if n in lower else 1) * (v - rows['LQ bicubic'][n]) for n, v in rows['restored'].items()}
+        print(f'{"gain":<12}' + '  '.join(f'{name} {shown(value, "+")}' for name, value in gains.items()))
     return content
 
 

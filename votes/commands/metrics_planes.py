@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import hashlib
 import itertools
-import math
 import platform
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -24,6 +23,7 @@ from votes.errors import UserError
 from votes.metrics.planes import NAMES as PLANES
 from votes.metrics.planes import Planes, psnr_of, squared_errors, ssim_of, weighted
 from votes.metrics.vmaf import vmaf_of_frames
+from votes.reports.protocol import shown
 from votes.video.read import VideoReader
 
 METRICS = ('psnr', 'ssim', 'vmaf')
@@ -131,6 +131,7 @@ def compare_planes(first: Path, second: Path, metrics: list[str], raw: str | Non
     rows: list[dict[str, float]] = []
     errors: list[list[float]] = []
     sizes: Planes = ()
+    start = ''
     for number, (a, b) in enumerate(itertools.zip_longest(sides[0].frames(), sides[1].frames())):
         if a is None or b is None:
             raise UserError(
@@ -139,6 +140,7 @@ def compare_planes(first: Path, second: Path, metrics: list[str], raw: str | Non
         for total, planes in zip(sums, (a, b), strict=True):
             for plane in planes:
                 total.update(np.ascontiguousarray(plane).data)
+        start = start or sums[1].hexdigest()
         rows.append(_row(a, b, sides[0].bits, metrics))
         errors.append(squared_errors(a, b))
         sizes = a
@@ -161,7 +163,8 @@ def compare_planes(first: Path, second: Path, metrics: list[str], raw: str | Non
         'data': {
             name: f'sha256 of decoded planes {total.hexdigest()}'
             for name, total in zip(('restored', 'reference'), sums, strict=True)
-        },
+        }
+        | {'of_clips': {second.stem: start}},
         'versions': {'votes': votes.__version__, 'python': platform.python_version(), 'av': version('av')},
         'cuts': [],
         'not_available': unavailable,
@@ -243,9 +246,3 @@ def run(args: argparse.Namespace, names: list[str]) -> dict[str, Any]:
         if values:
             print(f'{title:<12}' + '  '.join(f'{name} {shown(value)}' for name, value in values.items()))
     return content
-
-
-def shown(value: float) -> str:
-    """Four decimals, or so many that something is seen."""
-    small = value != 0 and math.isfinite(value) and abs(value) < 0.01
-    return f'{value:.3e}' if small else f'{value:.4f}'

@@ -2,13 +2,47 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import math
+from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from votes.checkpoint import with_infinity
 from votes.errors import UserError
+from votes.reports.protocol import described, latex_text, lower_is_better, shown
+
+RESTORED = 'restored'
+Means = dict[str, dict[str, float]]  # row ('bicubic', 'restored') -> metric -> value
+
+
+@dataclass
+class Entry:
+    """What one results file says of one test set.
+
+    Attributes:
+        whole: the hash of all of its data, where it is known.
+        clips: clip -> hash of its pictures, where they are known.
+    """
+
+    label: str
+    content: dict[str, Any]
+    whole: str | None
+    clips: dict[str, str]
+
+    @property
+    def frames(self) -> dict[tuple[str, int], dict[str, Any]]:
+        return {(frame['clip'], frame['index']): frame for frame in self.content['frames']}
+
+    @property
+    def amount(self) -> str:
+        return (
+            f'{len(self.content["frames"])} frames of {len({frame["clip"] for frame in self.content["frames"]})} clips'
+        )
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -28,12 +62,15 @@ def _read(path: Path) -> dict[str, Any]:
 def comparison(paths: list[Path], style: str = 'text', any_protocol: bool = False) -> str:
     """A table for each test set: the baselines once, then each evaluation and its gain over the last baseline.
 
+    Evaluations of different frames of the same pictures are compared on the frames that all have. A gain is positive
+    where a value is better, also of metrics of which lower values are better.
+
     Args:
         style: text, markdown, latex or csv.
         any_protocol: also evaluations that were measured differently.
 
     Raises:
-        UserError: a file is no results file, or two were measured under different protocols.
+        UserError: a file is no results file, two were measured under different protocols, or on other pictures.
     """
     runs = [_read(path) for path in paths]
     for path, run in zip(paths, runs, strict=True):
@@ -44,49 +81,141 @@ def comparison(paths: list[Path], style: str = 'text', any_protocol: bool = Fals
                 value=run['protocol']['metrics'],
                 fix=f'{paths[0]} has {runs[0]["protocol"]["metrics"]}',
             )
+    labels = _labels(paths, [run['name'] for run in runs])
     lines = []
-    for name, first in runs[0]['results'].items():
-        metrics = list(first['mean']['restored'])
-        baselines = [row for row in first['mean'] if row != 'restored']
-        rows = {f'LQ {row}' if row != 'LQ' else row: first['mean'][row] for row in baselines}
-        rows |= {run['name']: run['results'][name]['mean']['restored'] for run in runs if name in run['results']}
-        base = first['mean'][baselines[-1]] if baselines else first['mean']['restored']
-        title = f'{name}, {len(first["frames"])} frames of {len(first["clips"]["restored"][metrics[0]])} clips'
-        table = [['', *(column for m in metrics for column in (m, 'gain'))]]
-        for row, values in rows.items():
-            cells = [(values.get(m), base.get(m)) for m in metrics]
-            table.append(
-                [row] + [text for a, b in cells for text in (f'{a:.4f}' if a is not None else '-', _gain(a, b))]
+    for name in dict.fromkeys(name for run in runs for name in run['results']):
+        entries = [_entry(label, run, name) for label, run in zip(labels, runs, strict=True) if name in run['results']]
+        lines += _of_set(name, entries, lower_is_better(runs[0]['protocol']), style)
+        absent = [label for label, run in zip(labels, runs, strict=True) if name not in run['results']]
+        lines += _remark([f'not measured on {name}: {", ".join(absent)}'] if absent else [], style)
+    protocols = list(dict.fromkeys(described(run['protocol']) for run in runs))
+    return '\n'.join([*lines, *_remark(protocols, style)])
+
+
+def _labels(paths: list[Path], names: list[str]) -> list[str]:
+    """A name for each run: runs of one name also have the places of their files."""
+    counts = Counter(names)
+    labels = [f'{n} ({p.parent})' if counts[n] > 1 else n for p, n in zip(paths, names, strict=True)]
+    again = Counter(labels)
+    labels = [f'{n} ({p})' if again[label] > 1 else label for p, n, label in zip(paths, names, labels, strict=True)]
+    twice = Counter(labels)
+    return [f'{label} [{i}]' if twice[label] > 1 else label for i, label in enumerate(labels, 1)]
+
+
+def _entry(label: str, run: dict[str, Any], name: str) -> Entry:
+    """`votes test` keeps what data are recognised by with its protocol, `votes metrics` beside it."""
+    data = run['protocol'].get('data', {}).get(name) or run.get('data') or {}
+    return Entry(label, run['results'][name], data.get('sha256') or data.get('reference'), data.get('of_clips') or {})
+
+
+def _of_set(name: str, entries: list[Entry], lower: set[str], style: str) -> list[str]:
+    first = entries[0]
+    means, title, remarks = _comparable(name, entries)
+    metrics = list(dict.fromkeys(metric for found in means for metric in found[RESTORED]))
+    baselines = [row for row in means[0] if row != RESTORED]
+    rows = {f'LQ {row}' if not row.startswith('LQ') else row: means[0][row] for row in baselines}
+    rows |= {entry.label: found[RESTORED] for entry, found in zip(entries, means, strict=True)}
+    base = means[0][baselines[-1]] if baselines else means[0][RESTORED]
+    table = [['', *(column for m in metrics for column in (m, 'gain'))]]
+    for row, values in rows.items():
+        cells = [(values.get(m), base.get(m), -1 if m in lower else 1) for m in metrics]
+        table.append(
+            [row] + [text for a, b, s in cells for text in (shown(a) if a is not None else '-', _gain(a, b, s))]
+        )
+    return [*_heading(f'{name}, {title or first.amount}', style), *STYLES[style](table), *_remark(remarks, style)]
+
+
+def _comparable(name: str, entries: list[Entry]) -> tuple[list[Means], str, list[str]]:
+    """Means of the same frames of every evaluation, what they are of if not of all, and what is to be said.
+
+    Raises:
+        UserError: pictures under the same names are not the same ones, or there are no common frames.
+    """
+    first = entries[0]
+    common = set(first.frames)
+    for other in entries[1:]:
+        common &= other.frames.keys()
+        known = first.clips.keys() & other.clips.keys() & {clip for clip, _ in common}
+        apart = sorted(clip for clip in known if first.clips[clip] != other.clips[clip])
+        same_frames = other.frames.keys() == first.frames.keys()
+        if apart or (same_frames and None not in (other.whole, first.whole) and other.whole != first.whole):
+            raise UserError(
+                'measured on other pictures: the numbers cannot be compared',
+                where=f'{name} of {first.label} and {other.label}',
+                value=', '.join(apart[:5]) or 'the checksums of the data differ',
+                fix='evaluate both on the same data',
             )
-        lines += [title, *STYLES[style](table)]
-    return '\n'.join(lines)
+    if not common:
+        amounts = ', '.join(f'{entry.label} {entry.amount}' for entry in entries)
+        raise UserError('no common frames: the numbers cannot be compared', where=name, value=amounts)
+    clips = {clip for clip, _ in common}
+    untold = [e.label for e in entries if not clips <= e.clips.keys() and (e.whole is None or e.whole != first.whole)]
+    remarks = []
+    if untold and len(entries) > 1:
+        remarks.append(f'whether the pictures are the same is not known of {", ".join(untold)}')
+    if all(common == entry.frames.keys() for entry in entries):
+        return [entry.content['mean'] for entry in entries], '', remarks
+    amounts = ', '.join(f'{entry.label} has {entry.amount}' for entry in entries)
+    remarks.insert(0, f'only the frames that all have are compared: {amounts}')
+    title = f'{len(common)} common frames of {len(clips)} clips'
+    return [_means([entry.frames[key] for key in sorted(common)]) for entry in entries], title, remarks
 
 
-def _gain(value: float | None, base: float | None) -> str:
+def _means(frames: list[dict[str, Any]]) -> Means:
+    """Mean over the frames of a clip, then over clips."""
+    values: dict[str, dict[str, dict[str, list[float]]]] = {}
+    for frame in frames:
+        for row, found in frame.items():
+            for metric, value in found.items() if isinstance(found, dict) else ():
+                values.setdefault(row, {}).setdefault(metric, {}).setdefault(frame['clip'], []).append(value)
+    return {
+        row: {metric: fmean(fmean(of_clip) for of_clip in clips.values()) for metric, clips in found.items()}
+        for row, found in sorted(values.items(), key=lambda item: item[0] == RESTORED)
+    }
+
+
+def _gain(value: float | None, base: float | None, sign: int) -> str:
     both_infinite = value is not None and value == base and math.isinf(value)
-    return '-' if value is None or base is None or both_infinite else f'{value - base:+.4f}'
+    return '-' if value is None or base is None or both_infinite else shown(sign * (value - base) + 0.0, '+')
+
+
+def _heading(title: str, style: str) -> list[str]:
+    return [{'csv': f'# {title}', 'latex': f'% {title}'}.get(style, title)]
+
+
+def _remark(lines: list[str], style: str) -> list[str]:
+    """Lines around a table, as comments where the style has no place for text."""
+    before = {'csv': '# ', 'latex': '% '}.get(style, '')
+    return [before + line for line in lines]
 
 
 def _text(table: list[list[str]]) -> list[str]:
     width = max(len(line[0]) for line in table) + 2
-    return [f'{line[0]:<{width}}' + ''.join(f'{cell:>10}' for cell in line[1:]) for line in table]
+    columns = [max(9, *(len(line[i]) for line in table)) for i in range(1, len(table[0]))]
+    return [
+        f'{line[0]:<{width}}' + ''.join(f' {cell:>{w}}' for cell, w in zip(line[1:], columns, strict=True))
+        for line in table
+    ]
 
 
 def _markdown(table: list[list[str]]) -> list[str]:
-    lines = ['| ' + ' | '.join(line) + ' |' for line in table]
+    lines = ['| ' + ' | '.join(cell.replace('|', r'\|') for cell in line) + ' |' for line in table]
     return ['', lines[0], '|' + '---|' * len(table[0]), *lines[1:], '']
 
 
 def _latex(table: list[list[str]]) -> list[str]:
-    rows = [' & '.join(map(_escaped, line)) + r' \\' for line in table]
-    begin = f'\\begin{{tabular}}{{l{"r" * (len(table[0]) - 1)}}}'
-    return [begin, r'\toprule', rows[0], r'\midrule', *rows[1:], r'\bottomrule', r'\end{tabular}']
+    rows = [' & '.join(map(latex_text, line)) + r' \\' for line in table]
+    columns = 'l' + 'r' * (len(table[0]) - 1)
+    return [
+        f'\\begin{{tabular}}{{{columns}}}', r'\toprule', rows[0], r'\midrule', *rows[1:], r'\bottomrule',
+        r'\end{tabular}',
+    ]  # fmt: skip
 
 
-def _escaped(text: str) -> str:
-    """What LaTeX would read as a command, as text."""
-    special = {'\\': r'\textbackslash{}', '~': r'\textasciitilde{}', '^': r'\textasciicircum{}'}
-    return ''.join(special.get(c, f'\\{c}' if c in '_#%&${}' else c) for c in text)
+def _csv(table: list[list[str]]) -> list[str]:
+    text = io.StringIO()
+    csv.writer(text, lineterminator='\n').writerows(table)
+    return text.getvalue().splitlines()
 
 
-STYLES = {'text': _text, 'markdown': _markdown, 'latex': _latex, 'csv': lambda table: [','.join(r) for r in table]}
+STYLES = {'text': _text, 'markdown': _markdown, 'latex': _latex, 'csv': _csv}

@@ -1,0 +1,51 @@
+"""How numbers of a results file were measured, in a line, and how they are printed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+SPECIAL = {
+    '\\': r'\textbackslash{}',
+    '~': r'\textasciitilde{}',
+    '^': r'\textasciicircum{}',
+    '±': r'$\pm$',
+    '→': r'$\to$',
+    '<': r'\textless{}',
+    '>': r'\textgreater{}',
+    **{character: f'\\{character}' for character in '&%$#_{}'},
+}
+
+
+def described(protocol: Mapping[str, Any]) -> str:
+    """A sentence on a results file's protocol: 'psnr, ssim: Y, 2 pixels cropped; output rounded to 8 bit; mean ...'."""
+    groups: dict[str, list[str]] = {}
+    for name, spec in protocol.get('metrics', {}).items():
+        groups.setdefault(_how(spec), []).append(name)
+    parts = [f'{", ".join(names)}: {how}' for how, names in groups.items()]
+    return '; '.join([*parts, *(str(protocol[key]) for key in ('rounding', 'aggregation') if protocol.get(key))])
+
+
+def _how(spec: Mapping[str, Any]) -> str:
+    lower = ', lower is better' if spec.get('better') == 'lower' else ''
+    if 'crop_border' in spec or 'test_y_channel' in spec:
+        border = spec.get('crop_border', 0)
+        return f'{"Y" if spec.get("test_y_channel") else "RGB"}, {border} pixels cropped{lower}'
+    return f'{spec.get("how") or spec.get("type")}{lower}'
+
+
+def lower_is_better(protocol: Mapping[str, Any]) -> set[str]:
+    """The metrics of a protocol of which lower values are better; fluctuation is always one."""
+    return {'fluctuation'} | {n for n, spec in protocol.get('metrics', {}).items() if spec.get('better') == 'lower'}
+
+
+def shown(value: float, sign: str = '') -> str:
+    """Four decimals, or so many that something is seen."""
+    small = value != 0 and math.isfinite(value) and abs(value) < 0.01
+    return f'{value:{sign}.3e}' if small else f'{value:{sign}.4f}'
+
+
+def latex_text(text: str) -> str:
+    """Text as LaTeX prints it."""
+    return ''.join(SPECIAL.get(character, character) for character in text)
