@@ -124,9 +124,13 @@ def test_what_is_refused(videos, capsys):
     assert set(NAMES) >= {'psnr', 'ssim', 'ms_ssim', 'vmaf', 'lpips', 'dists'}
 
 
-def test_learned_distances_with_weights_of_the_user(videos):
+def test_learned_distances_with_weights_of_the_user(tmp_path, monkeypatch):
     """With random weights: zero for equal frames, larger for worse ones. (Their values were compared with the
     packages lpips 0.1.4 and DISTS_pytorch 0.1 on random weights by hand: equal in all printed digits.)"""
+    monkeypatch.chdir(tmp_path)
+    corner = np.ascontiguousarray(data.astronaut()[:48, :48])
+    for name, quantiser in (('GT.mp4', 1), ('OUT.mp4', 28)):  # VGG takes a second a frame of the size of the others
+        encode_h264([corner, corner[::-1].copy()], name, quantiser)
     rng = torch.Generator().manual_seed(0)
     shapes = {0: (64, 3), 2: (64, 64), 5: (128, 64), 7: (128, 128), 10: (256, 128), 12: (256, 256), 14: (256, 256)}
     shapes |= {i: (512, 256 if i == 17 else 512) for i in (17, 19, 21, 24, 26, 28)}

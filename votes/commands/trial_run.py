@@ -29,7 +29,7 @@ from votes.video.degrade import encode_h264
 from votes.video.metadata import decode_with_metadata, each_frame
 from votes.video.read import VideoReader
 
-FRAMES, SIZE = 8, (64, 80)
+FRAMES, SIZE = 6, (48, 64)
 STEPS = 2
 
 
