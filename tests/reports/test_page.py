@@ -1,10 +1,13 @@
 """The page of a run, in a real browser where there is one."""
 
+import base64
 import json
+import math
 import re
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from votes import checkpoint
@@ -68,12 +71,55 @@ def test_a_training_run(place):
     assert main(['report', 'experiments/tiny']) == 0
     html = Path('experiments/tiny/report.html').read_text()
     assert '<svg' in html
+    preview = base64.b64encode(Path('experiments/tiny/previews/00000004.png').read_bytes()).decode()
+    assert f'<img src="data:image/png;base64,{preview}" alt="iteration 4">' in html
     assert 'restored_psnr' in html
 
 
-def test_pictures_are_cut_to_their_middle():
-    import numpy as np
+def hostile_page(path, name='<!--<script>"</script>'):
+    """A page of one clip with a bad name, whose second frame equals its original."""
+    from votes.reports.frames import TestSet, panels
 
+    grey = np.full((16, 16, 3), 90, np.uint8)
+    rows = [
+        {'clip': name, 'index': i, 'psnr': p, 'ssim': None, 'pictures': panels(grey, grey + i, grey, None)}
+        for i, p in enumerate((30.0, math.inf))
+    ]
+    page.write_page(path, {'set': TestSet('set', {name: rows}, rows[:1])}, {'title': 'x', 'tables': []})
+    return name
+
+
+def test_a_clip_named_as_markup(tmp_path):
+    name = hostile_page(tmp_path / 'p.html')
+    html = (tmp_path / 'p.html').read_text()
+    data = html.split('id="frames">')[1].split('</script>')[0]
+    assert '<' not in data
+    assert [frame['psnr'] for frame in json.loads(data, parse_constant=pytest.fail)['set'][name]] == [30, 'inf']
+    assert html.count('<script') == html.count('</script>') == 2
+    assert '<option value="&lt;!--&lt;script&gt;&#34;&lt;/script&gt;">' in html
+
+
+def test_keys_and_a_clip_named_as_markup_in_a_browser(browser, tmp_path):
+    from selenium.webdriver.common.by import By
+    from selenium.webdriver.common.keys import Keys
+
+    hostile_page(tmp_path / 'p.html')
+    browser.get((tmp_path / 'p.html').as_uri())
+
+    def find(name):
+        return browser.find_element(By.CSS_SELECTOR, f'.viewer .{name}')
+
+    stage = find('stage')
+    for key, part, value in ((Keys.HOME, 'split', '0'), (Keys.END, 'split', '100'), (Keys.PAGE_UP, 'frame', '1')):
+        stage.send_keys(key)
+        assert find(part).get_attribute('value') == value
+    assert 'infinite dB' in find('about').text
+    stage.send_keys(Keys.PAGE_DOWN)
+    assert '30.00 dB' in find('about').text
+    assert [entry for entry in browser.get_log('browser') if entry['level'] == 'SEVERE'] == []
+
+
+def test_pictures_are_cut_to_their_middle():
     large = np.zeros((700, 900, 3), np.uint8)
     large[350, 450] = 255
     cut = frames.middle(large)

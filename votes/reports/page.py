@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import base64
 import json
 import re
 import shlex
@@ -18,6 +19,7 @@ from votes.reports.curves import draw_curves, read_rows
 from votes.reports.frames import QUALITY, SIDE, TestSet, test_sets
 
 PROTOCOL = ('channel', 'rounding', 'luma', 'aggregation', 'window_padding', 'baselines', 'metrics', 'range', 'data')
+PREVIEWS = 6
 
 
 def write_report(folder: Path, output: Path | None = None) -> Path:
@@ -50,17 +52,22 @@ def write_page(path: Path, viewers: dict[str, TestSet], content: dict[str, Any])
     Args:
         viewers: heading -> pictures with a slider.
         content: 'title'; 'tables' of text; and where there are any 'figures' as SVG, 'protocol', 'weights',
-            'environment' and 'commands'.
+            'environment', 'commands' and 'previews': title -> picture as a data URI.
     """
     loader = Environment(loader=PackageLoader('votes.reports', 'templates'), autoescape=select_autoescape())
     html = loader.get_template('page.html').render(
         **content,
         viewers=viewers,
-        frames_json=json.dumps({name: shown.clips for name, shown in viewers.items()}).replace('</', '<\\/'),
+        frames_json=inside_script({name: shown.clips for name, shown in viewers.items()}),
         picture_note=f'Pictures are JPEG of quality {QUALITY}; of larger frames the middle {SIDE} x {SIDE} pixels.',
     )
     with checkpoint.atomic_write(path) as temporary:
         temporary.write_text(html, encoding='utf-8')
+
+
+def inside_script(content: Any) -> str:
+    """JSON that may stand in a <script>: nothing in it is markup, whatever clips are called; no Infinity."""
+    return json.dumps(checkpoint.without_infinity(content), allow_nan=False).replace('<', '\\u003c')
 
 
 def _environment(folder: Path) -> dict[str, Any]:
@@ -84,13 +91,13 @@ def _svg(path: Path) -> str:
 
 
 def of_results(folders: list[Path]) -> dict[str, Any]:
-    """One evaluation or several."""
+    """One evaluation, or the pictures of several, with the first one's table and protocol."""
     first = json.loads((folders[0] / 'results.json').read_text())
     environment = _environment(folders[0])
     alone = len(folders) == 1
     return {
         'title': first['name'],
-        'tables': [comparison([folder / 'results.json' for folder in folders])],
+        'tables': [comparison([folders[0] / 'results.json'])],
         'protocol': {k: _plain(first['protocol'][k]) for k in PROTOCOL if k in first['protocol']},
         'weights': first.get('weights'),
         'figures': [],
@@ -115,10 +122,19 @@ def of_training(folder: Path) -> dict[str, Any]:
         'protocol': {},
         'weights': None,
         'figures': [_svg(draw_curves(folder))],
+        'previews': previews(folder),
         'sets': [],
         'environment': _about(environment),
         'commands': [shlex.join(environment['command'])] if environment.get('command') else [],
     }
+
+
+def previews(folder: Path) -> dict[str, str]:
+    """The pictures of the first validation and of the last ones: title -> data URI."""
+    pictures = [path for path in sorted((folder / 'previews').glob('*.png')) if path.stem.isdecimal()]
+    chosen = pictures if len(pictures) <= PREVIEWS else [pictures[0], *pictures[1 - PREVIEWS :]]
+    data = {path: base64.b64encode(path.read_bytes()).decode() for path in chosen}
+    return {f'iteration {int(path.stem)}': f'data:image/png;base64,{text}' for path, text in data.items()}
 
 
 def _values(row: dict[str, Any]) -> str:
