@@ -246,7 +246,8 @@ def _timing(before: VideoReader, after: VideoReader, shape: Shape) -> Iterator[t
     moved = float(np.abs((new - new[0]) - (old - old[0])).max())
     if moved > ROUNDED:
         yield 'times', f'frames move by up to {moved * 1000:.1f} ms'
-    if abs(float(after.rate / before.rate) - 1) > 0.01 and shape.grid is None:
+    slower = abs(float(after.rate / before.rate) - 1) > 0.01 and abs(1 / after.rate - 1 / before.rate) > 0.0005
+    if slower and shape.grid is None:
         yield 'rate', f'{float(before.rate):.3f} frames a second become {float(after.rate):.3f}'
     was, now = (
         float(reader.survey.streams[reader.index].last * reader.time_base) if reader.survey else 0.0

@@ -351,6 +351,9 @@ def _warnings(work: Restoration, reader: Reader) -> list[str]:
         times = ', '.join(f'{float(pts * reader.time_base):.2f} s' for pts in reader.corrupt[:5])
         more = ' ...' if len(reader.corrupt) > 5 else ''
         found.append(f'{len(reader.corrupt)} frames are damaged in the source, at {times}{more}')
+    frameless = len(reader.survey.times) - work.decoded if reader.survey and work.settings.whole else 0
+    if frameless > 0:
+        found.append(f'{frameless} packets of the picture give no frame of their own: damage, or halves of frames')
     if reader.survey and reader.survey.broken:
         found.append(f'the source breaks off: {reader.survey.broken}')
     if work.limits.tile:

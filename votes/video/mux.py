@@ -113,6 +113,8 @@ def write(
     """
     # MP4 keeps the start in ticks of the whole movie, a thousandth of a second unless told otherwise
     exact = {'movie_timescale': str(shape.time_base.denominator)} if suffix in MP4 else {}
+    if suffix == '.avi':  # sound that begins a little before zero would move the picture by a whole frame
+        exact = {'avoid_negative_ts': 'disabled'}
     with contextlib.ExitStack() as stack:
         output: Any = stack.enter_context(av.open(file, 'w', format=FORMATS[suffix], options=exact | plan.options))
         with av.open(str(template)) as first:
