@@ -10,7 +10,7 @@ import torch
 from conftest import VDSR
 from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
 
-from votes.archs.contract import apply
+from votes.archs.contract import Frame, apply
 from votes.data import build_train_loader, build_train_set
 from votes.models import build_model
 from votes.options import load_options
@@ -84,6 +84,31 @@ def test_activation_checkpoint_needs_less_memory(trained, model_type):
     assert again_kept < 0.6 * kept
     assert torch.equal(losses, again_losses)
     assert distance(plain, again) < 1e-6
+
+
+class Normalised(torch.nn.Module):
+    """Has a part whose normalisation averages over batches."""
+
+    sees = Frame()
+    parts = {'body': ('body.',)}
+
+    def __init__(self):
+        super().__init__()
+        self.body = torch.nn.Sequential(torch.nn.Conv2d(3, 3, 3, 1, 1), torch.nn.BatchNorm2d(3))
+        self.last = torch.nn.Conv2d(3, 3, 3, 1, 1)
+
+    def forward(self, x):
+        return self.last(self.body(x))
+
+
+def test_activation_checkpoint_counts_a_batch_once(trained):
+    """What normalisation averages over batches is part of the weights."""
+    changes = {'scale': 1, 'network_g': {'type': f'{__name__}:Normalised'}, 'datasets__val': None}
+    changes |= {'datasets__train__dataroot_gt': 'lq', 'datasets__train__center_gt': False}
+    plain, _, _ = trained(**changes)
+    again, _, _ = trained(**changes, train__activation_checkpoint=True)
+    for name, value in plain.net.state_dict().items():
+        assert torch.equal(value, again.net.state_dict()[name]), name
 
 
 def test_accumulation_needs_less_memory(trained):

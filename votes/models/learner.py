@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -120,12 +120,12 @@ class Learner:
                 inside = tuple(f'{path}.{start}' if path else start for start in starts)
                 names = [name for name in plans if f'{name}.'.startswith(inside)]
                 if names and hasattr(module, method):
-                    setattr(module, method, _saving(getattr(module, method), *plans[names[0]]))
+                    setattr(module, method, _saving(module, method, *plans[names[0]]))
                     plans = {name: plan for name, plan in plans.items() if name not in names}
         for name in _apart(self.net, plans):
             module = self.net.get_submodule(name)
             if any(p.requires_grad for p in module.parameters()):
-                module.forward = _saving(module.forward, *plans[name])  # type: ignore[method-assign]
+                module.forward = _saving(module, 'forward', *plans[name])  # type: ignore[method-assign]
 
     def _runner(self) -> Callable[..., Any]:
         """The network as training calls it: averaging gradients over ranks."""
@@ -253,13 +253,35 @@ def _apart(net: nn.Module, names: Iterable[str]) -> list[str]:
     return chosen
 
 
-def _saving(forward: Callable[..., Any], again: bool, offload: bool) -> Callable[..., Any]:
+@contextlib.contextmanager
+def _averages_kept(module: nn.Module) -> Iterator[None]:
+    """Inside, what normalisation averages over batches is not counted a second time."""
+    kept = [
+        (buffer, buffer.clone())
+        for norm in module.modules()
+        if isinstance(norm, nn.modules.batchnorm._BatchNorm)
+        for buffer in norm.buffers()
+    ]
+    try:
+        yield
+    finally:
+        for buffer, value in kept:
+            buffer.copy_(value)
+
+
+def _saving(module: nn.Module, method: str, again: bool, offload: bool) -> Callable[..., Any]:
+    """A method of a module that keeps less for the backward pass."""
+    forward = getattr(module, method)
+
+    def contexts() -> tuple[contextlib.AbstractContextManager, contextlib.AbstractContextManager]:
+        return contextlib.nullcontext(), _averages_kept(module)
+
     def run(*args: Any, **kwargs: Any) -> Any:
         if not torch.is_grad_enabled():
             return forward(*args, **kwargs)
         with torch.autograd.graph.save_on_cpu() if offload else contextlib.nullcontext():
             if again:
-                return recompute(forward, *args, use_reentrant=False, **kwargs)
+                return recompute(forward, *args, use_reentrant=False, context_fn=contexts, **kwargs)
             return forward(*args, **kwargs)
 
     run.piecewise = again  # type: ignore[attr-defined]  # see parts.propagation.in_pieces
