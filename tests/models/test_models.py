@@ -88,6 +88,14 @@ def test_the_gain_is_measured_against_the_compressed_input(place):
     assert float(model._gain({**piece, 'result': {'out': half_way}})) == pytest.approx(6.02, abs=0.3)
 
 
+def test_frames_are_measured_against_gt_whatever_losses_compare(place):
+    losses = {'l_sharp': {'type': 'L1Loss', 'target': 'gt_sharp'}}
+    file = place('EDVRModel', train__pixel_opt=None, train__losses=losses)
+    gt = torch.rand(3, 32, 32)
+    assert torch.equal(build_model(load_options(file), torch.device('cpu')).target(gt), gt)
+    assert build_model(load_options(place('DSMModel')), torch.device('cpu')).target(gt).shape == (3, 16, 16)
+
+
 @pytest.mark.parametrize('name', MODELS.names())
 def test_every_name_of_the_task(place, name):
     model = build_model(load_options(place('EDVRModel'), overrides=[f'model_type={name}']), torch.device('cpu'))

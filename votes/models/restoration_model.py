@@ -280,9 +280,15 @@ class RestorationModel:
     # prediction
 
     def target(self, gt: Tensor) -> Tensor:
-        """What the restored frames are compared with: (3, H, W) of one frame, or (B, T, 3, H, W) of a sample."""
-        entries = [entry for entry in self.said.supervised.values() if entry.get('output', 'out') == 'out']
-        name = entries[0].get('target', 'gt') if entries else 'gt'
+        """What the restored frames are measured against: (3, H, W) of one frame, or (B, T, 3, H, W) of a sample.
+
+        GT itself, whatever losses compare (GT that was sharpened, say); of a network whose frames are as small as LQ,
+        GT at that size as its losses name it.
+        """
+        name = 'gt'
+        if self.said.scale != self.opt.scale:
+            named = [entry.get('target', 'gt') for entry in self.said.supervised.values()]
+            name = next(target for target in named if target.startswith('gt_small'))
         if gt.dim() == 3:
             return target_of(name, gt[None, None], self.said, self.opt.scale)[0, 0]
         return target_of(name, gt, self.said, self.opt.scale)
