@@ -162,6 +162,32 @@ def test_broken_promises_are_named(net, count, message):
     assert 'promises' in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ('said', 'message'),
+    [
+        ({'scale': torch.nn.Parameter(torch.ones(1))}, 'Breaks.scale'),
+        ({'multiple': 0}, 'Breaks.multiple'),
+        ({'inputs': 'qp'}, 'Breaks.inputs'),
+        ({'parts': {'body': 'body.'}}, 'Breaks.parts'),
+        ({'channels': 'y'}, 'Breaks.channels'),
+    ],
+)
+def test_an_attribute_that_means_something_else_is_named(said, message):
+    """A parameter called scale would count as a number, and a string as the names of its letters."""
+    with pytest.raises(UserError, match=message):
+        promise(Breaks(Frame(), **said))
+
+
+def test_a_network_of_luma_may_enlarge():
+    net = Breaks(Frame(), lambda x: x.repeat_interleave(2, -1).repeat_interleave(2, -2), scale=2, channels='luma')
+    grey = torch.rand(1, 2, 1, 9, 7).expand(-1, -1, 3, -1, -1)
+    out = apply(net, {'lq': grey})['out']
+    torch.testing.assert_close(out, grey.repeat_interleave(2, -1).repeat_interleave(2, -2), atol=1e-5, rtol=0)
+    red = torch.zeros(1, 1, 3, 8, 8)
+    red[:, :, 0] = 0.7
+    torch.testing.assert_close(apply(net, {'lq': red})['out'], red[..., :1, :1].expand(-1, -1, -1, 16, 16))
+
+
 def test_what_a_class_says_is_checked():
     with pytest.raises(UserError, match='how it sees a video'):
         promise(torch.nn.Conv2d(3, 3, 1))

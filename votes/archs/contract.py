@@ -9,7 +9,7 @@ is set by its constructor):
     multiple    height and width of its input must be multiples of it, 1 unless told: others are padded here
     smallest    the least height and width that it takes, 1 unless told
     channels    'rgb', or 'luma' for networks of one channel: they restore Y (BT.601, as YUV files have it), the colours
-                of the input are kept
+                of the input are kept, enlarged where the network enlarges
     inputs      fields that it reads besides frames, see archs.fields: keyword arguments of `forward` by these names
     optional    fields that it uses where a sample has them
     parts       name -> how the names of its parameters begin: what option files may freeze, slow down, load from
@@ -48,6 +48,7 @@ import torch
 from torch import Tensor, nn
 
 from votes.archs.fields import FIELDS, padded
+from votes.archs.parts.blocks import enlarged
 from votes.errors import UserError
 
 Result = dict[str, Tensor]
@@ -165,12 +166,33 @@ def promise(net: nn.Module) -> Promise:
         )
     given = {key: getattr(net, key) for key in Promise.__dataclass_fields__ if key != 'name' and hasattr(net, key)}
     said = Promise(name, **{**given, 'sees': sees})
+    _check_kinds(said)
     unknown = [key for key in (*said.inputs, *said.optional) if key not in FIELDS]
     if unknown:
         raise UserError(
             f'{name} reads fields that there are not', value=', '.join(unknown), fix=f'known: {", ".join(FIELDS)}'
         )
     return said
+
+
+def _check_kinds(said: Promise) -> None:
+    """A class may have attributes of these names that mean something else."""
+
+    def check(kept: bool, key: str, needed: str) -> None:
+        if not kept:
+            value = f'{key} = {str(getattr(said, key)).splitlines()[0][:60]}'
+            fix = f'{needed}; what is something else wants another name'
+            raise UserError(f'{said.name}.{key} is a promise of a network', value=value, fix=fix)
+
+    for key in ('scale', 'multiple', 'smallest'):
+        value = getattr(said, key)
+        check(isinstance(value, int) and value >= 1, key, 'a whole number from 1 on')
+    check(said.channels in ('rgb', 'luma'), 'channels', "'rgb' or 'luma'")
+    for key in ('inputs', 'optional'):
+        check(isinstance(getattr(said, key), tuple | list), key, "a tuple of names, ('qp',)")
+    words = "a mapping of names to tuples of beginnings of parameters' names, {'flow': ('spynet.',)}"
+    parts = said.parts.values() if isinstance(said.parts, Mapping) else ['']
+    check(all(isinstance(starts, tuple | list) for starts in parts), 'parts', words)
 
 
 def broken(said: Promise, what: str, value: object, fix: str | None = None) -> UserError:
@@ -351,9 +373,12 @@ def luma_of(x: Tensor) -> Tensor:
 
 
 def with_luma(rgb: Tensor, luma: Tensor) -> Tensor:
-    """RGB (..., 3, h, w) with its Y replaced by `luma` (..., 1, h, w)."""
+    """RGB (..., 3, h, w) with its Y replaced by `luma` (..., 1, h, w), or enlarged (bicubic) to the size of `luma`."""
     if rgb.shape[-3] == 1:
         return luma
+    if rgb.shape[-2:] != luma.shape[-2:]:
+        size = luma.shape[-2], luma.shape[-1]
+        rgb = enlarged(rgb.flatten(0, -4).float(), size).unflatten(0, rgb.shape[:-3])
     ycc, matrix, offset = _ycc(rgb)
     changed = torch.cat((luma.float(), ycc[..., 1:, :, :]), -3) - offset.view(3, 1, 1)
     return torch.einsum('oc,...chw->...ohw', torch.linalg.inv(matrix), changed)
