@@ -161,6 +161,15 @@ COSINE = 'type: MultiStepLR\n    milestones: [10, 20]', 'type: CosineAnnealingRe
         ('gt_size: 64', 'interval_list: [0]', 'steps of 1 or more frames'),
         ('total_iter: 1e2', 'total_iter: 100\n  parts: {flow: {freeze: true}}', 'VOTES has no such part'),
         ('type: CharbonnierLoss', 'type: L1Loss\n  losses: {a: {type: L1Loss, outputs: x}}', "did you mean 'output'"),
+        ('gt_size: 64', 'num_frame: -1', 'is -1, the network takes 5'),
+        ('gt_size: 64', 'centre: 1', 'opt.yml:9: datasets.train.centre: is 1, that of the network is 2'),
+        ('gt_size: 64', 'pick: peaks', 'is peaks, that of the network is next'),
+        (
+            'total_iter: 1e2',
+            'total_iter: 100\n  lr_mul: {featureextraction.: 0.1}',
+            "did you mean 'feature_extraction.'",
+        ),
+        ('type: CharbonnierLoss', 'type: CharbonnierLoss\n  losses: {a: {type: L1Loss, outputs: x}}', "mean 'output'"),
         ('model_type: VOTESModel\n', '', 'model_type: is missing'),
         ('name: run', 'name: a/b', 'opt.yml:1: name'),
         ('scale: 2', 'scale: 2\nnum_gpu: -1', 'num_gpu: Input should be greater than or equal to 0'),
@@ -175,6 +184,35 @@ COSINE = 'type: MultiStepLR\n    milestones: [10, 20]', 'type: CosineAnnealingRe
 )
 def test_what_does_not_belong_together(load, old, new, message):
     assert message in '\n'.join(problems(load, changed((old, new))))
+
+
+@pytest.mark.parametrize(
+    ('key', 'message'),
+    [
+        ('tsa_iter: 10', 'train.tsa_iter: VDSR has no part fusion'),
+        ('dcn_lr_mul: 0.5', 'train.dcn_lr_mul: VDSR has no part deformable'),
+    ],
+)
+def test_keys_of_parts_that_a_network_does_not_have(load, key, message):
+    """They would freeze everything, or change nothing."""
+    text = changed(('  type: VOTES\n  bin_model: ./bin.pth', '  type: VDSR\n  upscale: 2'))
+    assert message in '\n'.join(problems(load, text + f'  {key}\n'))
+
+
+def test_a_training_compares_something_from_the_start(load):
+    text = changed(('pixel_opt:\n    type: CharbonnierLoss', 'losses: {late: {type: L1Loss, from_iter: 5}}'))
+    assert 'train.losses: nothing is compared in the first 5 iterations' in '\n'.join(problems(load, text))
+
+
+def test_side_information_is_asked_for_before_the_first_step(load):
+    """Of every data set: the first validation may be hours away."""
+    network = ('  type: VOTES\n  bin_model: ./bin.pth', '  type: CAVSR\n  scale: 2')
+    val = '  val:\n    type: VideoUVSSMTestDataset\n    dataroot_gt: ./gt\n    dataroot_lq: ./lq\nnetwork_g:'
+    text = changed(network, ('gt_size: 64', 'gt_size: 64\n    codec_metadata: ./metadata'), ('network_g:', val))
+    assert problems(load, text)[0] == (
+        'opt.yml:11: datasets.val: codec_metadata is needed: CAVSR reads mv_past, mv_future, past_valid, future_valid, '
+        'pict_type'
+    )
 
 
 def test_a_loss_beside_the_centre_needs_its_frame(load):

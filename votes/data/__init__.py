@@ -150,12 +150,17 @@ def _close_loaders() -> None:
 
 def build_train_set(options: DatasetOptions, scale: int, seed: int, said: Promise | None = None) -> Any:
     """The dataset of training samples that a section of `datasets` names, with the frames that a network sees."""
-    cls = DATASETS.get(options.type)
-    taken = inspect.signature(cls).parameters  # a dataset of a user's own may know nothing of scales
-    given = {'scale': scale} if 'scale' in taken or any(p.kind is p.VAR_KEYWORD for p in taken.values()) else {}
-    dataset = cls(**_completed(options, said), **given)
+    dataset = _built(options, _completed(options, said), scale)
     dataset.seed = seed
     return dataset
+
+
+def _built(options: DatasetOptions, arguments: dict[str, Any], scale: int) -> Any:
+    """A dataset; one of a user's own may know nothing of scales."""
+    cls = DATASETS.get(options.type)
+    taken = inspect.signature(cls).parameters
+    given = {'scale': scale} if 'scale' in taken or any(p.kind is p.VAR_KEYWORD for p in taken.values()) else {}
+    return cls(**arguments, **given)
 
 
 def _completed(options: DatasetOptions, said: Promise | None) -> dict[str, Any]:
@@ -221,7 +226,7 @@ def build_test_set(options: DatasetOptions, scale: int, said: Promise | None = N
     )
     taken = inspect.signature(DATASETS.get(options.type)).parameters
     arguments = {**{name: value for name, value in told.items() if name in taken}, **options.args}
-    dataset: VideoUVSSMTestDataset = DATASETS.get(options.type)(**arguments, scale=scale)
+    dataset: VideoUVSSMTestDataset = _built(options, arguments, scale)
     return dataset
 
 

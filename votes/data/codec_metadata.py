@@ -113,6 +113,8 @@ class CodecMetadata:
         UserError: no such folder or clip, or a clip with fewer frames or another size than expected.
     """
 
+    FIELDS = (*CODEC_FIELDS, 'pict_type', 'pqf')
+
     def __init__(self, root: str | Path):
         self.root = Path(root)
         if not self.root.is_dir():

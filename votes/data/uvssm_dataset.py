@@ -54,6 +54,7 @@ class UVSSMDataset(Dataset):
     """
 
     by_epoch = True  # samples are asked for by (epoch, index)
+    given_by = {'codec_metadata': CodecMetadata.FIELDS}
     middle_gt = False  # GT may hold the middle frame of each clip alone
 
     def __init__(

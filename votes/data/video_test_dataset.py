@@ -33,6 +33,8 @@ class VideoUVSSMTestDataset(Dataset):
         Others: see UVSSMDataset.
     """
 
+    given_by = {'codec_metadata': CodecMetadata.FIELDS}
+
     def __init__(
         self,
         dataroot_gt: str,

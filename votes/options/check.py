@@ -224,10 +224,18 @@ def _dataset_problems(key: Key, data: DatasetOptions, net: Any) -> Iterator[Prob
         yield key, 'datasets are called train, val, val_2 ..., test, test_1 ...'
     frames, sees = data.args.get('num_frame'), getattr(net, 'sees', None)
     wanted, least = getattr(sees, 'frames', None), getattr(sees, 'least', 1)
-    if frames is not None and wanted is not None and frames not in (wanted, -1):
+    if frames is not None and wanted is not None and frames not in (wanted, *([] if name == 'train' else [-1])):
         yield (*key, 'num_frame'), f'is {frames}, the network takes {wanted} frames'
     elif frames is not None and frames < least and frames != -1:
         yield (*key, 'num_frame'), f'is {frames}, the network takes at least {least} frames'
+    for said in ('centre', 'pick', 'adjacent'):
+        value = data.args.get(said)
+        if value is not None and value != getattr(sees, said, value):
+            yield (*key, said), f'is {value}, that of the network is {getattr(sees, said)}'
+    for given, fields in getattr(_named(data, registry.DATASETS), 'given_by', {}).items():
+        needed = [field for field in getattr(net, 'inputs', ()) if field in fields]
+        if needed and not data.args.get(given):
+            yield key, f'{given} is needed: {type(net).__name__} reads {", ".join(needed)}'
     both = [key for key in ('dataroot_lq', 'degradation') if data.args.get(key)]
     taken = _known(data, registry.DATASETS)
     if {'dataroot_lq', 'degradation'} <= taken and len(both) != 1:
@@ -238,6 +246,14 @@ def _dataset_problems(key: Key, data: DatasetOptions, net: Any) -> Iterator[Prob
     backend = _argument(data, registry.DATASETS, 'io_backend')
     if backend is not None and (backend.keys() != {'type'} or backend['type'] not in IO_BACKENDS):
         yield (*key, 'io_backend'), f'{{type: {"|".join(IO_BACKENDS)}}} is needed (value {backend!r})'
+
+
+def _named(spec: Spec, kind: registry.Registry) -> Any:
+    """What a type names; None where there is no such."""
+    try:
+        return kind.get(spec.type)
+    except UserError:
+        return None
 
 
 def _known(spec: Spec, kind: registry.Registry) -> set[str]:
@@ -268,6 +284,11 @@ def _train_problems(opt: Options, net: Any) -> Iterator[Problem]:
         return
     if not (train.pixel_opt or train.losses or train.perceptual_opt or train.gan_opt):
         yield ('train',), 'there is no loss: pixel_opt, or losses'
+    starts = [spec.args.get('from_iter') or 0 for spec in train.losses.values()]
+    if starts and min(starts) > 0 and not (train.pixel_opt or train.perceptual_opt or train.gan_opt):
+        yield ('train', 'losses'), f'nothing is compared in the first {min(starts)} iterations (from_iter)'
+    if net is not None:
+        yield from _part_problems(train, net)
     adversarial: list[Key] = [('train', 'gan_opt')] if train.gan_opt else []
     adversarial += [('train', 'losses', name) for name, spec in train.losses.items() if _adversarial(spec)]
     for key in adversarial if opt.network_d is None else ():
@@ -283,10 +304,21 @@ def _train_problems(opt: Options, net: Any) -> Iterator[Problem]:
 
 
 def _adversarial(spec: Spec) -> bool:
-    try:
-        return bool(getattr(registry.LOSSES.get(spec.type), 'adversarial', False))
-    except UserError:
-        return False
+    return bool(getattr(_named(spec, registry.LOSSES), 'adversarial', False))
+
+
+def _part_problems(train: TrainOptions, net: Any) -> Iterator[Problem]:
+    """Keys that speak of a part, or of parameters, that the network does not have."""
+    name, parts = type(net).__name__, getattr(net, 'parts', {})
+    if train.tsa_iter > 0 and 'fusion' not in parts:
+        yield ('train', 'tsa_iter'), f'{name} has no part fusion that could be trained alone'
+    if train.dcn_lr_mul != 1 and 'deformable' not in parts:
+        yield ('train', 'dcn_lr_mul'), f'{name} has no part deformable'
+    names = [parameter for parameter, _ in net.named_parameters()]
+    for start in train.lr_mul:
+        if not any(parameter.startswith(start) for parameter in names):
+            near = nearest(start, {f'{parameter.split(".")[0]}.' for parameter in names})
+            yield ('train', 'lr_mul', start), f'no parameter of {name} begins so{near}'
 
 
 def _sample_problems(opt: Options, data: DatasetOptions, net: Any) -> Iterator[Problem]:
@@ -298,7 +330,8 @@ def _sample_problems(opt: Options, data: DatasetOptions, net: Any) -> Iterator[P
         yield (*key, 'gt_size'), f'must be a multiple of {step // opt.scale} * scale = {step} (value {gt_size})'
     stored = data.args.get('dataroot_dfm')
     if stored and ('difference' not in getattr(net, 'optional', ()) or data.args.get('degradation')):
-        yield (*key, 'dataroot_dfm'), 'only VOTES looks at degradation maps, and only stored frames have some'
+        name = opt.network_g.type
+        yield (*key, 'dataroot_dfm'), f'{name} reads no degradation map of its own, or frames are not stored ones'
     if net is None or data.args.get('center_gt') is not True:
         return
     entries = [
