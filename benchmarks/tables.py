@@ -1,6 +1,6 @@
-"""The README's tables, made from the results in benchmarks/results/.
+"""The tables of the README and of docs/, made from the results in benchmarks/results/.
 
-python benchmarks/tables.py                                        writes them into the README
+python benchmarks/tables.py                                        writes them where they stand
 python benchmarks/tables.py --demo .                               first takes over the results of scripts/demo.sh
 python benchmarks/tables.py --study studies/table3_quick           first takes over a study
 """
@@ -177,15 +177,21 @@ TABLES: dict[str, Callable[[], str]] = {
 }
 
 
-def filled(text: str) -> str:
-    """The README with every table between its marks made anew."""
+def pages() -> list[Path]:
+    """The README and the documentation, which hold each table once."""
+    return [ROOT / 'README.md', *sorted((ROOT / 'docs').glob('*.md'))]
+
+
+def filled(texts: list[str]) -> list[str]:
+    """The pages with every table between its marks made anew."""
     for name, make in TABLES.items():
         block = f'<!-- table {name}: benchmarks/tables.py -->\n{make()}\n<!-- end -->'
         pattern = rf'<!-- table {name}: benchmarks/tables.py -->.*?<!-- end -->'
-        text, count = re.subn(pattern, lambda _, block=block: block, text, flags=re.DOTALL)  # type: ignore[misc]
-        if count != 1:
-            raise SystemExit(f'README.md: {count} places for the table {name}')
-    return text
+        done = [re.subn(pattern, lambda _, block=block: block, text, flags=re.DOTALL) for text in texts]  # type: ignore[misc]
+        texts = [text for text, _ in done]
+        if sum(count for _, count in done) != 1:
+            raise SystemExit(f'{sum(count for _, count in done)} places for the table {name}')
+    return texts
 
 
 def main() -> None:
@@ -197,9 +203,9 @@ def main() -> None:
         take_demo(args.demo)
     for folder in args.study:
         take_study(folder)
-    readme = ROOT / 'README.md'
-    with atomic_write(readme) as temporary:
-        temporary.write_text(filled(readme.read_text()))
+    for path, text in zip(pages(), filled([path.read_text() for path in pages()]), strict=True):
+        with atomic_write(path) as temporary:
+            temporary.write_text(text)
 
 
 if __name__ == '__main__':
