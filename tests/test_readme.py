@@ -12,7 +12,7 @@ PAGES = [ROOT / 'README.md', ROOT / 'CONTRIBUTING.md', *sorted((ROOT / 'docs').g
 
 
 def test_tables_are_those_of_the_results():
-    code = 'import sys, tables\ntexts = [path.read_text() for path in tables.pages()]\nsys.exit(tables.filled(texts) != texts)'
+    code = 'import sys, tables; t = [p.read_text() for p in tables.pages()]; sys.exit(tables.filled(t) != t)'
     command = [sys.executable, '-c', code]
     done = subprocess.run(command, cwd=ROOT / 'benchmarks', capture_output=True, text=True, check=False)
     assert done.returncode == 0, f'python benchmarks/tables.py writes them anew\n{done.stderr}'
