@@ -8,6 +8,7 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
+from votes.archs import build_network
 from votes.checkpoint import with_infinity
 from votes.reports.curves import read_rows
 from votes.studies.runner import Outcome, Runner
@@ -24,6 +25,7 @@ class Result:
     Attributes:
         ours: metric -> mean; of several runs the mean over them.
         spread: metric -> standard deviation over several runs.
+        cost: 'parameters', and 'train_s': seconds of all training jobs behind it, the mean over several runs.
         verdict: PASS, FAIL or NOT RUN; `reason` says why.
         curve: (iteration, PSNR) of a fine-tuning run.
     """
@@ -34,6 +36,7 @@ class Result:
     ours: dict[str, float] = field(default_factory=dict)
     spread: dict[str, float] = field(default_factory=dict)
     baseline: dict[str, float] = field(default_factory=dict)
+    cost: dict[str, float] = field(default_factory=dict)
     curve: list[tuple[int, float]] = field(default_factory=list)
 
     @property
@@ -61,6 +64,8 @@ def _result(study: Study, row: Row, runner: Runner) -> Result:
     for name in BASELINES:
         if tests and name in tests[0]:
             found.baseline[name] = fmean(test[name]['psnr'] for test in tests if 'psnr' in test[name])
+    if study.costs and row.results:
+        found.cost = _cost(row, runner)
     if row.start:
         found.baseline['start'] = _means(runner.folder / 'results' / row.start / 'results.json')['restored']['psnr']
     if row.measure:
@@ -70,6 +75,14 @@ def _result(study: Study, row: Row, runner: Runner) -> Result:
         _read_curve(found, runner.folder / 'experiments' / row.curve)
     found.verdict, found.reason = _verdict(study, found)
     return found
+
+
+def _cost(row: Row, runner: Runner) -> dict[str, float]:
+    """Parameters of the network that was tested, and how long training took."""
+    about = json.loads((runner.folder / 'results' / row.results[0] / 'results.json').read_text())['network_g']
+    arguments = {key: value for key, value in about.items() if key != 'bin_model'}  # weights are not needed
+    seconds = [sum(runner.outcomes[job].seconds for job in runner.led_to(name)) for name in row.results]
+    return {'parameters': sum(p.numel() for p in build_network(arguments).parameters()), 'train_s': fmean(seconds)}
 
 
 def _told(outcome: Outcome) -> str:

@@ -60,7 +60,9 @@ def _table(results: list[Result]) -> list[list[str]]:
         title = HEADS.get(metric, metric.replace('_', ' '))
         published = any(metric in r.row.published for r in results)
         head += [f'{title}, paper', 'ours', 'difference'] if published else [title]
-    head += [f'{name} PSNR dB' for name in baselines] + ['verdict']
+    head += [f'{name} PSNR dB' for name in baselines]
+    costs = any(r.cost for r in results)
+    head += [*(['parameters', 'training s'] if costs else []), 'verdict']
     lines = [head]
     for result in results:
         line = [result.row.label]
@@ -74,12 +76,14 @@ def _table(results: list[Result]) -> list[list[str]]:
             else:
                 line.append(ours)
         line += [_number(result.baseline.get(name), 'psnr') for name in baselines]
+        if costs:
+            line += [f'{result.cost[name]:,.0f}' if result.cost else '-' for name in ('parameters', 'train_s')]
         lines.append([*line, result.verdict])
     return lines
 
 
 def markdown(study: Study, table: list[list[str]], results: list[Result], about: dict[str, Any], command: str) -> str:
-    lines = [f'# {study.title}', '']
+    lines = [f'# {study.title}', '', *_grid(study, results)]
     lines += ['| ' + ' | '.join(line) + ' |' for line in table[:1]]
     lines += ['|' + '---|' * len(table[0])]
     lines += ['| ' + ' | '.join(line) + ' |' for line in table[1:]]
@@ -100,6 +104,27 @@ def markdown(study: Study, table: list[list[str]], results: list[Result], about:
     lines += ['PSNR and SSIM on Y, 2 pixels cropped, output rounded to 8 bit, mean over frames, then over clips.']
     lines += [f'Command: `{command}`; commit {about["commit"]}.', '']
     return '\n'.join(lines)
+
+
+def _grid(study: Study, results: list[Result]) -> list[str]:
+    """Rows by columns as the paper prints them, PSNR / SSIM and the paper's below; nothing where rows have no place."""
+    placed = {r.row.place: r for r in results if r.row.place}
+    if not placed or study.figure.kind != 'matrix':
+        return []
+    rows, columns = (list(dict.fromkeys(place[i] for place in placed)) for i in (0, 1))
+    lines = ['| | ' + ' | '.join(columns) + ' |', '|' + '---|' * (len(columns) + 1)]
+    for row in rows:
+        cells = [_cell(placed[row, column]) if (row, column) in placed else '-' for column in columns]
+        lines.append(f'| {row} | ' + ' | '.join(cells) + ' |')
+    return [*lines, '']
+
+
+def _cell(result: Result) -> str:
+    ours, paper = (
+        ' / '.join(_number(values[m], m) for m in ('psnr', 'ssim') if m in values)
+        for values in (result.ours, result.row.published)
+    )
+    return f'{ours or result.verdict.lower()}' + (f' (paper {paper})' if paper else '')
 
 
 def latex(study: Study, table: list[list[str]]) -> str:
@@ -155,6 +180,8 @@ def draw(study: Study, results: list[Result], folder: Path) -> None:
     if study.figure.kind != 'matrix':
         axis.set_ylabel(HEADS.get(y, y))
         axis.set_xlabel(study.figure.x)
+    else:
+        axis.set(xlabel=study.figure.columns, ylabel=study.figure.rows)
     for suffix in ('svg', 'png'):
         with checkpoint.atomic_write(folder / f'{study.name}.{suffix}') as temporary:
             figure.savefig(temporary, format=suffix, dpi=150, metadata={'Date': None} if suffix == 'svg' else None)
@@ -176,15 +203,20 @@ def _bars(axis: Any, results: list[Result], y: str) -> None:
 
 
 def _line(axis: Any, results: list[Result], y: str) -> None:
-    for title, values in (
-        ('ours', [(r.row.x, r.ours.get(y)) for r in results]),
-        ('paper', [(r.row.x, r.row.published.get(y)) for r in results]),
-        ('LQ bicubic', [(r.row.x, r.baseline.get('bicubic')) for r in results]),
-    ):
+    """A line for ours and one for the paper's, or of each where rows have a place: by its first name."""
+    series: dict[str, list[Result]] = {}
+    for result in results:
+        series.setdefault(result.row.place[0] if result.row.place else 'ours', []).append(result)
+    lines = [(name, 'o-', [(r.row.x, r.ours.get(y)) for r in rows]) for name, rows in series.items()]
+    for name, rows in series.items():
+        title = 'paper' if name == 'ours' else f'{name}, paper'
+        lines.append((title, 'x:', [(r.row.x, r.row.published.get(y)) for r in rows]))
+    lines.append(('LQ bicubic', 'k--', list(dict.fromkeys((r.row.x, r.baseline.get('bicubic')) for r in results))))
+    for title, style, values in lines:
         points = [(a, b) for a, b in values if None not in (a, b)]
         if points:
-            axis.plot(*zip(*points, strict=True), 'o-', label=title)
-    axis.legend()
+            axis.plot(*zip(*points, strict=True), style, label=title, ms=4)
+    axis.legend(fontsize=7)
 
 
 def _curves(axis: Any, results: list[Result], y: str) -> None:
@@ -203,6 +235,5 @@ def _matrix(axis: Any, results: list[Result], y: str) -> None:
     for i, line in enumerate(values):
         for j, value in enumerate(line):
             axis.text(j, i, f'{value:+.2f}', ha='center', va='center', color='white', fontsize=8)
-    axis.set_xticks(range(len(columns)), columns)
+    axis.set_xticks(range(len(columns)), columns, rotation=20 if len(columns) > 4 else 0, fontsize=7)
     axis.set_yticks(range(len(rows)), rows)
-    axis.set(xlabel='tested on', ylabel='trained on')

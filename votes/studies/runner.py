@@ -112,6 +112,19 @@ class Runner:
     def _fill(self, text: str) -> str:
         return text.replace('{out}', str(self.folder))
 
+    def _placed(self, value: str) -> str:
+        """A value of `set`: a path below ./datasets is looked for where the data are."""
+        if self.data and value.startswith('./datasets/'):
+            return str(Path(self.data, *Path(value).parts[1:]))
+        return self._fill(value)
+
+    def led_to(self, name: str) -> set[str]:
+        """The training jobs that a job's weights come from, and itself where it is one."""
+        job = self.study.jobs[name]
+        return {name} & {n for n, j in self.study.jobs.items() if j.train} | {
+            found for needed in job.needs for found in self.led_to(needed)
+        }
+
     def command(self, name: str, job: Job, changed: bool = False) -> list[str]:
         """The arguments of `python -m`.
 
@@ -127,7 +140,7 @@ class Runner:
             'path.experiments_root': str(self.folder / 'experiments'),
             'path.results_root': str(self.folder / 'results'),
             **(self._data_roots(path) if self.data else {}),
-            **{key: self._fill(value) if isinstance(value, str) else value for key, value in job.set.items()},
+            **{key: self._placed(value) if isinstance(value, str) else value for key, value in job.set.items()},
         }
         for key, source in (('path.pretrain_network_g', job.weights), ('network_g.bin_model', job.dsm)):
             if source:

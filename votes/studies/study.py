@@ -81,6 +81,8 @@ class Figure(BaseModel):
     kind: Literal['bars', 'line', 'curves', 'matrix'] = 'bars'
     x: str = ''
     y: str = 'psnr'
+    rows: str = Field(default='trained on', description='of a matrix, what its rows are')
+    columns: str = 'tested on'
 
 
 class Study(BaseModel):
@@ -93,6 +95,7 @@ class Study(BaseModel):
     rows: list[Row] = Field(min_length=1)
     tolerance: dict[str, float] = Field(default_factory=dict)
     figure: Figure = Field(default_factory=Figure)
+    costs: bool = Field(default=False, description='parameters and seconds of training stand beside the numbers')
     notes: list[str] = Field(default_factory=list)
 
     @model_validator(mode='after')
