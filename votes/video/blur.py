@@ -105,7 +105,7 @@ def mirrored(x: Tensor, by: int) -> Tensor:
 
 
 def blur_and_pick(x: Tensor, scale: int, sigma: float, taps: int = 13) -> Tensor:
-    """The field's BD degradation: (..., C, H, W) -> (..., C, ceil(H/S), ceil(W/S)), a Gaussian and then every S-th pixel.
+    """BD of the field: (..., C, H, W) -> (..., C, ceil(H/S), ceil(W/S)), a Gaussian and then every S-th pixel.
 
     The grid is aligned at the origin: LQ pixel j lies on GT pixel S*j, where that of bicubic shrinking lies between
     pixels. sigma 0.4 S is that of DUF (the same numbers as its downsampling of 13 taps), which RSDN, TGA and BasicVSR
