@@ -98,7 +98,7 @@ def test_the_state_is_complete(place):
     train(place(**SIX, train__ema_decay=0.9))
     state = checkpoint.load(RUN / 'training_states' / '6.state')
     saved = {'optimizer', 'scaler', 'ema', 'net', 'named'}
-    derived = {'train', 'share', 'ema_decay', 'messages', 'device', 'dtype', 'parts', 'schedule', 'runner'}
+    derived = {'train', 'ema_decay', 'messages', 'device', 'dtype', 'parts', 'schedule', 'runner'}
     derived |= {'held', 'held_now'}  # by the iteration
     model = build_model(load_options('opt.yml'), torch.device('cpu'))
     assert vars(model.generator).keys() == saved | derived
