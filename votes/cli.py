@@ -6,6 +6,7 @@ import argparse
 import difflib
 import os
 import sys
+import traceback
 from pathlib import Path
 
 from votes.errors import UserError
@@ -427,14 +428,19 @@ def _main(argv: list[str]) -> int:
         return 0
 
 
-def _end(code: int) -> None:
-    """Without Python's own end where there was a process group, see `end_process`."""
-    if 'RANK' in os.environ:
-        from votes.processes.program import end_process
+def _as_program() -> None:
+    """Without Python's own end where there is a process group, also after a crash, see `end_process`."""
+    if 'RANK' not in os.environ:
+        raise SystemExit(main())
+    from votes.processes.program import end_process
 
-        end_process(code)
-    raise SystemExit(code)
+    try:
+        code = main()
+    except Exception:
+        traceback.print_exc()
+        code = 1
+    end_process(code)
 
 
 if __name__ == '__main__':
-    _end(main())
+    _as_program()
