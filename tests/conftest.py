@@ -9,7 +9,15 @@ import pytest
 import yaml
 
 VDSR = {'type': 'VDSR', 'num_feat': 4, 'num_layer': 2, 'upscale': 2}  # of all networks the fastest to train
+# rooms whose tests start ranks and wait for each other's deaths: one of them at a time
+ONE_AT_A_TIME = ('processes',)
 TINY_DSM = {'num_feat': 4, 'num_block': 1, 'num_layer': 1, 'num_grow_ch': 2}
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if item.path.parent.name in ONE_AT_A_TIME:
+            item.add_marker(pytest.mark.xdist_group(item.path.parent.name))
 
 
 def write_clip(folder: Path, frames: int, size: tuple[int, int], seed: int = 0) -> np.ndarray:

@@ -13,6 +13,7 @@ from votes.archs import build_network
 from votes.cli import main
 from votes.options import load_options
 from votes.options.check import blueprint
+from votes.options.yaml_file import read_option_file
 from votes.registry import NETWORKS
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -46,35 +47,36 @@ def write_codec_metadata(folder: Path, size: int) -> None:
         (folder / name).symlink_to(first, target_is_directory=True)
 
 
-@pytest.fixture(scope='module')
+@pytest.fixture(scope='session')
 def workplace(tmp_path_factory):
-    """A folder with the datasets that the option files name."""
+    """A folder for the datasets that the option files name; each file makes those that it is the first to need."""
     root = tmp_path_factory.mktemp('workplace')
-    for path in FILES:
-        opt = load_options(path, 'train' if 'test' not in path.parts else 'test', check_paths=False)
-        for data in opt.datasets.values():
-            versions = data.args.get('versions', [])
-            side = 64 if 'REDS' in str(data.args) else 32  # SSIM needs 11 pixels, stage 1 sees a quarter
-            small = side // opt.scale
-            roots = [
-                (data.args.get('dataroot_gt'), side),
-                *((data.args.get(f'dataroot_{k}'), small) for k in ('lq', 'once')),
-            ]
-            for folder, size in [*roots, *((version['dataroot'], small) for version in versions)]:
-                if folder and not (root / folder).is_dir():
-                    write_dataset(root / folder, size)
-            for folder in (data.args.get('codec_metadata'), *(version['codec_metadata'] for version in versions)):
-                if folder and not (root / folder).is_dir():
-                    write_codec_metadata(root / folder, small)
-            for key in ('meta_info_file', 'meta_val_file', 'meta_test_file'):
-                if 'demo' in str(data.args.get(key)):
-                    (root / data.args[key]).parent.mkdir(exist_ok=True, parents=True)
-                    clip = 3 + ('val' in data.args[key]) + 2 * ('test' in data.args[key])
-                    (root / data.args[key]).write_text(
-                        f'{clip:03d} {FRAMES}\n000 5\n' if clip == 3 else f'{clip:03d} 5\n'
-                    )
     (root / 'few.txt').write_text(f'003 {FEW}\n')
     return root
+
+
+def provide_data(root, opt):
+    """The datasets that an option file names."""
+    for data in opt.datasets.values():
+        versions = data.args.get('versions', [])
+        side = 64 if 'REDS' in str(data.args) else 32  # SSIM needs 11 pixels, stage 1 sees a quarter
+        small = side // opt.scale
+        roots = [
+            (data.args.get('dataroot_gt'), side),
+            *((data.args.get(f'dataroot_{k}'), small) for k in ('lq', 'once')),
+            *((version['dataroot'], small) for version in versions),
+        ]
+        for folder, size in roots:
+            if folder and not (root / folder).is_dir():
+                write_dataset(root / folder, size)
+        for folder in (data.args.get('codec_metadata'), *(version['codec_metadata'] for version in versions)):
+            if folder and not (root / folder).is_dir():
+                write_codec_metadata(root / folder, small)
+        for key in ('meta_info_file', 'meta_val_file', 'meta_test_file'):
+            if 'demo' in str(data.args.get(key)):
+                (root / data.args[key]).parent.mkdir(exist_ok=True, parents=True)
+                clip = 3 + ('val' in data.args[key]) + 2 * ('test' in data.args[key])
+                (root / data.args[key]).write_text(f'{clip:03d} {FRAMES}\n000 5\n' if clip == 3 else f'{clip:03d} 5\n')
 
 
 def provide_weights(opt):
@@ -98,9 +100,9 @@ def provide_weights(opt):
             checkpoint.save({key: value.half() for key, value in net.state_dict().items()}, vgg)
 
 
-def small_network(path, mode):
+def small_network(path):
     """The network of an option file, of a size with which it runs in a second."""
-    kind = load_options(path, mode, check_paths=False).network_g.type
+    kind = read_option_file(path).data['network_g']['type']
     sizes = {key: value for key, value in NETWORKS.get(kind).small.items() if key not in FIXED}
     return [f'network_g.{key}={json.dumps(value)}' for key, value in sizes.items()]
 
@@ -111,7 +113,7 @@ def test_runs(path, workplace, monkeypatch):
     for drawing in ('draw_curves', 'draw_rows'):  # a second each, tested elsewhere
         monkeypatch.setattr(f'votes.training.validation.{drawing}', lambda *args, **how: None)
     mode = 'test' if 'test' in path.parts else 'train'
-    overrides = ['num_gpu=0', *small_network(path, mode)]
+    overrides = ['num_gpu=0', *small_network(path)]
     as_given = load_options(path, mode, overrides, check_paths=False)
     for name in as_given.datasets:
         overrides += [f'datasets.{name}.meta_info_file=few.txt', f'datasets.{name}.split=~'] if name != 'train' else []
@@ -123,6 +125,7 @@ def test_runs(path, workplace, monkeypatch):
         overrides += ['logger.print_freq=1']
         if as_given.datasets['train'].args.get('num_frame', 5) > 7:  # a clip, not a window
             overrides += ['datasets.train.num_frame=5']
+    provide_data(workplace, as_given)
     provide_weights(as_given)
     more = ['--restart'] if mode == 'train' else []
     assert main([mode, '-opt', str(path), *more, '--set', *overrides]) == 0

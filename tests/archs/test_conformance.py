@@ -58,6 +58,7 @@ def together(tmp_path_factory):
     return codes
 
 
+@pytest.mark.xdist_group('two processes')  # which train all networks, once
 @pytest.mark.parametrize('name', WHOLE)
 def test_trains_on_two_processes(together, name):
     assert together[name] == 0
