@@ -318,6 +318,13 @@ def _check_network(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(function=check_network.run)
 
 
+def _zoo(parser: argparse.ArgumentParser) -> None:
+    from votes.commands import zoo
+
+    zoo.add_arguments(parser)
+    parser.set_defaults(function=zoo.run)
+
+
 def _new(parser: argparse.ArgumentParser) -> None:
     from votes.commands import new_network
 
@@ -385,6 +392,7 @@ VERBS = {
     'checkpoint': (_checkpoint, 'inspect, verify or convert checkpoints'),
     'new': (_new, 'a network to start from: its file, row, option file and test'),
     'check-network': (_check_network, 'whether a network keeps what it promises; exit code 1 if it does not'),
+    'zoo': (_zoo, 'every network: what it sees, parameters, arithmetic, memory, option files, parity'),
     'doctor': (_doctor, 'what works on this machine'),
     'explain': (_explain, 'what an option key means, or what a network, loss or dataset takes'),
     'list': (_list, 'names that option files may use'),

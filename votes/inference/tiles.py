@@ -95,7 +95,7 @@ def blend(
     return total / share
 
 
-class _LiveBytes(TorchDispatchMode):
+class LiveBytes(TorchDispatchMode):
     """Counts the bytes of the tensors that are alive, and the most there were."""
 
     def __init__(self) -> None:
@@ -126,7 +126,7 @@ class _LiveBytes(TorchDispatchMode):
 
 def bytes_per_pixel(run: Callable[[int], object]) -> float:
     """Working memory for a pixel of the input, measured with ``run(side)`` on a square of 128."""
-    with _LiveBytes() as counted:
+    with LiveBytes() as counted:
         run(128)
     return counted.most / 128**2
 

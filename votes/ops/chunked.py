@@ -95,6 +95,49 @@ def _chunks(
             yield slice(first, min(batch, first + images)), slice(top, min(height, top + rows))
 
 
+def _forward_chunks(sampler: _Sampler, flat_weight: Tensor) -> Iterator[tuple[slice, slice]]:
+    batch, (height, width) = sampler.offset.shape[0], sampler.offset.shape[-2:]
+    row_bytes = flat_weight.shape[1] * width * flat_weight.element_size()
+    return _chunks(batch, height, row_bytes, FORWARD_BYTES, height)
+
+
+def _columns(sampler: _Sampler, factor: Tensor, images: slice, rows: slice) -> Tensor:
+    """(b, C*K, r*Wo) sampled values times their masks, in the dtype of the weights (Co, C*K)."""
+    columns = sampler.sample(images, sampler.grid(images, rows))
+    mask_part = sampler.mask_of(images, rows)
+    if mask_part is not None:
+        columns *= mask_part
+    return columns.view(images.stop - images.start, factor.shape[1], -1).to(factor.dtype)
+
+
+def deform_conv2d_by_shape(
+    x: Tensor,
+    offset: Tensor,
+    mask: Tensor | None,
+    weight: Tensor,
+    bias: Tensor | None,
+    stride: int,
+    padding: int,
+    dilation: int,
+) -> Tensor:
+    """What counts operations and memory on fake tensors sees of `deform_conv2d`, in a few operators instead of some for
+    every chunk: one chunk stands for the memory of each, one product of the whole size for the arithmetic of all.
+    The values mean nothing.
+    """
+    with torch.autocast(x.device.type, enabled=False):
+        sampler, flat_weight = _prepare(x, offset, mask, weight, (stride, padding, dilation))
+        batch, size = x.shape[0], offset.shape[2:]
+        factor = flat_weight.to(x.dtype)
+        everything = factor.new_empty(()).expand(batch, factor.shape[1], size[0] * size[1])  # holds one number
+        out = torch.bmm(factor.expand(batch, -1, -1), everything).view(batch, -1, *size)
+        images, rows = next(_forward_chunks(sampler, flat_weight))
+        columns = _columns(sampler, factor, images, rows)
+        factor.new_empty(len(columns), len(factor), columns.shape[2])  # the product of a chunk lives for a moment
+        if bias is not None:
+            out += bias.to(out.dtype).view(-1, 1, 1)
+    return out.to(x.dtype)
+
+
 class _DeformConv(torch.autograd.Function):
     @staticmethod
     def forward(
@@ -116,13 +159,8 @@ class _DeformConv(torch.autograd.Function):
             # sampled in float32; the product of half-precision features may then use what the hardware has for them
             factor = flat_weight.to(x.dtype)
             out = factor.new_empty(batch, out_channels, height, width)
-            row_bytes = flat_weight.shape[1] * width * flat_weight.element_size()
-            for images, rows in _chunks(batch, height, row_bytes, FORWARD_BYTES, height):
-                columns = sampler.sample(images, sampler.grid(images, rows))
-                mask_part = sampler.mask_of(images, rows)
-                if mask_part is not None:
-                    columns *= mask_part
-                columns = columns.view(images.stop - images.start, flat_weight.shape[1], -1).to(factor.dtype)
+            for images, rows in _forward_chunks(sampler, flat_weight):
+                columns = _columns(sampler, factor, images, rows)
                 out[images, :, rows] = (factor @ columns).view(len(columns), out_channels, -1, width)
             if bias is not None:
                 out += bias.to(out.dtype).view(-1, 1, 1)

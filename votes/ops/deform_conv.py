@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
@@ -62,6 +63,22 @@ def choose_backend(name: str | None, device_type: str) -> str:
 choose_backend._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 
+_by_shape = False
+
+
+@contextlib.contextmanager
+def counted_by_shape() -> Iterator[None]:
+    """For counting on fake tensors: `deform_conv2d` has the arithmetic and the memory of the backend 'torch', and no
+    values.
+    """
+    global _by_shape
+    before, _by_shape = _by_shape, True
+    try:
+        yield
+    finally:
+        _by_shape = before
+
+
 def deform_conv2d(
     x: Tensor,
     offset: Tensor,
@@ -113,7 +130,7 @@ def deform_conv2d(
         )
     if mask is not None and tuple(mask.shape) != (batch, groups * taps, *size):
         raise ValueError(f'mask {tuple(mask.shape)} is not {(batch, groups * taps, *size)}')
-    function = BACKENDS[choose_backend(backend, x.device.type)]
+    function = chunked.deform_conv2d_by_shape if _by_shape else BACKENDS[choose_backend(backend, x.device.type)]
     return function(x, offset, mask, weight, bias, stride, padding, dilation)
 
 
