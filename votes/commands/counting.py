@@ -82,9 +82,13 @@ def _shown(said: Promise) -> tuple[int, str]:
     return (1, 'a frame') if isinstance(sees, Frame) else (sees.frames, f'a window of {sees.frames} frames')
 
 
+def _given(net: nn.Module, sample: dict[str, Any]) -> list[torch.Tensor]:
+    return [*net.parameters(), *net.buffers(), *sample.values()]
+
+
 @torch.no_grad()
 def _whole(net: nn.Module, said: Promise, sample: dict[str, Any]) -> tuple[float, int]:
-    with FlopCounterMode(display=False) as counted, LiveBytes() as alive:
+    with FlopCounterMode(display=False) as counted, LiveBytes(_given(net, sample)) as alive:
         apply(net, sample, said=said)
     restored = 1 if isinstance(said.sees, Window) else sample['lq'].shape[1]
     return counted.get_total_flops() / restored, alive.most
@@ -94,10 +98,10 @@ def _whole(net: nn.Module, said: Promise, sample: dict[str, Any]) -> tuple[float
 def _steps(net: nn.Module, said: Promise, sample: dict[str, Any]) -> tuple[float, int]:
     assert isinstance(said.sees, Causal)
     ahead, state, flops = said.sees.look_ahead, None, 0
-    with LiveBytes() as alive:
+    with LiveBytes(_given(net, sample)) as alive:
         for first in range(sample['lq'].shape[1] - ahead):
             part = {name: value[:, first : first + 1 + ahead] for name, value in sample.items()}
             with FlopCounterMode(display=False) as counted:
-                _, state = step(net, part, state, said=said)
+                state = step(net, part, state, said=said)[1]
             flops = counted.get_total_flops()
     return flops, alive.most

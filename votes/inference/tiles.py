@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -96,12 +96,17 @@ def blend(
 
 
 class LiveBytes(TorchDispatchMode):
-    """Counts the bytes of the tensors that are alive, and the most there were."""
+    """Counts the bytes of the tensors that are alive, and the most there were.
 
-    def __init__(self) -> None:
+    Args:
+        apart: tensors that are not counted, such as weights and the input.
+    """
+
+    def __init__(self, apart: Iterable[Tensor] = ()) -> None:
         super().__init__()
         self.now = self.most = 0
-        self.seen: set[int] = set()
+        self.apart = [x.untyped_storage() for x in apart]  # as long as they are held, no other has their place
+        self.seen: set[int] = {storage._cdata for storage in self.apart}
 
     def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = function(*args, **(kwargs or {}))

@@ -8,6 +8,7 @@ zero offsets that every network starts from. On unpadded maps a tenth of the off
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -121,8 +122,8 @@ def deform_conv2d_by_shape(
     dilation: int,
 ) -> Tensor:
     """What counts operations and memory on fake tensors sees of `deform_conv2d`, in a few operators instead of some for
-    every chunk: one chunk stands for the memory of each, one product of the whole size for the arithmetic of all.
-    The values mean nothing.
+    every chunk: two chunks stand for the memory of all, one product of the whole size for their arithmetic. The values
+    mean nothing.
     """
     with torch.autocast(x.device.type, enabled=False):
         sampler, flat_weight = _prepare(x, offset, mask, weight, (stride, padding, dilation))
@@ -130,9 +131,9 @@ def deform_conv2d_by_shape(
         factor = flat_weight.to(x.dtype)
         everything = factor.new_empty(()).expand(batch, factor.shape[1], size[0] * size[1])  # holds one number
         out = torch.bmm(factor.expand(batch, -1, -1), everything).view(batch, -1, *size)
-        images, rows = next(_forward_chunks(sampler, flat_weight))
-        columns = _columns(sampler, factor, images, rows)
-        factor.new_empty(len(columns), len(factor), columns.shape[2])  # the product of a chunk lives for a moment
+        for images, rows in itertools.islice(_forward_chunks(sampler, flat_weight), 2):
+            columns = _columns(sampler, factor, images, rows)  # while those of the chunk before are still there
+            factor.new_empty(len(columns), len(factor), columns.shape[2])  # their product lives for a moment
         if bias is not None:
             out += bias.to(out.dtype).view(-1, 1, 1)
     return out.to(x.dtype)
