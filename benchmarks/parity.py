@@ -142,7 +142,7 @@ def checkpoint_of(case: Case) -> dict[str, Any]:
 
 
 def computed(case: Case) -> dict[str, Array]:
-    """What the network here makes of the case, by the names of its outputs; those that it does not return are absent."""
+    """What the network here makes of the case: output -> array, without those that it does not return."""
     net = build_network(dict(case['network']))
     with tempfile.TemporaryDirectory() as folder:
         torch.save(checkpoint_of(case), Path(folder) / 'published.pth')

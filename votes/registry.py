@@ -201,6 +201,7 @@ MODELS = Registry(
             'ESRGANModel',
             'VideoBaseModel',
             'VideoGANModel',
+            'BasicVSRModel',
             'VideoRecurrentModel',
             'VideoRecurrentGANModel',
         ),

@@ -20,7 +20,7 @@ from pydantic import ConfigDict, PydanticSchemaGenerationError, TypeAdapter, Val
 
 from votes import registry
 from votes.errors import UserError
-from votes.options.habits import LISTS
+from votes.options.habits import LISTS, NOT_HERE
 from votes.options.schema import DatasetOptions, Options, Spec, TrainOptions, ValOptions
 from votes.options.yaml_file import Key
 
@@ -88,7 +88,8 @@ def signature_problems(
         parameters = _parameters(spec, kind)
     except UserError as error:
         if spec.type:
-            yield (*key, 'type'), f'{error.what}; {error.details["fix"]}'
+            said = NOT_HERE.get(spec.type)
+            yield (*key, 'type'), f'{spec.type} {said}' if said else f'{error.what}; {error.details["fix"]}'
         return
     target = kind.get(spec.type)
     hints = {**typing.get_type_hints(target.__init__ if inspect.isclass(target) else target), **(beside or {})}
@@ -121,7 +122,9 @@ def all_signature_problems(opt: Options) -> Iterator[Problem]:
     for name, data in opt.datasets.items():
         yield from signature_problems(data, registry.DATASETS, ('datasets', name))
     if opt.model_type and opt.model_type not in registry.MODELS.table and ':' not in opt.model_type:
-        yield ('model_type',), f'unknown (value {opt.model_type!r}); known: {", ".join(registry.MODELS.names())}'
+        said = NOT_HERE.get(opt.model_type)
+        known = f'unknown (value {opt.model_type!r}); known: {", ".join(registry.MODELS.names())}'
+        yield ('model_type',), f'{opt.model_type} {said}' if said else known
     if opt.network_d is not None:
         yield from signature_problems(opt.network_d, registry.NETWORKS, ('network_d',))
     if opt.train:

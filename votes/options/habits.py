@@ -19,8 +19,39 @@ OF_PARTS = (
     ('network_g', 'spynet_pretrained', 'weights', ('flow',)),
     ('network_g', 'edvr_path', 'weights', ('keyframes',)),
     ('train', 'fix_flow', 'freeze', ('flow', 'keyframes')),
+    ('train', 'fix_iter', 'freeze', ('flow', 'keyframes')),  # its older name
     ('train', 'flow_lr_mul', 'lr_mul', ('flow', 'keyframes')),
 )
+# types of BasicSR that are not here, and what to do instead
+NOT_HERE = {
+    **dict.fromkeys(
+        ('RealESRGANModel', 'RealESRNetModel'),
+        'damages pictures while it trains, which is not supported as a model: here a recipe damages them '
+        '(datasets.train.degradation), and ESRGANModel trains',
+    ),
+    **dict.fromkeys(
+        ('RealESRGANDataset', 'RealESRGANPairedDataset'),
+        'is not supported: UVSSMDataset with `degradation` damages clips by a recipe',
+    ),
+    **dict.fromkeys(
+        ('PairedImageDataset', 'SingleImageDataset', 'FFHQDataset'),
+        'reads a folder of pictures, which is not supported: here each picture is a clip of one frame (UVSSMDataset)',
+    ),
+    **dict.fromkeys(
+        ('StyleGAN2Model', 'HiFaceGANModel', 'SwinIRModel'), 'trains networks of single pictures that are not here'
+    ),
+}
+# what goes with them at the top of a file: said with the type, not key by key
+OF_REAL_ESRGAN = {
+    *(f'{name}_gt_usm' for name in ('l1', 'percep', 'gan')),
+    *(
+        f'{name}{number}'
+        for name in ('resize_prob', 'resize_range', 'gaussian_noise_prob', 'noise_range', 'poisson_scale_range')
+        for number in ('', '2')
+    ),
+    *(f'{name}{number}' for name in ('gray_noise_prob', 'jpeg_range') for number in ('', '2')),
+    *('second_blur_prob', 'gt_size', 'queue_size'),
+}
 NO_EFFECT = {
     'senmap_iter',
     'dataroot_mask',
@@ -55,6 +86,11 @@ def accept_habits(file: OptionFile) -> list[str]:
             notices += _shipped_lists(section)
     _move_bin_model(file)
     _move_parts(file)
+    _move_averaging(file)
+    _move_flow_rate(file)
+    if str(file.data.get('model_type')).startswith('RealESR'):
+        for name in OF_REAL_ESRGAN & file.data.keys():
+            del file.data[name]
     idle = {
         name
         for key, section in walk(file.data)
@@ -121,6 +157,35 @@ def _move_parts(file: OptionFile) -> None:
             if part == 'flow' or keyframes:
                 train['parts'].setdefault(part, {}).setdefault(new, value)
                 file.places['train', 'parts', part, new] = place
+
+
+def _move_averaging(file: OptionFile) -> None:
+    """`ema_decay` wherever an option file of BasicSR has it: it is one of training."""
+    train = file.data.get('train')
+    if not isinstance(train, dict):
+        return
+    for key, section in list(walk(file.data)):
+        if key == ('train',) or 'ema_decay' not in section or key[:1] == ('datasets',):
+            continue
+        place, value = file.place((*key, 'ema_decay')), section.pop('ema_decay')
+        if value is not None and train.setdefault('ema_decay', value) != value:
+            file.problems.append(f'{place}: {dotted((*key, "ema_decay"))}: train.ema_decay is another')
+        file.places.setdefault(('train', 'ema_decay'), place)
+
+
+def _move_flow_rate(file: OptionFile) -> None:
+    """The older `train.lr_flow` is the learning rate of flow itself, not a factor."""
+    train = file.data.get('train')
+    if not isinstance(train, dict) or 'lr_flow' not in train:
+        return
+    place, value = file.place(('train', 'lr_flow')), train.pop('lr_flow')
+    rate = train.get('optim_g', {}).get('lr') if isinstance(train.get('optim_g'), dict) else None
+    if value is None or not isinstance(value, int | float) or not isinstance(rate, int | float) or not rate:
+        return
+    if not isinstance(train.get('parts'), dict):
+        train['parts'] = {}
+    train['parts'].setdefault('flow', {}).setdefault('lr_mul', value / rate)
+    file.places['train', 'parts', 'flow', 'lr_mul'] = place
 
 
 def _shipped_lists(data: dict[str, Any]) -> list[str]:
