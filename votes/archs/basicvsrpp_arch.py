@@ -100,7 +100,7 @@ class BasicVSRPlusPlus(Enlarging):
             raise ValueError(f'mid_channels must be a multiple of {GROUPS // 2}, not {mid_channels}')
         if not is_low_res_input and scale not in (2, 4):
             raise ValueError(f'scale is 2 or 4 where the size is kept, not {scale}')
-        self.channels, self.low_res, self.cache_length = mid_channels, is_low_res_input, cpu_cache_length
+        self.width, self.low_res, self.cache_length = mid_channels, is_low_res_input, cpu_cache_length
         self.scale, self.multiple = (scale, 1) if is_low_res_input else (1, scale)
         self.spynet = SpyNet()
         self.feat_extract = self._extraction(scale)
@@ -118,11 +118,11 @@ class BasicVSRPlusPlus(Enlarging):
 
     def _extraction(self, scale: int) -> nn.Module:
         if self.low_res:
-            return ConvResidualBlocks(3, self.channels, 5)
+            return ConvResidualBlocks(3, self.width, 5)
         layers: list[nn.Module] = []
-        for before in (3, self.channels)[: scale // 2]:
-            layers += [conv3x3(before, self.channels, stride=2), nn.LeakyReLU(0.1, inplace=True)]
-        return nn.Sequential(*layers, ConvResidualBlocks(self.channels, self.channels, 5))
+        for before in (3, self.width)[: scale // 2]:
+            layers += [conv3x3(before, self.width, stride=2), nn.LeakyReLU(0.1, inplace=True)]
+        return nn.Sequential(*layers, ConvResidualBlocks(self.width, self.width, 5))
 
     def forward(self, lqs: Tensor) -> Tensor:
         batch, count = lqs.shape[:2]
