@@ -154,6 +154,22 @@ LOSSES = Registry(
         'WeightedTVLoss': 'votes.losses.pixel_loss:WeightedTVLoss',
     },
 )
+DEGRADATIONS = Registry(
+    'degradation',
+    {
+        # a step of a recipe each
+        'bicubic': 'votes.video.steps:bicubic',
+        'blur': 'votes.video.steps:blur',
+        'blur_down': 'votes.video.steps:blur_down',
+        'jpeg': 'votes.video.steps:jpeg_compression',
+        'noise': 'votes.video.steps:noise',
+        'resize': 'votes.video.steps:resize',
+        'sharpen': 'votes.video.steps:sharpen',
+        'sinc': 'votes.video.steps:sinc',
+        'sinc_and_jpeg': 'votes.video.steps:sinc_and_jpeg',
+        'to_target': 'votes.video.steps:to_target',
+    },
+)
 METRICS = Registry(
     'metric',
     {

@@ -18,6 +18,7 @@ import torch
 import votes
 from votes import checkpoint
 from votes.data import VideoUVSSMTestDataset, build_test_set
+from votes.data.grid import check_grid
 from votes.inference.evaluation import evaluate
 from votes.models import build_model
 from votes.options import Options
@@ -37,6 +38,10 @@ def test(opt: Options, args: argparse.Namespace) -> None:
         sets = {
             key: build_test_set(data, opt.scale, model.said) for key, data in opt.datasets.items() if key != 'train'
         }
+        weights = opt.path.pretrain_network_g
+        learnt = checkpoint.load(weights).get('grid') if weights else None
+        for name, shown in sets.items():
+            check_grid(learnt, str(weights), shown, name, opt.validation.any_grid)
         for message in model.messages:
             logger.info('%s', message)
         results = {}

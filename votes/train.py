@@ -21,6 +21,7 @@ import torch
 
 from votes import checkpoint
 from votes.data import build_train_loader, build_train_set
+from votes.data.grid import check_grid, grid_of
 from votes.errors import Stalled
 from votes.models import RestorationModel, build_model
 from votes.models.optimisation import Outcome
@@ -50,7 +51,10 @@ def train(opt: Options, args: argparse.Namespace) -> None:
         data = opt.datasets['train']
         model = build_model(opt, device)
         dataset = build_train_set(data, opt.scale, opt.manual_seed, model.said)
+        model.grid = grid_of(dataset)
         validation = Validation(opt, saves, log, stop, model.said)
+        for name, shown in validation.sets.items():
+            check_grid(model.grid, 'the network', shown, name, opt.validation.any_grid)
         pictures = distributed.on_first(lambda: fingerprint(dataset, data.args.get('degradation')))
         setup = Setup.of(opt, log.clips(dataset), pictures)
         distributed.on_first(lambda: saves.check_room(checkpoint_bytes(model)))

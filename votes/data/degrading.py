@@ -77,7 +77,7 @@ def degrade_source(
     clips = {clip: json.loads((_said(target, clip)).read_text()) for clip in names}
     versions: dict[str, Any] = {'av': version('av'), 'libavcodec': list(library_versions['libavcodec'])}
     versions['decoding'] = DECODING
-    write_json(manifest, {'recipe': recipe.model_dump(), 'versions': versions, 'clips': clips})
+    write_json(manifest, {'recipe': recipe.model_dump(), 'grid': recipe.grid, 'versions': versions, 'clips': clips})
     for path in [job, *(_said(target, clip) for clip in clips)]:
         path.unlink()
 
@@ -128,7 +128,7 @@ def _degrade_clip(
         except UserError as error:
             error.details['where'] = error.details['where'] or clip
             raise
-        if metadata:
+        if metadata and recipe.generations:
             write_metadata(metadata / clip, each_frame(passing.video, keep_frames=False))
     if originals:
         write_clip(originals / clip, (frames.read(clip, i, whole) for i in passing.shown))
@@ -139,6 +139,8 @@ def _degrade_clip(
 
 
 def _outcome(clip: str, recipe: Recipe, about: dict[str, Any]) -> str:
+    if not recipe.generations:
+        return f'{clip}: {recipe.name}' + (f', cropped from {about["cropped"]}' if 'cropped' in about else '')
     last, asked = about['generations'][-1], recipe.generations[-1].kbps
     line = f'{clip}: {len(last["types"])} frames, {last["kbps"]} kbit/s' + (f', QP {last["qp"]}' if last['qp'] else '')
     line += f', cropped from {about["cropped"]}' if 'cropped' in about else ''
@@ -208,7 +210,8 @@ class OnTheFly:
     def window(self, clip: str, indices: list[int], crop: Crop, rng: np.random.Generator) -> list[Frame]:
         """The frames of a window, cropped (in LQ pixels)."""
         recipe, scale = self.recipes[int(rng.integers(len(self.recipes)))], self.scale
-        first = max(0, min(indices) - int(rng.integers(self.LEAD)))
+        lead = int(rng.integers(self.LEAD)) if recipe.generations else 0  # without a codec nothing comes from before
+        first = max(0, min(indices) - lead)
         starts, sides = [], []
         for start, side, whole in zip(crop[:2], crop[2:], self.size(clip), strict=True):
             begin = max(0, start - self.MARGIN) // 2 * 2

@@ -116,13 +116,22 @@ class ClipPairs:
             return self.lq.window(clip, indices, crop, rng)
         return [self.lq.read(clip, i, crop) for i in indices]
 
-    def read_gt(self, clip: str, index: int, lq_crop: Crop | None = None) -> Frame:
-        """The original of LQ frame `index`, or of a crop of it (in LQ pixels): exactly scale times as large."""
+    def read_gt(self, clip: str, index: int, lq_crop: Crop | None = None, shift: tuple[int, int] = (0, 0)) -> Frame:
+        """The original of LQ frame `index`, or of a crop of it (in LQ pixels): exactly scale times as large.
+
+        Args:
+            shift: pixels of GT that the crop begins further up and to the left.
+        """
         height, width = self.lq.size(clip) if lq_crop is None else lq_crop[2:]
         top, left = (0, 0) if lq_crop is None else lq_crop[:2]
         scale = self.scale
         index = 0 if self.middle_gt and self.gt.length(clip) == 1 else index
-        frame = self.gt.read(clip, index, (top * scale, left * scale, height * scale, width * scale))
+        starts = top * scale - shift[0], left * scale - shift[1]
+        before = max(0, -starts[0]), max(0, -starts[1])
+        sides = height * scale - before[0], width * scale - before[1]
+        frame = self.gt.read(clip, index, (max(0, starts[0]), max(0, starts[1]), *sides))
+        if any(before):
+            frame = np.pad(frame, ((before[0], 0), (before[1], 0), (0, 0)), mode='edge')
         missing = height * scale - frame.shape[0], width * scale - frame.shape[1]
         if missing != (0, 0):
             frame = np.pad(frame, ((0, missing[0]), (0, missing[1]), (0, 0)), mode='edge')

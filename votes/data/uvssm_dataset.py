@@ -6,12 +6,14 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
+from torch import Tensor
 from torch.utils.data import Dataset
 
 from votes.archs.fields import FIELDS, reversed_in_time
 from votes.archs.windows import peak_indices
 from votes.data.clip_lists import Split, excluded_by, read_meta_info
 from votes.data.codec_metadata import CodecMetadata
+from votes.data.grid import grid_of
 from votes.data.pairs import ClipPairs
 from votes.data.sensed import SensedClips
 from votes.data.transforms import orient, random_crop, random_turn, to_tensor
@@ -120,6 +122,7 @@ class UVSSMDataset(Dataset):
             least=1 if pick == 'peaks' or num_frame == -1 else (num_frame - 1) * max(self.intervals) + 1,
             degradation=[degradation] if isinstance(degradation, str) else degradation,
         )
+        self.grid = grid_of(self)
         self.once = None
         if dataroot_once:
             self.once = ClipPairs(
@@ -168,6 +171,15 @@ class UVSSMDataset(Dataset):
         start = int(rng.integers(length - (self.num_frame - 1) * interval))
         return [start + i * interval for i in range(self.num_frame)]
 
+    def _shift(self, turn: Tensor) -> tuple[int, int]:
+        """Pixels by which GT's crop begins earlier where it is mirrored.
+
+        Of LQ that has every S-th pixel from the first, a mirrored picture has those from the S-th one: GT that begins
+        S - 1 pixels earlier makes of it what mirroring before the degradation gives.
+        """
+        step = self.scale - 1 if self.grid == 'origin' else 0
+        return step * int(turn[1]), step * int(turn[0])
+
     def __getitem__(self, key: tuple[int, int]) -> dict[str, Any]:
         epoch, index = key
         rng = np.random.default_rng((self.seed, epoch, index))
@@ -179,7 +191,7 @@ class UVSSMDataset(Dataset):
         turn = random_turn(rng, self.use_flip, self.use_rot)
         centre = frames[self.centre if self.num_frame != -1 else len(frames) // 2]
         restored = [centre] if self.center_gt else frames
-        gt = to_tensor([self.pairs.read_gt(clip, i, crop) for i in restored])
+        gt = to_tensor([self.pairs.read_gt(clip, i, crop, self._shift(turn)) for i in restored])
         sample: dict[str, Any] = {
             'lq': to_tensor(self.pairs.read_lq(clip, frames, crop, rng)),
             'gt': gt[0] if self.center_gt else gt,

@@ -42,11 +42,13 @@ class RestorationModel:
         net: the network that restores; `learners['g']` trains it, and `learners['d']` the discriminator.
         said: what the network sees, with the supervision that the options ask for.
         messages: what the user is told.
+        grid: where pixels of the training data's LQ lie on GT ('centre', 'origin'; None: not known), kept with weights.
     """
 
     def __init__(self, opt: Options, device: torch.device):
         self.opt, self.device = opt, device
         self.messages: list[str] = []
+        self.grid: str | None = None
         self.net = build_network({'type': opt.network_g.type, **opt.network_g.args})
         self.said = promise(self.net)
         self.parts = self._parts()
@@ -335,7 +337,8 @@ class RestorationModel:
         content: dict[str, Any] = {'params': self.net.state_dict()}
         if self.best_net is not self.net:
             content['params_ema'] = self.best_net.state_dict()
-        found = {'net_g': {**content, 'network_g': {'type': named.type, **named.args}}}
+        content['network_g'] = {'type': named.type, **named.args}
+        found = {'net_g': {**content, **({'grid': self.grid} if self.grid else {})}}
         if self.net_d is not None:
             found['net_d'] = {'params': self.net_d.state_dict()}
         return found

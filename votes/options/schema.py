@@ -132,6 +132,9 @@ class ValOptions(Section):
     patience: int = Field(default=0, ge=0, description='training ends after so many validations without gain; 0: never')
     save_img: bool = Field(default=False, description='write every restored frame')
     suffix: str | None = Field(default=None, description='added to the names of saved pictures')
+    any_grid: bool = Field(
+        default=False, description='test also where pixels of LQ lie elsewhere (BI, BD) than in the training data'
+    )
     pbar: bool | None = Field(default=None, description='no effect')
     metrics: dict[str, MetricSpec] = Field(
         default_factory=lambda: {

@@ -20,6 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from votes.errors import UserError
 from votes.options.yaml_file import dotted, read_option_file
+from votes.video import steps
 from votes.video.degrade import Frames
 from votes.video.encoders import steady_x264
 from votes.video.metadata import TRUSTED_QP, TYPES, DecodedVideo, decode_with_metadata, quantisers
@@ -123,10 +124,19 @@ class Recipe(BaseModel):
     blur: float = Field(default=0, ge=0, le=100, description='sigma in pixels of the original')
     noise: float = Field(default=0, ge=0, le=255, description='sigma in 8-bit levels, after shrinking')
     frame_rate: tuple[int, int] | None = Field(default=None, description='[from, to] frames a second: drops or repeats')
-    generations: list[Encoding] = Field(min_length=1)
+    steps: list[dict[str, Any]] = Field(
+        default_factory=list,
+        description='done to the originals first, in this order: {type: a degradation, prob: how likely, its settings}',
+    )
+    generations: list[Encoding] = Field(description='encodings; [] where the steps are all')
 
     @model_validator(mode='after')
     def _positive(self) -> Recipe:
+        wrong = steps.problems(self.steps)
+        if not self.steps and not self.generations:
+            wrong.append('generations or steps are needed')
+        if wrong:
+            raise ValueError('; '.join(wrong))
         if self.frame_rate and not all(1 <= rate <= 1000 for rate in self.frame_rate):
             raise ValueError('frame_rate is [from, to], both from 1 to 1000')
         return self
@@ -135,6 +145,11 @@ class Recipe(BaseModel):
     def step(self) -> int:
         """Height and width of the originals are multiples of it."""
         return self.scale * (1 if all(g.pix_fmt == 'yuv444p' for g in self.generations) else 2)
+
+    @property
+    def grid(self) -> Literal['centre', 'origin']:
+        """Where LQ pixels lie on GT: at the centres of their S x S pixels, or on every S-th pixel from the first."""
+        return steps.grid(self.steps)
 
     def shown(self, count: int) -> list[int]:
         """Which of `count` original frames each frame of the outcome shows: the latest at its time."""
@@ -197,7 +212,7 @@ def degrade(
     with tempfile.TemporaryDirectory(prefix='votes_degrade_') as folder:
         clip = Degradation(lambda: iter(frames), len(frames), frames[0].shape[:2], recipe, seed, Path(folder))
         degraded = list(clip.frames(describe))
-        if last:
+        if last and recipe.generations:
             last(decode_with_metadata(clip.video, keep_frames=False))
     return degraded, clip.generations
 
@@ -265,8 +280,12 @@ class Degradation:
         """What the first encoder gets."""
         recipe, rng = self.recipe, np.random.default_rng(self.seed)
         # swscale shrinks within the conversion to YUV, as the ffmpeg program does
-        in_encoder = recipe.kernel == 'ffmpeg_bicubic' and not recipe.noise
+        in_encoder = recipe.kernel == 'ffmpeg_bicubic' and not recipe.noise and bool(recipe.generations)
+        sizes = steps.Sizes((self.size[0] * recipe.scale, self.size[1] * recipe.scale), self.size)
+        step = steps.drawn(recipe.steps, rng, sizes)
         for frame in _at(self.originals(), self.shown):
+            if recipe.steps:
+                frame = steps.on_frame(step, frame)
             if recipe.blur:
                 frame = np.asarray(cv2.GaussianBlur(frame, (0, 0), recipe.blur), np.uint8)
             if not in_encoder:

@@ -11,6 +11,7 @@ from conftest import write_clip
 
 from votes.cli import main
 from votes.data.clip_lists import read_meta_info, split_clips
+from votes.data.grid import stored_grid
 from votes.data.open_source import open_source
 from votes.data.pairs import ClipPairs
 from votes.data.tools.layouts import LAYOUTS
@@ -50,6 +51,25 @@ def vid4(root):
         write_clip(root / 'BIx4' / clip, 3, (4, 8))
 
 
+def udm10(root):
+    for folder, size in (('GT', (16, 32)), ('BDx4', (4, 8))):
+        write_clip(root / folder / 'archpeople', 2, size)
+
+
+def reds4(root):
+    for clip in ('000', '001', '011', '015', '020'):
+        write_clip(root / 'train_sharp' / clip, 2, (16, 32))
+        write_clip(root / 'train_sharp_bicubic' / 'X4' / clip, 2, (4, 8))
+
+
+def mfqe(root):
+    for part, clip in (('train_108', 'Birds_32x16_2'), ('test_18', 'Kimono_32x16_2')):
+        for folder in ('raw', 'HM16.5_LDP/QP37'):
+            path = root / part / folder / f'{clip}.yuv'
+            path.parent.mkdir(parents=True)
+            path.write_bytes(bytes(range(256)) * 6)
+
+
 def vimeo90k(root):
     for name in ('00001/0001', '00001/0002', '00002/0001'):
         write_clip(root / 'vimeo_septuplet' / 'sequences' / name, 7, SIZE)
@@ -68,6 +88,9 @@ WANTED = {  # folder, LQ folder, train, val, test
     'reds': ('', None, ['001'], ['000'], ['240', '241']),
     'uvssm': ('twitter', 'LQ_frames', 1, 0, 10),
     'ldv': ('', 'LQ_frames_fixed-qp', ['train_001', 'train_002'], ['val_001', 'val_002'], []),
+    'mfqe': ('', 'LQ_frames_HM16.5_LDP_QP37', ['train_Birds_2'], [], ['test_Kimono_2']),
+    'reds4': ('', 'LQ_frames_BIx4', [], [], ['000', '011', '015', '020']),
+    'udm10': ('', 'LQ_frames_BDx4', [], [], ['archpeople']),
     'vid4': ('', 'LQ_frames_BIx4', [], [], ['calendar', 'city']),
     'vimeo90k': ('', None, ['00001_0001', '00002_0001'], [], ['00001_0002']),
     'videos': ('', None, 3, 1, 1),
@@ -91,6 +114,7 @@ def test_every_data_set(name, tmp_path, capsys):
     if lq:
         scale = frames.size(frames.clips()[0])[0] // open_source(root / lq).size(frames.clips()[0])[0]
         assert ClipPairs(str(root / 'HQ_frames'), str(root / lq), scale).names() == frames.clips()
+        assert stored_grid(root / lq) == {'BD': 'origin', 'BI': 'centre'}.get(lq[10:12]), 'it says where pixels lie'
 
 
 LISTS = [f'meta_info_{part}.txt' for part in ('train', 'val', 'test')]

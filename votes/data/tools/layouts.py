@@ -27,6 +27,7 @@ class Layout:
         parts: the published split; empty for one that is drawn.
         sizes: test and validation clips of a drawn split.
         folds: how many splits are drawn for cross-validation.
+        grids: folder of LQ frames -> 'centre' or 'origin', where their pixels lie on GT, if that is known.
     """
 
     gt: Clips
@@ -35,6 +36,7 @@ class Layout:
     parts: dict[str, list[str]] = field(default_factory=dict)
     sizes: tuple[int, int] = (10, 0)
     folds: int = 0
+    grids: dict[str, str] = field(default_factory=dict)
 
 
 class Places:
@@ -142,11 +144,56 @@ def ldv(places: Places, _: Path | None) -> list[Layout]:
 
 def vid4(places: Places, _: Path | None) -> list[Layout]:
     """GT/{calendar,city,foliage,walk}, and beside it BIx4 and BDx4; all for testing."""
-    gt_folder = places.need('GT', 'HR')
+    return [_tested(places.need('GT', 'HR'))]
+
+
+def udm10(places: Places, _: Path | None) -> list[Layout]:
+    """GT/{archpeople,...}, ten clips, and beside it BIx4 and BDx4; all for testing."""
+    return [_tested(places.need('GT', 'HR'))]
+
+
+def _tested(gt_folder: Path) -> Layout:
     gt = all_of(gt_folder)
     beside = {name: gt_folder.parent / name for name in ('BIx4', 'BDx4', 'LR')}
     lq = {f'LQ_frames_{name}': all_of(path) for name, path in beside.items() if path.is_dir()}
-    return [Layout(gt, lq, parts={'test': sorted(gt)})]
+    grids = {'LQ_frames_BIx4': 'centre', 'LQ_frames_BDx4': 'origin'}
+    return Layout(gt, lq, parts={'test': sorted(gt)}, grids={name: grids[name] for name in lq if name in grids})
+
+
+def reds4(places: Places, _: Path | None) -> list[Layout]:
+    """The clips 000, 011, 015 and 020 of train_sharp (or GT), with those of sharp_bicubic where it is; for testing."""
+    gt = _only(all_of(places.need('train_sharp', 'GT')), PARTITIONS['REDS4'])
+    small = places.find('sharp_bicubic', 'train_sharp_bicubic')
+    lq = {}
+    if small is not None:
+        below = small / 'X4' if (small / 'X4').is_dir() else small
+        lq = {'LQ_frames_BIx4': _only(all_of(below), PARTITIONS['REDS4'])}
+    return [Layout(gt, lq, parts={'test': sorted(gt)}, grids=dict.fromkeys(lq, 'centre'))]
+
+
+def _only(clips: Clips, names: list[str]) -> Clips:
+    missing = [name for name in names if name not in clips]
+    if missing:
+        raise UserError('clips are missing', value=', '.join(missing), fix='the whole training set is needed')
+    return {name: clips[name] for name in names}
+
+
+def mfqe(places: Places, _: Path | None) -> list[Layout]:
+    """train_108 and test_18, each with raw/ and CODEC/QP.. of raw videos, CLIP_WIDTHxHEIGHT_FRAMES.yuv.
+
+    Frames become RGB. Networks of luma need none of this: their option files name the folders of raw videos.
+    """
+    layout = Layout({}, parts={'val': []})
+    for part, name in (('train', 'train_108'), ('test', 'test_18')):
+        folder = places.need(name)
+        gt = {f'{part}_{clip}': place for clip, place in all_of(folder / 'raw').items()}
+        layout.gt |= gt
+        layout.parts[part] = sorted(gt)
+        for coded in sorted(p for p in folder.glob('*/*') if p.is_dir() and p.parent.name != 'raw'):
+            below = f'LQ_frames_{coded.parent.name}_{coded.name}'
+            clips = {f'{part}_{clip}': place for clip, place in all_of(coded).items()}
+            layout.lq.setdefault(below, {}).update(clips)
+    return [layout]
 
 
 def vimeo90k(places: Places, _: Path | None) -> list[Layout]:
@@ -198,6 +245,9 @@ LAYOUTS: dict[str, Callable[[Places, Path | None], list[Layout]]] = {
     'reds': reds,
     'uvssm': uvssm,
     'ldv': ldv,
+    'mfqe': mfqe,
+    'reds4': reds4,
+    'udm10': udm10,
     'vid4': vid4,
     'vimeo90k': vimeo90k,
     'videos': videos,
