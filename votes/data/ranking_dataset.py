@@ -133,6 +133,7 @@ class CompressionRankingDataset(Dataset):
     """
 
     by_epoch = True
+    anytime = ('meta_info_file', 'meta_val_file', 'meta_test_file', 'io_backend')
 
     def __init__(
         self,

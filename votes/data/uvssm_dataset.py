@@ -57,6 +57,16 @@ class UVSSMDataset(Dataset):
 
     by_epoch = True  # samples are asked for by (epoch, index)
     given_by = {'codec_metadata': CodecMetadata.FIELDS}
+    # may differ when a run goes on: where frames are (what they show is compared), and how they are brought
+    anytime = (
+        'dataroot_gt',
+        'dataroot_lq',
+        'meta_info_file',
+        'meta_val_file',
+        'meta_test_file',
+        'io_backend',
+        'augment_on_device',
+    )
     middle_gt = False  # GT may hold the middle frame of each clip alone
 
     def __init__(

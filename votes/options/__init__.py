@@ -10,15 +10,9 @@ from typing import Any
 from pydantic import ValidationError
 
 from votes.errors import UserError
-from votes.options.check import (
-    all_signature_problems,
-    consistency_problems,
-    drop_spare_dsm,
-    key_in,
-    nearest,
-    path_problems,
-)
+from votes.options.check import all_signature_problems, consistency_problems, key_in, nearest
 from votes.options.habits import accept_habits
+from votes.options.paths import drop_spare_dsm, path_problems
 from votes.options.schema import DatasetOptions, Options, PartOptions, Section, Spec, TrainOptions, ValOptions
 from votes.options.trials import nan_problems, value_problems
 from votes.options.yaml_file import Key, OptionFile, apply_overrides, dotted, read_option_file

@@ -12,7 +12,6 @@ import itertools
 import typing
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -20,14 +19,13 @@ from pydantic import ConfigDict, PydanticSchemaGenerationError, TypeAdapter, Val
 
 from votes import registry
 from votes.errors import UserError
-from votes.options.habits import LISTS, NOT_HERE
+from votes.options.habits import NOT_HERE
 from votes.options.schema import DatasetOptions, Options, Spec, TrainOptions, ValOptions
 from votes.options.yaml_file import Key
 
 Problem = tuple[Key, str]
 
 # what the program itself passes
-IO_BACKENDS = ('auto', 'disk', 'lmdb', 'packed', 'video', 'yuv')  # of votes/data/open_source.py
 SUPPLIED = {'scale', 'params', 'img', 'img2', 'self'}
 # what a loss says besides its constructor's arguments, see models/terms.py
 ABOUT_LOSSES = {'output': str, 'target': str, 'frame': int, 'from_iter': int}
@@ -235,7 +233,7 @@ def _dataset_problems(key: Key, data: DatasetOptions, net: Any) -> Iterator[Prob
         value = data.args.get(said)
         if value is not None and value != getattr(sees, said, value):
             yield (*key, said), f'is {value}, that of the network is {getattr(sees, said)}'
-    for given, fields in getattr(_named(data, registry.DATASETS), 'given_by', {}).items():
+    for given, fields in getattr(_named(data.type, registry.DATASETS), 'given_by', {}).items():
         needed = [field for field in getattr(net, 'inputs', ()) if field in fields]
         if needed and not data.args.get(given):
             yield key, f'{given} is needed: {type(net).__name__} reads {", ".join(needed)}'
@@ -247,14 +245,16 @@ def _dataset_problems(key: Key, data: DatasetOptions, net: Any) -> Iterator[Prob
     if intervals is not None and (not intervals or min(intervals) < 1):
         yield (*key, 'interval_list'), f'are steps of 1 or more frames (value {intervals})'
     backend = _argument(data, registry.DATASETS, 'io_backend')
-    if backend is not None and (backend.keys() != {'type'} or backend['type'] not in IO_BACKENDS):
-        yield (*key, 'io_backend'), f'{{type: {"|".join(IO_BACKENDS)}}} is needed (value {backend!r})'
+    kind = backend.get('type') if backend is not None and backend.keys() == {'type'} else None
+    if backend is not None and kind != 'auto' and (not kind or _named(kind, registry.SOURCES) is None):
+        stores = '|'.join(['auto', *registry.SOURCES.names()])
+        yield (*key, 'io_backend'), f'{{type: {stores}}} is needed, or module:Class (value {backend!r})'
 
 
-def _named(spec: Spec, kind: registry.Registry) -> Any:
-    """What a type names; None where there is no such."""
+def _named(name: str, kind: registry.Registry) -> Any:
+    """What a name stands for; None where there is no such."""
     try:
-        return kind.get(spec.type)
+        return kind.get(name)
     except UserError:
         return None
 
@@ -307,7 +307,7 @@ def _train_problems(opt: Options, net: Any) -> Iterator[Problem]:
 
 
 def _adversarial(spec: Spec) -> bool:
-    return bool(getattr(_named(spec, registry.LOSSES), 'adversarial', False))
+    return bool(getattr(_named(spec.type, registry.LOSSES), 'adversarial', False))
 
 
 def _part_problems(train: TrainOptions, net: Any) -> Iterator[Problem]:
@@ -361,57 +361,3 @@ def _schedule_problems(schedule: Spec, total_iter: int) -> Iterator[Problem]:
         yield (*key, 'milestones'), f'must increase (value {steps})'
     if steps is not None and isinstance(factors, list) and len(factors) != len(steps):
         yield (*key, 'gamma'), f'{len(factors)} factors for {len(steps)} milestones'
-
-
-def drop_spare_dsm(opt: Options, mode: str) -> list[str]:
-    """Forgets a `bin_model` that is not there where it is not needed. Returns notices."""
-    path = opt.path
-    if not path.bin_model or Path(path.bin_model).is_file():
-        return []
-    if mode == 'test' or path.pretrain_network_g or path.resume_state:
-        reason = 'the DSM is taken from the weights of the whole network'
-    elif not getattr(blueprint(opt.network_g)[0], 'trained_before', True):
-        reason = 'the network looks at no degradation map'
-    else:
-        return []
-    notice = f'bin_model {path.bin_model} is not there: {reason}'
-    path.bin_model = None
-    return [notice]
-
-
-def path_problems(opt: Options, mode: str) -> Iterator[Problem]:
-    """Files and folders that are not there, of datasets that `mode` uses."""
-    for key, data in opt.datasets.items():
-        if key == 'train' and mode == 'test':
-            continue
-        for name in ('dataroot_gt', 'dataroot_lq', 'dataroot_once', 'codec_metadata'):
-            value = data.args.get(name)
-            if isinstance(value, str) and not Path(value).is_dir():
-                yield ('datasets', key, name), f'no such folder: {value}{_beside(Path(value))}'
-        for name in (*LISTS, 'degradation'):
-            value = data.args.get(name)
-            for file in [value] if isinstance(value, str) else value or []:
-                if not Path(file).is_file():
-                    yield ('datasets', key, name), f'no such file: {file}{_beside(Path(file))}'
-    for name in ('pretrain_network_g', 'resume_state', 'bin_model'):
-        value = getattr(opt.path, name)
-        if value and not Path(value).is_file():
-            yield ('path', name), f'no such file: {value}{_beside(Path(value))}'
-    for name, file in opt.path.parts.items():
-        if not Path(file).is_file():
-            yield ('path', 'parts', name), f'no such file: {file}{_beside(Path(file))}'
-    for name, plan in (opt.train.parts if opt.train else {}).items():
-        if plan.weights and not Path(plan.weights).is_file():
-            yield ('train', 'parts', name, 'weights'), f'no such file: {plan.weights}{_beside(Path(plan.weights))}'
-
-
-def _beside(path: Path) -> str:
-    """What stands where the path breaks off."""
-    while not path.parent.is_dir() and path != path.parent:
-        path = path.parent
-    try:
-        names = sorted(p.name for p in path.parent.iterdir())
-    except OSError:
-        return ''
-    near = difflib.get_close_matches(path.name, names, n=3) or names[:3]
-    return f' ({path.parent.absolute()} has {", ".join(near) or "nothing"})'

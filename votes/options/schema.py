@@ -9,6 +9,11 @@ from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, field_validator
 from votes.errors import UserError
 
 
+def anytime(**about: Any) -> Any:
+    """The field of a key that may differ when a run goes on: where things are, how fast they go, what is printed."""
+    return Field(**about, json_schema_extra={'anytime': True})
+
+
 class Section(BaseModel):
     """A mapping all of whose keys are known."""
 
@@ -36,22 +41,22 @@ class MetricSpec(Spec):
 class DatasetOptions(Spec):
     """A dataset: keys of the loader, and the arguments of the dataset itself."""
 
-    name: str | None = Field(default=None, description='how results call it')
-    batch_size_per_gpu: int = Field(default=16, ge=1, description='samples of a step on each process')
-    num_worker_per_gpu: int = Field(default=4, ge=0, description='processes that read samples')
-    worker_timeout: float = Field(
+    name: str | None = anytime(default=None, description='how results call it')
+    batch_size_per_gpu: int = anytime(default=16, ge=1, description='samples of a step on each process')
+    num_worker_per_gpu: int = anytime(default=4, ge=0, description='processes that read samples')
+    worker_timeout: float = anytime(
         default=600, ge=0, description='seconds without a sample after which they count as frozen; 0: never'
     )
     dataset_enlarge_ratio: int = Field(default=1, ge=1, description='how often an epoch visits each clip')
     use_shuffle: bool = Field(default=True, description='another order in each epoch')
-    pin_memory: bool = Field(default=True, description='batches lie where a GPU copies them from fast')
-    persistent_workers: bool | None = Field(default=None, description='no effect: workers live as long as the run')
-    prefetch_mode: Literal['cpu', 'cuda'] | None = Field(
+    pin_memory: bool = anytime(default=True, description='batches lie where a GPU copies them from fast')
+    persistent_workers: bool | None = anytime(default=None, description='no effect: workers live as long as the run')
+    prefetch_mode: Literal['cpu', 'cuda'] | None = anytime(
         default=None, description='cuda: the next batch is copied while this one is computed with; cpu: no effect'
     )
-    num_prefetch_queue: int | None = Field(default=None, description='no effect')
-    dataroot_mask: str | None = Field(default=None, description='no effect')
-    dataroot_flow: str | None = Field(default=None, description='no effect')
+    num_prefetch_queue: int | None = anytime(default=None, description='no effect')
+    dataroot_mask: str | None = anytime(default=None, description='no effect')
+    dataroot_flow: str | None = anytime(default=None, description='no effect')
 
 
 class PathOptions(Section):
@@ -80,11 +85,13 @@ class NonfiniteOptions(Section):
 class PartOptions(Section):
     """What is done with a part of a network, such as `flow` or `dsm`; the network's class says which there are."""
 
-    weights: str | None = Field(default=None, description='file that this part is loaded from, of it or of a whole')
+    weights: str | None = anytime(default=None, description='file that this part is loaded from, of it or of a whole')
     freeze: bool | int = Field(default=False, description='true: it is not trained; N: not in the first N iterations')
     lr_mul: float = Field(default=1.0, ge=0, description='factor on its learning rate')
-    recompute: bool | None = Field(default=None, description='as train.activation_checkpoint, for this part alone')
-    offload: bool = Field(default=False, description='activations wait in the memory of the CPU for the backward pass')
+    recompute: bool | None = anytime(default=None, description='as train.activation_checkpoint, for this part alone')
+    offload: bool = anytime(
+        default=False, description='activations wait in the memory of the CPU for the backward pass'
+    )
 
 
 class TrainOptions(Section):
@@ -101,7 +108,7 @@ class TrainOptions(Section):
     parts: dict[str, PartOptions] = Field(default_factory=dict, description='what is done with parts of the network')
     net_d_iters: int = Field(default=1, ge=1, description='the generator is updated every so many iterations')
     net_d_init_iters: int = Field(default=0, ge=0, description='iterations in which the discriminator trains alone')
-    total_iter: int = Field(ge=1, description='iterations of the whole training')
+    total_iter: int = anytime(ge=1, description='iterations of the whole training')
     warmup_iter: int = Field(default=-1, description='iterations of linear warm-up, -1 for none')
     dcn_lr_mul: float = Field(default=1.0, ge=0, description='factor on the learning rate of deformable convolutions')
     tsa_iter: int = Field(default=0, description='iterations in which EDVR trains its fusion alone')
@@ -109,7 +116,7 @@ class TrainOptions(Section):
         default_factory=dict,
         description="start of a parameter's name -> factor on its learning rate; the longest counts",
     )
-    accumulate: int = Field(
+    accumulate: int = anytime(
         default=1,
         ge=1,
         description='batches of batch_size_per_gpu in one step: gradients are averaged, as over processes',
@@ -117,14 +124,16 @@ class TrainOptions(Section):
     grad_clip: float | None = Field(default=None, gt=0, description='largest norm of all gradients together')
     ema_decay: float = Field(default=0, ge=0, lt=1, description='moving average of the weights; 0 for none')
     amp: Literal['none', 'bf16', 'fp16'] = Field(default='none', description='precision of autocast')
-    channels_last: bool = Field(default=True, description='memory layout of the network')
-    compile: bool = Field(default=False, description='torch.compile of blocks; where that fails, a notice and none')
-    activation_checkpoint: bool = Field(
+    channels_last: bool = anytime(default=True, description='memory layout of the network')
+    compile: bool = anytime(default=False, description='torch.compile of blocks; where that fails, a notice and none')
+    activation_checkpoint: bool = anytime(
         default=False, description='less memory: parts are computed again for gradients'
     )
-    static_graph: bool = Field(default=False, description='DistributedDataParallel may assume the same graph each step')
-    nonfinite: NonfiniteOptions = Field(default_factory=NonfiniteOptions, description='when NaN or Inf appear')
-    senmap_iter: int | None = Field(default=None, description='no effect')
+    static_graph: bool = anytime(
+        default=False, description='DistributedDataParallel may assume the same graph each step'
+    )
+    nonfinite: NonfiniteOptions = anytime(default_factory=NonfiniteOptions, description='when NaN or Inf appear')
+    senmap_iter: int | None = anytime(default=None, description='no effect')
 
 
 class ValOptions(Section):
@@ -170,24 +179,24 @@ class DistOptions(Section):
 class Options(Section):
     """A whole option file."""
 
-    name: str = Field(min_length=1, pattern=r'^[^/\\]+$', description='folder under experiments/ or results/')
+    name: str = anytime(min_length=1, pattern=r'^[^/\\]+$', description='folder under experiments/ or results/')
     model_type: str = Field(description='RestorationModel, or a name of BasicSR or the release: all are one task')
     scale: int = Field(ge=1, le=4, description='GT size / LQ size')
-    num_gpu: Annotated[int, Field(ge=0)] | Literal['auto'] = Field(
+    num_gpu: Annotated[int, Field(ge=0)] | Literal['auto'] = anytime(
         default='auto', description='0 is the CPU; the number of processes comes from the launcher'
     )
     manual_seed: int = Field(default=0, ge=0, description='of weights, samples and everything that is drawn')
     deterministic: bool = Field(default=False, description='only deterministic algorithms: same hardware, same weights')
-    debug: bool = Field(default=False, description='prints every step, validates and saves every 8')
+    debug: bool = anytime(default=False, description='prints every step, validates and saves every 8')
     datasets: dict[str, DatasetOptions] = Field(description='train, val, val_2 ..., test, test_1 ...')
     network_g: Spec = Field(description='the network that restores')
     network_d: Spec | None = Field(default=None, description='a discriminator')
-    path: PathOptions = Field(default_factory=PathOptions, description='files and folders')
+    path: PathOptions = anytime(default_factory=PathOptions, description='files and folders')
     train: TrainOptions | None = Field(default=None, description='how it is trained')
-    val: ValOptions | None = Field(default=None, description='how it is evaluated')
-    logger: LoggerOptions = Field(default_factory=LoggerOptions, description='what is written while training')
-    dist_params: DistOptions = Field(default_factory=DistOptions, description='several processes')
-    find_unused_parameters: bool | None = Field(default=None, description='no effect: all that trains is used')
+    val: ValOptions | None = anytime(default=None, description='how it is evaluated')
+    logger: LoggerOptions = anytime(default_factory=LoggerOptions, description='what is written while training')
+    dist_params: DistOptions = anytime(default_factory=DistOptions, description='several processes')
+    find_unused_parameters: bool | None = anytime(default=None, description='no effect: all that trains is used')
     _notices: list[str] = PrivateAttr(default_factory=list)
 
     @field_validator('name')

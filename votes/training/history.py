@@ -11,7 +11,8 @@ from typing import Any
 from votes import checkpoint
 from votes.errors import UserError
 from votes.options import Options
-from votes.training.position import Position, Setup, flat
+from votes.options.changes import flat
+from votes.training.position import Position, Setup
 
 
 def note_start(folder: Path, opt: Options, at: Position, setup: Setup, about: dict[str, Any]) -> None:

@@ -17,47 +17,12 @@ from votes import checkpoint
 from votes.errors import UserError
 from votes.models import RestorationModel
 from votes.options import Options
+from votes.options.changes import differences
 from votes.processes import distributed
 from votes.training import contents
 from votes.training.checkpoint_store import Saves, state_path, weights_path
 
 logger = logging.getLogger('votes')
-
-# what may differ when a run goes on: where things are, how fast they go, what is printed
-HARMLESS = (
-    'name',
-    'num_gpu',
-    'debug',
-    'path',
-    'val',
-    'logger',
-    'dist_params',
-    'find_unused_parameters',
-    'datasets.val',
-    'datasets.test',
-    'datasets.train.name',
-    'datasets.train.dataroot_gt',
-    'datasets.train.dataroot_lq',
-    'datasets.train.meta_info_file',
-    'datasets.train.meta_val_file',
-    'datasets.train.meta_test_file',
-    'datasets.train.io_backend',
-    'datasets.train.num_worker_per_gpu',
-    'datasets.train.worker_timeout',
-    'datasets.train.pin_memory',
-    'datasets.train.persistent_workers',
-    'datasets.train.prefetch_mode',
-    'datasets.train.num_prefetch_queue',
-    'datasets.train.augment_on_device',
-    'datasets.train.batch_size_per_gpu',  # compared as samples a step
-    'train.accumulate',
-    'train.total_iter',
-    'train.nonfinite',
-    'train.compile',
-    'train.channels_last',
-    'train.activation_checkpoint',
-    'train.static_graph',
-)
 
 
 @dataclass
@@ -131,12 +96,7 @@ class Setup:
 
     def changes(self, before: dict[str, Any]) -> list[str]:
         """Training-relevant differences to the setup in a checkpoint, a line each."""
-        was, now = flat(before['options']), flat(self.options)
-        rows = [
-            f'  {key}: was {was.get(key)!r}, is {now.get(key)!r}'
-            for key in sorted(was.keys() | now.keys())
-            if was.get(key) != now.get(key) and not _harmless(key)
-        ]
+        rows = [f'  {row}' for row in differences(before['options'], self.options)]
         if before['samples_a_step'] != self.samples_a_step and before['ranks'] == self.ranks:
             rows.append(f'  samples a step: were {before["samples_a_step"]}, are {self.samples_a_step}')
         if before['clips'] != self.clips:
@@ -144,18 +104,6 @@ class Setup:
         else:
             rows += contents.differences(before.get('pictures') or {}, self.pictures)
         return rows
-
-
-def flat(options: dict[str, Any], prefix: str = '') -> dict[str, Any]:
-    """Nested mappings as one, with dotted keys."""
-    found: dict[str, Any] = {}
-    for key, value in options.items():
-        found |= flat(value, f'{prefix}{key}.') if isinstance(value, dict) else {prefix + key: value}
-    return found
-
-
-def _harmless(key: str) -> bool:
-    return any(key == name or key.startswith((f'{name}.', f'{name}_')) for name in HARMLESS)
 
 
 def save(model: RestorationModel, saves: Saves, position: Position, setup: Setup) -> None:

@@ -13,6 +13,7 @@ from votes.errors import UserError
 from votes.inference.evaluation import RESTORED, Evaluation, evaluate
 from votes.models import RestorationModel
 from votes.options import Options
+from votes.options.changes import flat
 from votes.processes import distributed
 from votes.processes.signals import StopRequests
 from votes.registry import METRICS
@@ -20,7 +21,7 @@ from votes.reports.curves import draw_curves
 from votes.reports.sheet import draw_rows
 from votes.training import contents
 from votes.training.checkpoint_store import Saves, weights_path
-from votes.training.position import Position, flat
+from votes.training.position import Position
 from votes.training.run_log import RunLog, logger
 
 

@@ -1,0 +1,81 @@
+"""Which options may differ when a run goes on, as they are declared where the keys are."""
+
+from __future__ import annotations
+
+import typing
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from votes.errors import UserError
+from votes.options.schema import Options
+from votes.registry import DATASETS
+
+
+def flat(options: Mapping[str, Any], prefix: str = '') -> dict[str, Any]:
+    """Nested mappings as one, with dotted keys."""
+    found: dict[str, Any] = {}
+    for key, value in options.items():
+        found |= flat(value, f'{prefix}{key}.') if isinstance(value, dict) else {prefix + key: value}
+    return found
+
+
+def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """Dotted keys of a run's resolved options that have another value, and may not when it goes on.
+
+    A key that one of them does not have, because a version before did not know it, stands at its default there.
+    """
+    was, are = flat(before), flat(now)
+    different = []
+    for key in sorted(was.keys() | are.keys()):
+        default = _default(key) if key not in was or key not in are else None
+        if was.get(key, default) != are.get(key, default) and not may_change(key, now):
+            different.append(f'{key}: was {was.get(key)!r}, is {are.get(key)!r}')
+    return different
+
+
+def may_change(key: str, options: Mapping[str, Any]) -> bool:
+    """Whether a dotted key of a run's options may have another value when it goes on.
+
+    Keys of the schema say so by `anytime`, a dataset's arguments in its class: `anytime`. Data sets that are not
+    trained on may change as they like.
+    """
+    words = key.split('.')
+    if words[0] == 'datasets' and words[1:2] != ['train']:
+        return True
+    for field, _ in _fields(key):
+        if isinstance(field.json_schema_extra, dict) and field.json_schema_extra.get('anytime'):
+            return True
+    return words[:2] == ['datasets', 'train'] and words[2] in _of_dataset(options)
+
+
+def _fields(key: str) -> Iterator[tuple[FieldInfo, bool]]:
+    """The fields of the schema on the way to a dotted key, and whether it is the key's own."""
+    section: type[BaseModel] | None = Options
+    words = key.split('.')
+    while section is not None and words and words[0] in section.model_fields:
+        field = section.model_fields[words[0]]
+        yield field, len(words) == 1
+        named = typing.get_origin(field.annotation) is dict
+        section, words = _section(field.annotation), words[2 if named else 1 :]
+
+
+def _default(key: str) -> Any:
+    """Of a key of the schema; None of arguments of what a type names."""
+    return next((field.get_default(call_default_factory=True) for field, own in _fields(key) if own), None)
+
+
+def _section(hint: Any) -> type[BaseModel] | None:
+    """The section that a type holds, None of values."""
+    if isinstance(hint, type) and issubclass(hint, BaseModel):
+        return hint
+    return next(filter(None, map(_section, typing.get_args(hint))), None)
+
+
+def _of_dataset(options: Mapping[str, Any]) -> tuple[str, ...]:
+    try:
+        return tuple(getattr(DATASETS.get(options['datasets']['train']['type']), 'anytime', ()))
+    except UserError:  # its module is not there any more
+        return ()
