@@ -240,6 +240,17 @@ DATASETS = Registry(
         'VideoRecurrentTestDataset': 'votes.data.video_test_dataset:VideoUVSSMTestDataset',
     },
 )
+# where frames lie: what a path is, is asked in this order
+SOURCES = Registry(
+    'frame store',
+    {
+        'packed': 'votes.data.packed_source:PackedSource',
+        'lmdb': 'votes.data.lmdb_source:LmdbSource',
+        'video': 'votes.data.video_source:VideoSource',
+        'yuv': 'votes.data.video_source:YuvSource',
+        'disk': 'votes.data.sources:FolderSource',
+    },
+)
 OPTIMIZERS = Registry('optimizer', {'Adam': 'torch.optim:Adam', 'AdamW': 'torch.optim:AdamW'})
 SCHEDULERS = Registry(
     'scheduler',

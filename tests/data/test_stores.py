@@ -17,13 +17,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from votes.cli import main
-from votes.data.open_source import KINDS, kind_of, open_source
+from votes.data import build_train_set
+from votes.data.open_source import kind_of, open_source
 from votes.data.packed_source import PackedSource
 from votes.data.pairs import ClipPairs
 from votes.data.sources import FolderSource
 from votes.data.tools import pack as packing
 from votes.data.tools.pack import pack, verify
 from votes.errors import UserError
+from votes.options import load_options
+from votes.registry import SOURCES
 from votes.video.read import VideoReader
 
 CLIPS = {'000': (5, (24, 40)), '001': (7, (18, 22))}
@@ -48,7 +51,7 @@ def store(request, folders, tmp_path):
 
 def test_the_same_frames(store, folders):
     one, two = FolderSource(folders), open_source(store)
-    assert type(two) is KINDS[kind_of(store)]
+    assert type(two) is SOURCES.get(kind_of(store))
     assert one.clips() == two.clips() == list(CLIPS)
     for clip in one.clips():
         assert one.length(clip) == two.length(clip)
@@ -118,7 +121,7 @@ def test_an_interrupted_packing_goes_on(folders, tmp_path, to, monkeypatch):
             pack(folders, target, to, say=quiet)
     assert not target.exists(), 'nothing that looks whole'
     with pytest.raises(UserError, match=r'no packed frames|no LMDB'):
-        KINDS[to](tmp_path / 'store.partial')
+        SOURCES.get(to)(tmp_path / 'store.partial')
     pack(folders, target, to, say=said.append)
     assert any('was there' in line for line in said)
     assert verify(target) == []
@@ -341,7 +344,7 @@ def test_what_is_not_there_is_named(kind, tmp_path):
     with pytest.raises(UserError) as caught:
         open_source(tmp_path / 'nowhere', {'type': kind})
     assert 'nowhere' in str(caught.value)
-    with pytest.raises(UserError, match='unknown io_backend'):
+    with pytest.raises(UserError, match='unknown frame store'):
         open_source(tmp_path, {'type': 'petrel'})
 
 
@@ -400,3 +403,16 @@ def test_damaged_files_are_named_or_read(every_kind, tmp_path, seed):
             told = str(error)
         assert str(place) in told, name
         shutil.rmtree(place)
+
+
+class Noted(FolderSource):
+    """A store of a user's own."""
+
+
+def test_a_store_of_a_users_own_is_a_class(place):
+    file = place(datasets__train__io_backend={'type': f'{__name__}:Noted'})
+    opt = load_options(file)
+    dataset = build_train_set(opt.datasets['train'], 2, 0)
+    assert type(dataset.pairs.gt) is Noted
+    with pytest.raises(UserError, match='module:Class'):
+        load_options(place(datasets__train__io_backend={'type': f'{__name__}:Missing'}))

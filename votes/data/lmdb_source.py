@@ -34,6 +34,11 @@ class LmdbSource:
         UserError: no LMDB there, a line that says something else, or (when read) a missing or damaged picture.
     """
 
+    @staticmethod
+    def holds(root: Path) -> bool:
+        """Whether such frames lie there."""
+        return (root / 'data.mdb').is_file() or root.suffix == '.lmdb'
+
     def __init__(self, root: str | Path):
         self.root = Path(root)
         meta = self.root / 'meta_info.txt'

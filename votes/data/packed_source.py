@@ -36,6 +36,11 @@ class PackedSource:
         UserError: no such folder, one that was not finished, or a shard that is not what packed.json says.
     """
 
+    @staticmethod
+    def holds(root: Path) -> bool:
+        """Whether such frames lie there."""
+        return (root / MANIFEST).is_file()
+
     def __init__(self, root: str | Path):
         self.root = Path(root)
         try:

@@ -64,6 +64,11 @@ class FolderSource:
         UserError: no such folder, no clip in it, a gap in a clip's numbering, or (when read) a damaged picture.
     """
 
+    @staticmethod
+    def holds(root: Path) -> bool:
+        """Whether such frames lie there."""
+        return True  # where there is nothing else
+
     def __init__(self, root: str | Path):
         self.root = Path(root)
         if not self.root.is_dir():

@@ -59,6 +59,11 @@ class _OpenVideo:
         return self.keys[np.searchsorted(self.keys, index, side='right') - 1]
 
 
+def _suffixes(root: Path) -> set[str]:
+    """Endings of the files in a folder, in small letters."""
+    return {p.suffix.lower() for p in root.iterdir() if not p.is_dir()} if root.is_dir() else set()
+
+
 class VideoSource:
     """``root/CLIP.mp4`` (mkv, webm ...): a video file a clip. Frames are counted by decoding times, not guessed.
 
@@ -69,6 +74,11 @@ class VideoSource:
     """
 
     OPEN = 4  # videos that stay open in a process
+
+    @staticmethod
+    def holds(root: Path) -> bool:
+        """Whether such frames lie there."""
+        return not _suffixes(root).isdisjoint(VIDEO_SUFFIXES)
 
     def __init__(self, root: str | Path):
         self.root = Path(root)
@@ -127,6 +137,11 @@ class YuvSource:
         UserError: no such files, a name that does not say how a file is to be read, or one that does not hold whole
             frames of it.
     """
+
+    @staticmethod
+    def holds(root: Path) -> bool:
+        """Whether such frames lie there."""
+        return '.yuv' in _suffixes(root)
 
     def __init__(self, root: str | Path):
         self.root = Path(root)
