@@ -262,8 +262,9 @@ def one_event(number: int, rng: random.Random, expected: dict[int, dict[str, Any
     event, moment = EVENTS[number % len(EVENTS)], MOMENTS[number // len(EVENTS) % len(MOMENTS)]
     count = rng.randint(1, {'start': 1, 'step': ITERATIONS, 'validation': 4, 'save': 16, 'end': 1}[moment])
     rank = 0 if moment in ('save', 'end') else rng.randrange(ranks)
-    fault = {'event': event, 'moment': moment, 'count': count, 'rank': rank, 'signal': rng.choice(SIGNALS)}
-    about: dict[str, Any] = {**fault, 'signal': fault['signal'].name, 'ranks': ranks, 'background': background}
+    chosen = rng.choice(SIGNALS)
+    fault = {'event': event, 'moment': moment, 'count': count, 'rank': rank, 'signal': chosen}
+    about: dict[str, Any] = {**fault, 'signal': chosen.name, 'ranks': ranks, 'background': background}
     for name in ('experiments', 'happened', 'second', 'log.txt'):
         path = Path(name)
         shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 from pathlib import Path
 
 import torch
@@ -109,3 +110,30 @@ def convert(source: Path, target: Path, param_key: str | None, dsm: bool, overwr
     else:
         checkpoint.save({'params': weights}, target)
     return f'{target}: {len(weights)} tensors'
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    actions = parser.add_subparsers(dest='action', required=True, metavar='ACTION')
+    what = actions.add_parser('inspect', help='what is in a file of weights or a training state')
+    what.add_argument('file', type=Path)
+    whole = actions.add_parser('verify', help='checksums of every checkpoint of a run; exit code 1 if one is damaged')
+    whole.add_argument('run', type=Path, metavar='experiments/NAME')
+    whole.add_argument('--repair', action='store_true', help='mend small files, set damaged checkpoints aside')
+    other = actions.add_parser('convert', help='to .safetensors, or to .pth as BasicSR and the release have it')
+    other.add_argument('input', type=Path)
+    other.add_argument('output', type=Path)
+    other.add_argument('--param-key', help='which weights of the file (default: params_ema, then params)')
+    other.add_argument('--dsm', action='store_true', help='only the DSM of a VOTES, as a checkpoint of stage 1')
+    other.add_argument('--overwrite', action='store_true', help='replace an output that exists')
+
+
+def run(args: argparse.Namespace) -> int:
+    if args.action == 'inspect':
+        print(inspect(args.file))
+    elif args.action == 'verify':
+        good, text = verify(args.run, args.repair)
+        print(text)
+        return 0 if good else 1
+    else:
+        print(convert(args.input, args.output, args.param_key, args.dsm, args.overwrite))
+    return 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 from pathlib import Path
 from typing import Any
 
@@ -57,3 +58,14 @@ def compare_runs(first: Path, second: Path) -> tuple[bool, str]:
         f'the runs differ first at iteration {differing[0]} ({differing[1]}): {values}'
         + (f'; the last equal row is that of iteration {equal[-1]}' if equal else '')
     )
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument('first', type=Path, metavar='experiments/A')
+    parser.add_argument('second', type=Path, metavar='experiments/B')
+
+
+def run(args: argparse.Namespace) -> int:
+    equal, text = compare_runs(args.first, args.second)
+    print(text)
+    return 0 if equal else 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import importlib
 import platform
 from importlib import metadata
@@ -48,3 +49,12 @@ def diagnosis() -> str:
         lines.append(f'deformable convolution on {device} (chosen: {choose_backend(None, device)}):')
         lines += [f'  {name:<24}{backend_problem(name, device) or "works"}' for name in BACKENDS]
     return '\n'.join(lines)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """It takes none."""
+
+
+def run(args: argparse.Namespace) -> int:
+    print(diagnosis())
+    return 0

@@ -1,10 +1,9 @@
-"""`votes restore`, `votes dfm` and `votes probe`."""
+"""`votes restore`: a video, or many, with a trained network."""
 
 from __future__ import annotations
 
 import argparse
 import itertools
-import json
 import os
 import signal
 import subprocess
@@ -13,7 +12,6 @@ import time
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import nn
@@ -26,7 +24,7 @@ from votes.processes.devices import pick_device
 from votes.processes.lease import Lease
 from votes.processes.parent import child_environment, end_with_parent
 from votes.processes.signals import PREEMPTED, Preempted, StopRequests
-from votes.restore.compare import KINDS, HeatMap, compare
+from votes.restore.compare import KINDS, compare
 from votes.restore.inputs import open_input, videos_of
 from votes.restore.job import job_folder
 from votes.restore.ledger import announce
@@ -34,7 +32,7 @@ from votes.restore.progress import clock
 from votes.restore.settings import Settings, Summary, check_paths
 from votes.restore.video import Restoration, restore_video
 from votes.video.encoders import CODECS
-from votes.video.probe import as_text, probe, strength
+from votes.video.probe import strength
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -68,10 +66,11 @@ def run(args: argparse.Namespace) -> int:
     said = promise(net)
     if not said.restores:
         raise UserError(f'{said.name} restores no video', where=args.weights, fix='weights of a whole network')
-    return _guarded(lambda: _several(args, net, device, videos) if videos else _one(args, net, device))
+    return until_stopped(lambda: _several(args, net, device, videos) if videos else _one(args, net, device))
 
 
-def _guarded(work: Callable[[], int]) -> int:
+def until_stopped(work: Callable[[], int]) -> int:
+    """What `work` returns, or the exit code of a command that was asked to stop."""
     try:
         return work()
     except Preempted as stopped:
@@ -125,11 +124,12 @@ def _one(args: argparse.Namespace, net: nn.Module, device: torch.device) -> int:
     kinds = args.compare or (['side'] if args.preview else [])
     for kind in kinds:
         summary.notes.append(f'comparison: {compare(kind, source, args.output, chosen, net, device, args.overwrite)}')
-    _tell(summary, args.progress)
+    tell(summary, args.progress)
     return 0
 
 
-def _tell(summary: Summary, progress: str) -> None:
+def tell(summary: Summary, progress: str) -> None:
+    """The summary, where programs do not read."""
     print(summary, file=sys.stderr if progress == 'json' else sys.stdout)
 
 
@@ -211,45 +211,3 @@ def _with_helpers(args: argparse.Namespace) -> None:
                 for child in children:
                     child.wait()
                 raise Preempted('stopped; the same command continues')
-
-
-def add_dfm_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument('input', type=Path, help='video, or folder of pictures')
-    parser.add_argument('output', type=Path, help='video to write')
-    parser.add_argument('--weights', type=Path, required=True, metavar='W.pth', help='a VOTES, or a DSM (stage 1)')
-    arguments.add_running(parser)
-    arguments.add_encoding(parser)
-    arguments.add_reading(parser)
-
-
-def run_dfm(args: argparse.Namespace) -> int:
-    device = pick_device(args.device)
-    check_paths(args.input, args.output, args.overwrite)
-    net = HeatMap(load_pretrained(str(args.weights), device))
-
-    def work() -> int:
-        summary = restore_video(
-            net,
-            args.input,
-            args.output,
-            device=device,
-            settings=arguments.settings(args),
-            overwrite=args.overwrite,
-            progress=args.progress,
-            restart=args.restart,
-        )
-        _tell(summary, args.progress)
-        return 0
-
-    return _guarded(work)
-
-
-def add_probe_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument('videos', type=Path, nargs='+', metavar='FILE')
-    parser.add_argument('--json', action='store_true', help='everything, for programs')
-
-
-def run_probe(args: argparse.Namespace) -> int:
-    found: list[dict[str, Any]] = [probe(path) for path in args.videos]
-    print(json.dumps(found, indent=1) if args.json else '\n\n'.join(map(as_text, found)))
-    return 0

@@ -37,7 +37,7 @@ def value_problems(opt: Options) -> Iterator[Problem]:
             yield from _tried(optim, registry.OPTIMIZERS, ('train', name), _step)
     if train.scheduler is not None:
         yield from _tried(train.scheduler, registry.SCHEDULERS, ('train', 'scheduler'), _schedule)
-    losses = {('train', 'pixel_opt'): train.pixel_opt, ('train', 'gan_opt'): train.gan_opt}
+    losses: dict[Key, Any] = {('train', 'pixel_opt'): train.pixel_opt, ('train', 'gan_opt'): train.gan_opt}
     losses |= {('train', 'losses', name): spec for name, spec in train.losses.items()}
     for key, spec in losses.items():
         if spec is not None and spec.type in registry.LOSSES.table:
