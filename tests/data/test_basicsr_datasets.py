@@ -79,6 +79,21 @@ def test_septuplets_for_networks_that_see_windows(septuplets, only_middle, count
     assert torch.equal(item['lq'], expected['lq'])
 
 
+def test_the_middle_frame_is_the_centre_of_any_window(septuplets):
+    """Of a network whose centre is its first frame, im4 is the first one; GT that is not there is never replaced."""
+    said = Promise('net', Window(3, 0), scale=2)
+    whole = build_train_set(options('Vimeo90KDataset', septuplets, use_flip=False, use_rot=False), 2, 3, said)
+    item = whole[0, 1]
+    assert item['key'] == '00001/0002/00000003'
+    for path in (septuplets / 'gt').glob('*/*/im[123567].png'):
+        path.unlink()
+    alone = build_train_set(options('Vimeo90KDataset', septuplets, use_flip=False, use_rot=False), 2, 3, said)
+    assert all(torch.equal(alone[0, 1][name], item[name]) for name in ('lq', 'gt'))
+    back = build_train_set(options('Vimeo90KDataset', septuplets, random_reverse=True), 2, 3, said)
+    with pytest.raises(UserError, match='middle frame of each clip alone'):
+        [back[epoch, 1] for epoch in range(8)]
+
+
 def test_nested_clips_through_the_tools(septuplets):
     degrade_source(septuplets / 'gt', septuplets / 'made', Recipe(name='r', generations=[{'qp': 30}]), say=str)
     assert sorted(p.name for p in (septuplets / 'made').iterdir()) == ['00001', '00002', 'manifest.json']

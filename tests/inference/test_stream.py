@@ -9,6 +9,7 @@ from votes.archs.edvr_arch import EDVR
 from votes.archs.fields import turned, turned_back
 from votes.archs.parts.blocks import compile_blocks
 from votes.archs.votes_arch import VOTES
+from votes.checkpoint import copied, load, save
 from votes.errors import UserError
 from votes.inference.ensemble import Ensemble, parse_ensemble
 from votes.inference.stream import Stream, fit, precision_gap
@@ -259,6 +260,31 @@ def test_a_causal_state_is_taken_over():
     assert torch.equal(torch.cat((first, rest)), whole)
     with pytest.raises(UserError, match='from frame to frame'):
         later.restore(windows_of(9, net.sees)[2:3], frames)
+
+
+class Overwriting(torch.nn.Module):
+    """Goes on in the state that it returned, a tuple with a dictionary."""
+
+    sees = Causal()
+
+    def step(self, frames, state):
+        (known,) = state or ({'sum': torch.zeros_like(frames[:, 0])},)
+        known['sum'] += frames[:, 0]
+        return known['sum'].clone(), (known,)
+
+
+def test_a_snapshot_is_of_its_frame(tmp_path):
+    """The frames after it are computed before it is written."""
+    net, frames = Overwriting(), clip(6, 8, 8)
+    _, stream = streamed(net, frames, windows_of(6, net.sees)[:3])
+    then = stream.snapshot()
+    rest = torch.cat([stream.restore([w], frames) for w in windows_of(6, net.sees)[3:]])
+    save({'maker': copied(then)}, tmp_path / 'a.state')
+    later = Stream(net, CPU)
+    later.take_over(load(tmp_path / 'a.state')['maker'])
+    again = torch.cat([later.restore([w], frames) for w in windows_of(6, net.sees, start=3)])
+    assert torch.equal(again, rest)
+    assert torch.equal(rest[-1], sum(f['lq'][0] for f in frames.values()))
 
 
 def test_peaks_are_picked_in_a_stream():

@@ -125,7 +125,12 @@ class ClipPairs:
         height, width = self.lq.size(clip) if lq_crop is None else lq_crop[2:]
         top, left = (0, 0) if lq_crop is None else lq_crop[:2]
         scale = self.scale
-        index = 0 if self.middle_gt and self.gt.length(clip) == 1 else index
+        if self.middle_gt and self.gt.length(clip) == 1:
+            if index != self.lengths[clip] // 2:
+                raise UserError(
+                    'GT holds the middle frame of each clip alone', where=clip, value=f'frame {index} is compared'
+                )
+            index = 0
         starts = top * scale - shift[0], left * scale - shift[1]
         before = max(0, -starts[0]), max(0, -starts[1])
         sides = height * scale - before[0], width * scale - before[1]

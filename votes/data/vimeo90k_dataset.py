@@ -20,9 +20,15 @@ class Vimeo90KDataset(UVSSMDataset):
 
     def _frames(self, clip: str, rng: np.random.Generator) -> list[int]:
         length = self.pairs.lengths[clip]
-        if length % 2 == 0 or self.num_frame % 2 == 0:
+        if length % 2 == 0 or self.num_frame % 2 == 0 or self.num_frame < 1:
             raise UserError(
                 'a clip or a window without a middle frame', where=clip, value=f'{length} frames, {self.num_frame} seen'
             )
-        first = length // 2 - self.num_frame // 2
+        first = length // 2 - self.centre
+        if first < 0 or first + self.num_frame > length:
+            raise UserError(
+                'the middle frame of a clip is no centre of such a window',
+                where=clip,
+                value=f'frame {self.centre} of {self.num_frame}, {length} frames',
+            )
         return list(range(first, first + self.num_frame))

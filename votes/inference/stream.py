@@ -13,6 +13,7 @@ from torch.utils._pytree import tree_map
 from votes.archs.contract import AMP, Causal, Clip, Frame, Promise, Window, apply, padding_of, promise, step
 from votes.archs.fields import FIELDS, padded
 from votes.archs.parts.blocks import in_layout
+from votes.checkpoint import copied
 from votes.errors import UserError
 from votes.inference.tiles import SMALLEST, Limits, Tile, blend, bytes_per_pixel, fitting_tile, free_bytes, tiles
 from votes.inference.views import View
@@ -54,8 +55,10 @@ class Stream:
         self.position = 0
 
     def snapshot(self) -> dict[str, Any]:
-        """All that later frames need of earlier ones, of a Causal network: what `take_over` takes."""
-        state = [(list(key) if key else None, value) for key, value in self.state.items()]
+        """All that later frames need of earlier ones, of a Causal network: what `take_over` takes. A copy: a network
+        may go on in the state that it returned.
+        """
+        state = [(list(key) if key else None, copied(value)) for key, value in self.state.items()]
         return {'position': self.position, 'state': state}
 
     def take_over(self, snapshot: dict[str, Any]) -> None:

@@ -200,7 +200,7 @@ class Restoration:
             pictures = iter(maker.restore(group, frames))
             for index in (c for view in group for c in view.centres):
                 picture = next(pictures)
-                if causal and (index + 1) % size == 0:
+                if causal and (index + 1) % size == 0 and wanted(index):
                     self.snapshots[index // size] = {'next': index + 1, 'maker': maker.snapshot()}
                 if self.settings.asked_for(index) and (not causal or wanted(index)):
                     yield index, needed[index].frame.pts, to_rgb(picture, deep)

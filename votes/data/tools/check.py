@@ -20,6 +20,7 @@ from votes.data.tools.check_content import same_pictures, still_and_blank, wrong
 from votes.errors import UserError
 from votes.options import DatasetOptions, load_options
 from votes.options.yaml_file import read_option_file
+from votes.registry import DATASETS
 
 REACH = 5  # frames that LQ and GT may be apart and still be recognised
 THUMB = 48  # pixels: width of the pictures that are compared
@@ -77,7 +78,7 @@ def _check_dataset(
             split=args.get('split'),
             exclude=exclude,
             only=kept,
-            middle_gt=data.type == 'Vimeo90KDataset',
+            middle_gt=getattr(DATASETS.get(data.type), 'middle_gt', False),
             io_backend=args.get('io_backend'),
             least=int(args.get('num_frame', 5)),
             degradation=[degradation] if isinstance(degradation, str) else degradation,
@@ -122,6 +123,8 @@ def _check_clip(pairs: ClipPairs, clip: str, everything: bool, crop: int) -> Ite
     yield from depths(pairs, clip)
     if isinstance(pairs.lq, OnTheFly):
         return  # what is made from GT belongs to it
+    if pairs.middle_gt and pairs.gt.length(clip) == 1:
+        return  # one frame says nothing about time
     count = pairs.lengths[clip] if everything else min(pairs.lengths[clip], SAMPLED)
     try:
         lq, gt = read_thumbs(pairs, clip, count)
