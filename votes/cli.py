@@ -41,7 +41,7 @@ VERBS = {
     ),
     'checkpoint': Verb('votes.commands.checkpoint', 'Training', 'inspect, verify or convert checkpoints'),
     'lineage': Verb(
-        'votes.commands.lineage', 'Training', 'what a run came from, and what had changed each time it went on'
+        'votes.commands.lineage', 'Training', 'what a run or study came from, and what had changed each time it went on'
     ),
     'compare-runs': Verb('votes.commands.compare_runs', 'Training', 'the first step at which two training runs differ'),
     'test': Verb('votes.test', 'Evaluation', 'evaluate a network from an option file'),

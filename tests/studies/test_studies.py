@@ -54,6 +54,7 @@ def small_study(place, **changes):
     content = {
         'name': 'small',
         'title': 'Small',
+        'tolerance': {'psnr': 60, 'ssim': 3},
         'jobs': {
             'dsm': {'verb': ['checkpoint', 'inspect', 'dsm.pth']},
             'good': {'train': 'train.yml', 'after': ['dsm']},

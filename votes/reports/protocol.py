@@ -35,6 +35,16 @@ def _how(spec: Mapping[str, Any]) -> str:
     return f'{spec.get("how") or spec.get("type")}{lower}'
 
 
+def of_options(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The protocol of a run's validations, from its resolved options."""
+    metrics = (options.get('val') or {}).get('metrics') or {}
+    return {
+        'metrics': metrics,
+        'rounding': 'output rounded to 8 bit',
+        'aggregation': 'mean over the frames of a clip, then over clips',
+    }
+
+
 def lower_is_better(protocol: Mapping[str, Any]) -> set[str]:
     """The metrics of a protocol of which lower values are better; fluctuation is always one."""
     return {'fluctuation'} | {n for n, spec in protocol.get('metrics', {}).items() if spec.get('better') == 'lower'}

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from votes import checkpoint
+from votes.reports.protocol import latex_text
 from votes.studies.outcome import NOT_RUN, PASS, Result
 from votes.studies.runner import Outcome
 from votes.studies.study import Study
@@ -34,7 +35,7 @@ def write_all(study: Study, results: list[Result], outcomes: dict[str, Outcome],
         'md': text,
         'tex': latex(study, table),
         'csv': _csv(table),
-        'json': json.dumps(as_json(study, results, outcomes, about, command), indent=1),
+        'json': json.dumps(as_json(study, results, outcomes, about, command), indent=1, allow_nan=False),
     }
     for suffix, content in contents.items():
         with checkpoint.atomic_write(folder / f'{study.name}.{suffix}') as temporary:
@@ -99,9 +100,12 @@ def markdown(study: Study, table: list[list[str]], results: list[Result], about:
     lines += [*(f'- {note}' for note in study.notes), ''] if study.notes else []
     tolerance = ', '.join(f'{m} {v}' for m, v in study.tolerance.items())
     lines += (
-        [f'A row passes if it is no more than the tolerance below the paper ({tolerance}).', ''] if tolerance else []
+        [f'A row passes if it is no more than the tolerance away from the paper ({tolerance}).', '']
+        if tolerance
+        else []
     )
-    lines += ['PSNR and SSIM on Y, 2 pixels cropped, output rounded to 8 bit, mean over frames, then over clips.']
+    protocols = list(dict.fromkeys(text for result in results for text in result.protocol))
+    lines += [*(f'Measured: {text}.' for text in protocols), ''] if protocols else []
     lines += [f'Command: `{command}`; commit {about["commit"]}.', '']
     return '\n'.join(lines)
 
@@ -128,12 +132,7 @@ def _cell(result: Result) -> str:
 
 
 def latex(study: Study, table: list[list[str]]) -> str:
-    def cell(text: str) -> str:
-        for old, new in (('\\', ''), ('&', r'\&'), ('%', r'\%'), ('_', r'\_'), ('±', r'$\pm$'), ('→', r'$\to$')):
-            text = text.replace(old, new)
-        return text
-
-    rows = [' & '.join(map(cell, line)) + r' \\' for line in table]
+    rows = [' & '.join(map(latex_text, line)) + r' \\' for line in table]
     columns = 'l' + 'r' * (len(table[0]) - 2) + 'l'
     body = '\n'.join([rows[0], r'\midrule', *rows[1:]])
     return f'% {study.title}\n\\begin{{tabular}}{{{columns}}}\n\\toprule\n{body}\n\\bottomrule\n\\end{{tabular}}\n'
@@ -148,12 +147,13 @@ def _csv(table: list[list[str]]) -> str:
 def as_json(
     study: Study, results: list[Result], outcomes: dict[str, Outcome], about: dict[str, Any], command: str
 ) -> dict[str, Any]:
+    """Numbers that JSON does not have are texts, see `checkpoint.without_infinity`."""
     rows = []
     for result in results:
         content = asdict(result)
         content['row'] = result.row.model_dump(exclude_defaults=True)
         rows.append({**content, 'difference': result.difference})
-    return {
+    content = {
         'study': study.name,
         'title': study.title,
         'command': command,
@@ -163,6 +163,8 @@ def as_json(
         'tolerance': study.tolerance,
         'environment': about,
     }
+    plain: dict[str, Any] = checkpoint.without_infinity(content)
+    return plain
 
 
 def draw(study: Study, results: list[Result], folder: Path) -> None:

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import argparse
+import os
 import shlex
+import signal
 from pathlib import Path
 
 import torch
 
 from votes.errors import UserError
+from votes.processes.lease import Lease
 from votes.processes.signals import PREEMPTED
 from votes.studies.outcome import FAIL, NOT_RUN, results_of
 from votes.studies.render import write_all
 from votes.studies.runner import Runner
-from votes.studies.study import find_study, read_study
+from votes.studies.study import Job, find_study, read_study
 
 SOME_NOT_RUN = 3
 
@@ -24,6 +27,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--data', type=Path, metavar='FOLDER', help='what stands for ./datasets in the option files')
     parser.add_argument('-o', '--output', type=Path, help='folder of the study (default: studies/NAME)')
     parser.add_argument('--gpus', help='such as 0,1,2,3: a job on each (default: all)')
+    parser.add_argument(
+        '--weights',
+        nargs='+',
+        action='extend',
+        default=[],
+        metavar='JOB=FILE',
+        help='weights of your own in place of what a training job of the study makes',
+    )
     parser.add_argument('--dry-run', action='store_true', help='only say which jobs there are and what they lack')
 
 
@@ -34,22 +45,49 @@ def run(args: argparse.Namespace) -> int:
     if args.data is not None and not args.data.is_dir():
         raise UserError('no such folder', where=args.data, fix='what --data names stands for ./datasets')
     devices = args.gpus.split(',') if args.gpus else [str(i) for i in range(torch.cuda.device_count())]
-    runner = Runner(study, folder, args.data, devices)
+    weights = dict(_given(text) for text in args.weights)
+    runner = Runner(study, folder, args.data, devices, weights=weights)
     if args.dry_run:
         for name, job in study.jobs.items():
-            try:
-                print(f'{name}: python -m {shlex.join(runner.command(name, job))}')
-            except UserError as error:
-                print(f'{name}: not yet possible: {" ".join(str(error).split())}')
+            print(f'{name}: {_plan(runner, name, job)}')
         return 0
-    outcomes = runner.run()
-    results = results_of(study, runner)
-    command = f'votes reproduce {args.study}' + (' --quick' if args.quick else '')
-    print('\n' + write_all(study, results, outcomes, folder, command))
-    print(f'{folder}/{study.name}.md, .tex, .csv, .json, .svg; votes report {folder}')
+    with Lease(folder, 'a study') as lease:
+        lease.on_loss = lambda: os.kill(os.getpid(), signal.SIGTERM)
+        outcomes = runner.run()
+        lease.check()
+        results = results_of(study, runner)
+        print('\n' + write_all(study, results, outcomes, folder, command_of(args)))
+    print(f'{folder}/{study.name}.md, .tex, .csv, .json, .svg; votes report {folder}; votes lineage {folder}')
     if any(outcome.state == 'stopped' for outcome in outcomes.values()):
         return PREEMPTED
     verdicts = {result.verdict for result in results}
     if FAIL in verdicts or any(outcome.state == 'failed' for outcome in outcomes.values()):
         return 1
     return SOME_NOT_RUN if NOT_RUN in verdicts else 0
+
+
+def _given(text: str) -> tuple[str, Path]:
+    name, sign, path = text.partition('=')
+    if not sign:
+        raise UserError('weights are given as JOB=FILE', where='--weights', value=text)
+    return name, Path(path)
+
+
+def _plan(runner: Runner, name: str, job: Job) -> str:
+    """What would be done for a job."""
+    if name in runner.own:
+        return f'weights given: {runner.own[name]}'
+    try:
+        command = f'python -m {shlex.join(runner.command(name, job))}'
+    except UserError as error:
+        return f'not yet possible: {" ".join(str(error).split())}'
+    return f'{command}{" (done before; runs again if it is stale)" if runner.read(name).get("state") == "done" else ""}'
+
+
+def command_of(args: argparse.Namespace) -> str:
+    """The whole command, for those who do it again."""
+    words = ['votes', 'reproduce', args.study]
+    words += ['--quick'] if args.quick else []
+    for option, value in (('--data', args.data), ('-o', args.output), ('--gpus', args.gpus)):
+        words += [option, str(value)] if value is not None else []
+    return shlex.join([*words, *(['--weights', *args.weights] if args.weights else [])])

@@ -2,37 +2,50 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
+import re
+import shlex
 import subprocess
 import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+import votes
 from votes import checkpoint
 from votes.errors import UserError
-from votes.options import load_options
+from votes.options import OptionError, load_options
 from votes.options.yaml_file import read_option_file
 from votes.processes.parent import child_environment
 from votes.processes.signals import PREEMPTED, StopRequests
 from votes.studies.study import PROGRAMS, SOURCE, Job, Study, as_override
+from votes.training.provenance import Record, changes, record
+from votes.training.run_log import environment
 
 Say = Callable[[str], None]
 
 
 @dataclass
 class Outcome:
-    """How a job ended: 'done', 'failed', 'not run' or 'stopped', why, and in how many seconds."""
+    """How a job ended: 'done', 'failed', 'not run' or 'stopped', why, and in how many seconds.
+
+    Attributes:
+        key: of the provenance record of what it was made from.
+        made: file -> SHA-256 of what it made.
+        stale: why it ran again, where it had been done before.
+    """
 
     state: str
     reason: str = ''
     seconds: float = 0
-    definition: str = ''
+    key: str = ''
+    made: dict[str, str] = field(default_factory=dict)
+    stale: list[str] = field(default_factory=list)
 
 
 class Runner:
@@ -41,10 +54,29 @@ class Runner:
     Args:
         data: folder that stands for ./datasets in the option files.
         devices: GPUs, a job on each at a time; none for the CPU.
+        weights: training job -> a file of one's own that takes its place; what only such jobs need does not run.
+
+    Raises:
+        UserError: `weights` names a job that trains nothing, or a file that is not there.
     """
 
-    def __init__(self, study: Study, folder: Path, data: Path | None, devices: list[str], say: Say = print):
+    def __init__(
+        self,
+        study: Study,
+        folder: Path,
+        data: Path | None,
+        devices: list[str],
+        say: Say = print,
+        weights: dict[str, Path] | None = None,
+    ):
         self.study, self.folder, self.data, self.devices, self.say = study, folder, data, devices, say
+        self.own = weights or {}
+        for name, path in self.own.items():
+            trained = [job for job, content in study.jobs.items() if content.train]
+            if name not in trained:
+                raise UserError(f'no training job {name!r}', where='--weights', fix=f'one of {", ".join(trained)}')
+            if not path.is_file():
+                raise UserError('weights not found', where=path, value=f'--weights {name}={path}')
         for name in ('logs', 'jobs'):
             (folder / name).mkdir(parents=True, exist_ok=True)
         self.outcomes: dict[str, Outcome] = {}
@@ -53,6 +85,9 @@ class Runner:
     def run(self) -> dict[str, Outcome]:
         """Runs what is not done yet. A job that fails is reported, and does not stop others than those it feeds."""
         waiting = dict(self.study.jobs)
+        for name in self.spared():
+            del waiting[name]
+            self.outcomes[name] = Outcome('not run', 'only needed by trainings whose weights are given')
         free = list(self.devices) or ['']
         futures: dict[Future[Outcome], tuple[str, str]] = {}
         with ThreadPoolExecutor(len(free)) as pool, StopRequests() as stop:
@@ -78,36 +113,119 @@ class Runner:
     def _settled(self, job: Job) -> bool:
         return all(name in self.outcomes for name in job.needs)
 
+    def spared(self) -> list[str]:
+        """Jobs that nothing needs any more where weights are given."""
+        if not self.own:
+            return []
+        needed: set[str] = set()
+        open_ends = [name for row in self.study.rows for name in row.jobs] + list(self.own)
+        while open_ends:
+            name = open_ends.pop()
+            if name not in needed:
+                needed.add(name)
+                open_ends += [] if name in self.own else self.study.jobs[name].needs
+        return [name for name in self.study.jobs if name not in needed]
+
     def _finish(self, name: str, job: Job, device: str) -> Outcome:
-        """Runs one job, if it is to be run, and remembers how it ended."""
-        definition = hashlib.sha256(job.model_dump_json().encode()).hexdigest()
-        record = self.folder / 'jobs' / f'{name}.json'
-        before = json.loads(record.read_text()) if record.is_file() else {}
-        missing = [f'{n} is {self.outcomes[n].state}' for n in job.needs if self.outcomes[n].state != 'done']
+        """Runs one job, if it is to be run, and remembers how it ended and what it was made from."""
+        if name in self.own:
+            sums = {str(self.own[name]): checkpoint.sha256(self.own[name])}
+            return Outcome('done', f'weights given: {self.own[name]}', key=sums[str(self.own[name])], made=sums)
+        path = self.folder / 'jobs' / f'{name}.json'
+        missing = self._missing(job)
         if missing:
-            outcome = Outcome('not run', ', '.join(missing))
-        elif before.get('state') == 'done' and before['definition'] == definition and self._there(name, job):
-            return Outcome(**before)
+            outcome = Outcome('not run', missing)
+            self.say(f'{name}: not run ({missing})')
+            if not path.is_file():  # what was done before is still known when its data come back
+                checkpoint.write_json(path, asdict(outcome))
+            return outcome
+        before, why = self.read(name), []
+        try:
+            made_of: Record | None = self.record(name, job)
+        except UserError:  # told by what runs it
+            made_of = None
+        if made_of is not None and before.get('state') is not None:
+            why = self.stale(name, job, before, made_of)
+            if before['state'] == 'done' and not why and 'record' in before:
+                return Outcome(**{key: before[key] for key in Outcome.__dataclass_fields__ if key in before})
+            if before['state'] == 'done' and why:
+                self.say(f'{name}: STALE: {"; ".join(why)}; it runs again')
+        outcome = self._execute(name, job, device, changed='record' in before and bool(why))
+        if made_of is None or (outcome.state == 'not run' and before):
+            if not before:
+                checkpoint.write_json(path, asdict(outcome))
         else:
-            outcome = self._execute(name, job, device, changed=before.get('definition', definition) != definition)
-        outcome.definition = definition
-        checkpoint.write_json(record, asdict(outcome))
+            outcome.key, outcome.stale = made_of['key'], why
+            outcome.made = self._made(name, job) if outcome.state == 'done' else {}
+            history = [*before.get('history', []), {'time': time.strftime('%Y-%m-%d %H:%M:%S'), 'why': why}]
+            checkpoint.write_json(path, {**asdict(outcome), 'record': made_of, 'history': history})
         if outcome.state != 'done':
             self.say(f'{name}: {outcome.state} ({outcome.reason})')
         return outcome
 
-    def _there(self, name: str, job: Job) -> bool:
-        """Whether what a job made is still there."""
+    def _missing(self, job: Job) -> str:
+        """Why a job cannot run: the root causes of what it needs, each once."""
+        causes = []
+        for name in job.needs:
+            outcome = self.outcomes[name]
+            if outcome.state == 'not run':
+                causes.append(outcome.reason)
+            elif outcome.state != 'done':
+                causes.append(f'{name} is {outcome.state}')
+        return '; '.join(dict.fromkeys(causes))
+
+    def read(self, name: str) -> dict[str, Any]:
+        """What is remembered of a job; nothing where that is gone or damaged."""
+        try:
+            content = json.loads((self.folder / 'jobs' / f'{name}.json').read_text())
+        except (OSError, ValueError):
+            return {}
+        return content if isinstance(content, dict) else {}
+
+    def record(self, name: str, job: Job) -> Record:
+        """What a job is made from now.
+
+        Raises:
+            UserError: what it needs is not there.
+        """
+        made_from = {need: self.outcomes[need].key for need in job.needs if need in self.outcomes}
+        root = str(self.folder)
+        if job.verb is not None:
+            words = [str(word) for word in job.verb]
+            inputs = {str(i): w for i, w in enumerate(words) if '{out}' not in w and w != job.makes}
+            return record({'verb': shlex.join(words), 'inputs': inputs}, made_from, code_version())
+        kind, path, overrides = self._options(name, job)
+        opt = load_options(path, 'train' if kind == 'train' else 'test', overrides)
+        return record({'program': kind, **opt.resolved()}, made_from, code_version(), root)
+
+    def stale(self, name: str, job: Job, before: dict[str, Any], made_of: Record) -> list[str]:
+        """Why what a job has made does not count any more."""
+        if 'record' not in before:
+            return ['what it was made from is not recorded']
+        why = changes(before['record'], made_of)
+        if before['state'] == 'done':
+            now = self._made(name, job)
+            why += [f'{path} is gone' for path in before['made'] if path not in now]
+            why += [f'{path} was changed' for path, known in before['made'].items() if now.get(path, known) != known]
+            if not before['made'] and not self.product(name, job).exists():
+                why.append(f'{self.product(name, job)} is gone')
+        return why
+
+    def product(self, name: str, job: Job) -> Path:
+        """What a job makes."""
         made = {
             'train': self.weights_of(name),
             'test': self.folder / 'results' / name / 'results.json',
             'dfm_error': self.folder / 'results' / name / 'dfm_error.json',
         }
-        path = next((made[kind] for kind in PROGRAMS if getattr(job, kind)), Path(self._fill(job.makes or '.')))
-        return path.exists()
+        return next((made[kind] for kind in PROGRAMS if getattr(job, kind)), Path(self._fill(job.makes or '.')))
+
+    def _made(self, name: str, job: Job) -> dict[str, str]:
+        path = self.product(name, job)
+        return {str(path.relative_to(self.folder)): checkpoint.sha256(path)} if path.is_file() else {}
 
     def weights_of(self, name: str) -> Path:
-        return self.folder / 'experiments' / name / 'models' / 'net_g_latest.pth'
+        return self.own.get(name) or self.folder / 'experiments' / name / 'models' / 'net_g_latest.pth'
 
     def _fill(self, text: str) -> str:
         return text.replace('{out}', str(self.folder))
@@ -133,6 +251,16 @@ class Runner:
         """
         if job.verb is not None:
             return ['votes.cli', *(self._fill(str(word)) for word in job.verb)]
+        kind, path, overrides = self._options(name, job)
+        load_options(path, 'train' if kind == 'train' else 'test', overrides)
+        command = ['votes.studies.dfm_error'] if kind == 'dfm_error' else ['votes.cli', kind]
+        if kind == 'dfm_error':
+            command += ['-o', str(self.folder / 'results' / name / 'dfm_error.json')]
+        command += ['-opt', str(path), '--set', *overrides]
+        return command + {'train': ['--restart'] if changed else [], 'test': ['--overwrite']}.get(kind, [])
+
+    def _options(self, name: str, job: Job) -> tuple[str, Path, list[str]]:
+        """The program of a job, its option file, and what the study changes of it."""
         kind = next(kind for kind in PROGRAMS if getattr(job, kind))
         path = self._option_file(getattr(job, kind))
         values: dict[str, Any] = {
@@ -145,13 +273,7 @@ class Runner:
         for key, source in (('path.pretrain_network_g', job.weights), ('network_g.bin_model', job.dsm)):
             if source:
                 values[key] = str(self.weights_of(source))
-        overrides = [as_override(key, value) for key, value in values.items()]
-        load_options(path, 'train' if kind == 'train' else 'test', overrides)
-        command = ['votes.studies.dfm_error'] if kind == 'dfm_error' else ['votes.cli', kind]
-        if kind == 'dfm_error':
-            command += ['-o', str(self.folder / 'results' / name / 'dfm_error.json')]
-        command += ['-opt', str(path), '--set', *overrides]
-        return command + {'train': ['--restart'] if changed else [], 'test': ['--overwrite']}.get(kind, [])
+        return kind, path, [as_override(key, value) for key, value in values.items()]
 
     def _option_file(self, name: str) -> Path:
         return Path(name) if Path(name).is_file() else SOURCE / name
@@ -170,11 +292,7 @@ class Runner:
         try:
             command = self.command(name, job, changed)
         except UserError as error:
-            text = str(error)
-            kind = (
-                'data missing' if 'folder' in text else 'weights missing' if 'no such file' in text else 'not possible'
-            )
-            return Outcome('not run', f'{kind}: {" ".join(text.split())[:300]}')
+            return Outcome('not run', cause(error))
         log = self.folder / 'logs' / f'{name}.log'
         environment = {**os.environ, 'PYTHONPATH': os.pathsep.join([str(SOURCE), os.environ.get('PYTHONPATH', '')])}
         environment |= child_environment()  # a study that is killed takes its trainings with it
@@ -197,3 +315,22 @@ class Runner:
             return Outcome('stopped', 'on request; the same command goes on', seconds)
         last = [line for line in log.read_text(errors='replace').splitlines() if line.strip()][-1:]
         return Outcome('failed', f'exit code {code}: {(last or ["no output"])[0].strip()[:300]}; log: {log}', seconds)
+
+
+def cause(error: UserError) -> str:
+    """Why a job is not possible: the data or the weights that are missing, or else all that is wrong."""
+    lines = error.problems if isinstance(error, OptionError) else [str(error)]
+    found = [(re.search(r': no such (folder|file): (.*?)(?: \(|$)', line), line) for line in lines]
+    causes = []
+    for match, line in found:
+        if match is None:
+            return f'not possible: {" ".join(str(error).split())[:300]}'
+        weights = match[1] == 'file' and not re.search(r'datasets\.', line)
+        causes.append(f'{"weights" if weights else "data"} missing: {match[2]}')
+    return '; '.join(dict.fromkeys(causes))
+
+
+@cache
+def code_version() -> str:
+    """The version, and the commit of the source where it is known."""
+    return f'{votes.__version__} {environment().get("commit") or ""}'.strip()

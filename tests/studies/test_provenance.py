@@ -1,0 +1,169 @@
+"""What a study has done counts for as long as what it was made from is the same."""
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import yaml
+from conftest import tiny_options
+
+from votes.cli import main
+from votes.errors import UserError
+from votes.processes.lease import Lease
+from votes.studies import reproduce
+from votes.studies.outcome import FAIL, PASS, Result, _verdict
+from votes.studies.render import as_json, latex, markdown
+from votes.studies.runner import Outcome, Runner
+from votes.studies.study import Row, Study, read_study
+
+
+@pytest.fixture
+def study(place):
+    """small.yml: a training and its test, on the clips of `place`; returns the option file of the training."""
+    train, test = tiny_options('EDVRModel'), tiny_options('EDVRModel')
+    del train['datasets']['val']
+    Path('train.yml').write_text(yaml.safe_dump(train))
+    test['datasets'] = {'test': test['datasets']['val']}
+    del test['train']
+    Path('test.yml').write_text(yaml.safe_dump(test))
+    jobs = {'good': {'train': 'train.yml'}, 'test_good': {'test': 'test.yml', 'weights': 'good'}}
+    rows = [{'label': 'x', 'results': ['test_good'], 'published': {'psnr': 30}}]
+    Path('small.yml').write_text(yaml.safe_dump({'name': 'small', 'title': 'Small', 'jobs': jobs, 'rows': rows}))
+    return train
+
+
+@pytest.fixture
+def ran(monkeypatch):
+    """Jobs that are executed, with whether they were told that something had changed; each makes its file."""
+    names = []
+
+    def execute(self, name, job, device, changed):
+        self.command(name, job, changed)
+        names.append((name, changed))
+        self.product(name, job).parent.mkdir(parents=True, exist_ok=True)
+        self.product(name, job).write_text(f'made the {len(names)}th time')
+        return Outcome('done')
+
+    monkeypatch.setattr(Runner, '_execute', execute)
+    return names
+
+
+def run(said=None):
+    return Runner(read_study('small.yml'), Path('out'), None, [], [].append if said is None else said.append).run()
+
+
+def test_what_changed_runs_again_and_says_why(study, ran):
+    run()
+    assert ran == [('good', False), ('test_good', False)]
+    run()
+    assert len(ran) == 2, 'nothing has changed: nothing runs'
+
+    study['train']['optim_g']['lr'] = 1e-4
+    Path('train.yml').write_text(yaml.safe_dump(study))
+    said = []
+    run(said)
+    assert ran[2:] == [('good', True), ('test_good', True)], 'an edited option file, and what was made from it'
+    assert any('good: STALE: train.optim_g.lr: was 0.001, is 0.0001' in line for line in said)
+    assert any('test_good: STALE' in line and 'made from another: good' in line for line in said)
+    outcome = json.loads(Path('out/jobs/good.json').read_text())
+    assert [len(entry['why']) for entry in outcome['history']] == [0, 1]
+
+    picture = np.full((32, 40, 3), 7, np.uint8)
+    for i in range(6):
+        cv2.imwrite(f'gt/000/{i:08d}.png', picture)
+    said = []
+    run(said)
+    assert ran[4:] == [('good', True), ('test_good', True)], 'other pictures under the same names'
+    assert any('datasets.train.dataroot_gt: clips hold other frames: 000' in line for line in said)
+
+    Path('out/experiments/good/models/net_g_latest.pth').write_text('of somewhere else')
+    run()
+    assert ran[6:] == [('good', True), ('test_good', True)], 'weights that are not those that were trained'
+    run()
+    assert len(ran) == 8
+
+
+def test_only_what_matters_is_stale(study, ran):
+    run()
+    Path('gt').rename('elsewhere')
+    study['datasets']['train']['dataroot_gt'] = 'elsewhere/'
+    study['logger']['print_freq'] = 50
+    test = yaml.safe_load(Path('test.yml').read_text())
+    test['datasets']['test']['dataroot_gt'] = './elsewhere'
+    for name, content in (('train', study), ('test', test)):
+        Path(f'{name}.yml').write_text(yaml.safe_dump(content))
+    before = len(ran)
+    run()
+    assert len(ran) == before, 'moved data are the same data, and what is printed changes nothing'
+
+
+def test_weights_of_ones_own(study, ran, capsys):
+    Path('own.pth').write_text('mine')
+    runner = Runner(read_study('small.yml'), Path('out'), None, [], str, {'good': Path('own.pth')})
+    outcomes = runner.run()
+    assert ran == [('test_good', False)]
+    assert outcomes['good'].reason == 'weights given: own.pth'
+    assert 'path.pretrain_network_g=own.pth' in runner.command('test_good', runner.study.jobs['test_good'])
+    Path('own.pth').write_text('others')
+    Runner(read_study('small.yml'), Path('out'), None, [], str, {'good': Path('own.pth')}).run()
+    assert ran[1:] == [('test_good', True)]
+    assert main(['reproduce', 'small.yml', '-o', 'out', '--weights', 'bad=own.pth']) == 2
+    assert "no training job 'bad'" in capsys.readouterr().err
+    with pytest.raises(UserError, match='weights not found'):
+        Runner(read_study('small.yml'), Path('out'), None, [], str, {'good': Path('none.pth')})
+
+
+def test_the_root_cause_is_named_and_the_command_is_whole(study, capsys):
+    study['datasets']['train']['dataroot_gt'] = 'no/where'
+    Path('train.yml').write_text(yaml.safe_dump(study))
+    assert main(['reproduce', 'small.yml', '-o', 'out', '--data', 'lq', '--gpus', '']) == 3
+    content = json.loads(Path('out/small.json').read_text())
+    assert content['rows'][0]['reason'] == 'data missing: no/where'
+    assert content['jobs']['test_good']['reason'] == 'data missing: no/where'
+    assert content['command'] == "votes reproduce small.yml --data lq -o out --gpus ''"
+
+
+def test_a_study_has_one_owner(study, capsys):
+    with Lease(Path('out'), 'a study'):
+        assert main(['reproduce', 'small.yml', '-o', 'out']) == 2
+    assert 'another process owns this folder: a study' in capsys.readouterr().err
+
+
+def test_lineage_of_a_study(study, ran, capsys):
+    run()
+    study['train']['optim_g']['lr'] = 1e-4
+    Path('train.yml').write_text(yaml.safe_dump(study))
+    run()
+    assert main(['lineage', 'out']) == 0
+    said = capsys.readouterr().out
+    assert 'test_good: done' in said
+    assert 'from good' in said
+    assert 'train.optim_g.lr: was 0.001, is 0.0001' in said
+    assert 'datasets.train.dataroot_gt: 3 clips' in said
+
+
+def result(psnr, **more):
+    row = Row(label='#1 of {a}', published={'psnr': 30.0})
+    return Result(row, PASS, ours={'psnr': psnr}, **more)
+
+
+def test_far_above_the_paper_is_no_pass():
+    study = Study(name='s', title='s', jobs={}, rows=[Row(label='x')], tolerance={'psnr': 0.1})
+    assert _verdict(study, result(30.05))[0] == PASS
+    assert _verdict(study, result(29.8))[0] == FAIL
+    verdict, reason = _verdict(study, result(32.7))
+    assert verdict == FAIL
+    assert 'psnr 32.7000 is above 30.0 + 0.1' in reason
+
+
+def test_what_is_written_of_a_study():
+    study = Study(name='s', title='s', jobs={}, rows=[Row(label='x')])
+    found = result(float('inf'), protocol=['psnr: RGB, 0 pixels cropped'])
+    text = markdown(study, [['', 'verdict']], [found], {'commit': 'c'}, 'votes')
+    assert 'Measured: psnr: RGB, 0 pixels cropped.' in text
+    assert 'on Y' not in text
+    assert r'\#1 of \{a\} & PASS' in latex(study, [['', 'verdict'], ['#1 of {a}', 'PASS']])
+    assert as_json(study, [found], {}, {}, '')['rows'][0]['ours'] == {'psnr': 'inf'}
+    assert reproduce.SOME_NOT_RUN == 3
