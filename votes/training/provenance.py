@@ -42,10 +42,10 @@ def record(
     for key, value in _flat(options).items():
         if any(key == place or key.startswith(f'{place}.') for place in PLACES):
             continue
-        path = Path(value) if isinstance(value, str) and value else None
+        path = Path(value) if isinstance(value, str) and _may_be_a_path(key, value) else None
         if path is not None and _is('is_file', path):
             files[key] = checkpoint.sha256(path)
-        elif path is not None and '/' in value and _is('is_dir', path):
+        elif path is not None and _is('is_dir', path):
             data[key] = _manifest(path, _listed(options, key))
         else:
             plain[key] = value.replace(root, '{out}') if root and isinstance(value, str) else value
@@ -78,6 +78,11 @@ def changes(before: Record, now: Record) -> list[str]:
 
 def _hashed(found: Record) -> Record:
     return {**found, 'data': {key: content['digest'] for key, content in found['data'].items()}}
+
+
+def _may_be_a_path(key: str, value: str) -> bool:
+    """A word such as the name of a network is none, whatever lies in the working folder."""
+    return '/' in value or '.' in value or key.rpartition('.')[2].startswith(('dataroot', 'codec_metadata'))
 
 
 def _is(what: str, path: Path) -> bool:
