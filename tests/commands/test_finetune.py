@@ -2,17 +2,19 @@
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 import cv2
 import pytest
 import torch
-from conftest import TINY_DSM, write_clip
+from conftest import TINY_DSM, VDSR, write_clip
 
 from votes import checkpoint
 from votes.archs import build_network
 from votes.cli import main
 from votes.options import load_options
+from votes.processes.lease import Lease
 from votes.training.validation import Validation
 
 NETWORK = {
@@ -52,7 +54,7 @@ def test_from_pairs(weights, capsys):
     lists = [(folder / f'meta_info_{part}.txt').read_text().split()[::2] for part in ('train', 'val', 'test')]
     assert sorted(clip for clips in lists for clip in clips) == [f'c{i}' for i in range(5)]
     assert [len(clips) for clips in lists] == [3, 1, 1]
-    assert said.count('epoch ') == 2
+    assert said.count('  epoch ') == 3, 'the starting weights are epoch 0'
     assert 'votes restore IN.mp4 OUT.mp4 --weights experiments/finetune_Here/models/net_g_best.pth' in said
     before, after = (
         json.loads(Path(f'results/finetune_Here{end}/results.json').read_text()) for end in ('_before', '')
@@ -61,6 +63,53 @@ def test_from_pairs(weights, capsys):
     assert len(re.findall(r'^finetune_Here(?:_before)? +\d', said, re.M)) == 2, 'a line before, a line after'
     restored = [r['results']['finetune_Here']['mean']['restored']['psnr'] for r in (before, after)]
     assert restored[0] != restored[1]
+
+
+def small_pairs(seed=0):
+    """mine/HQ and mine/LQ of half the size."""
+    for i in range(3):
+        for j, frame in enumerate(write_clip(Path('mine/HQ') / f'c{i}', 5, (32, 48), seed=seed + i)):
+            Path(f'mine/LQ/c{i}').mkdir(parents=True, exist_ok=True)
+            small = cv2.resize(frame, (24, 16), interpolation=cv2.INTER_AREA)
+            cv2.imwrite(f'mine/LQ/c{i}/{j:08d}.png', small[..., ::-1])
+
+
+def test_any_network_what_gained_nothing_and_other_data(tmp_path, monkeypatch, capsys):
+    """A network of the registry that sees single frames; a rate of 0 gains nothing; other data under the same name."""
+    monkeypatch.chdir(tmp_path)
+    torch.manual_seed(0)
+    checkpoint.save({'params': build_network(VDSR).state_dict(), 'network_g': VDSR}, 'start.pth')
+    small_pairs()
+    command = ['finetune', '--weights', 'start.pth', '--data', 'mine', '--platform', 'P', '--epochs', '1', *SMALL]
+    assert main([*command, '--lr', '0']) == 1
+    said = capsys.readouterr().out
+    assert 'nothing was gained' in said
+    assert 'keep start.pth' in said
+    assert 'votes restore' not in said
+    epochs = re.findall(r'epoch +(\d+), iteration +\d+ +([\d.]+)', said)
+    assert [number for number, _ in epochs] == ['0', '1']
+    assert epochs[0][1] == epochs[1][1], 'the same weights on the same clips'
+    opt = load_options('experiments/finetune_P.yml')
+    assert (opt.network_g.type, opt.scale) == ('VDSR', 2)
+    assert 'num_frame' not in opt.datasets['train'].args, 'told by the network'
+
+    shutil.rmtree('mine')
+    small_pairs(seed=50)
+    assert main([*command, '--lr', '0']) == 2
+    assert 'dataroot_hq: clips hold other frames: c0, c1, c2' in capsys.readouterr().err
+    checkpoint.save({'params': build_network(VDSR).state_dict(), 'network_g': VDSR}, 'start.pth')
+    main([*command, '--restart'])
+    capsys.readouterr()
+    assert len(list(Path('datasets').glob('finetune_P_archived_*'))) == 1
+    assert len(list(Path('experiments').glob('finetune_P_archived_*'))) == 1
+    used = cv2.imread('datasets/finetune_P/HQ_frames/c0/00000000.png')
+    assert (used == cv2.imread('mine/HQ/c0/00000000.png')).all()
+    checkpoint.save({'params': build_network(VDSR).state_dict(), 'network_g': VDSR}, 'start.pth')
+    assert main(command) == 2
+    assert 'another file: weights' in capsys.readouterr().err
+    with Lease(Path('datasets/finetune_P'), 'fine-tuning'):
+        assert main(command) == 2
+    assert 'another process owns this folder: fine-tuning' in capsys.readouterr().err
 
 
 def test_from_originals_and_a_recipe(weights, capsys):

@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 import argparse
+import json
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from votes import checkpoint, test, train
-from votes.archs import stored_options
+from votes.archs import build_network, stored_options
+from votes.archs.contract import Promise, Window, promise
 from votes.data.clip_lists import read_meta_info
+from votes.data.codec_metadata import extract_metadata
 from votes.data.tools.check import check_option_file, may_train
 from votes.data.tools.prepare import Wish, prepare
+from votes.data.video_source import VIDEO_SUFFIXES as VIDEOS
 from votes.errors import UserError
+from votes.processes.lease import Lease
 from votes.reports.compare import comparison
 from votes.reports.curves import read_rows
+from votes.training.provenance import Record, changes, record
+from votes.training.run_log import put_aside
 
 HQ, LQ = ('hq', 'gt', 'original'), ('lq', 'compressed', 'shared')  # how such folders begin
-MODELS = {'VOTES': 'VOTESModel', 'EDVR': 'EDVRModel'}
+NOTHING_GAINED = 1  # exit code
 METRICS = {name: {'type': f'calculate_{name}', 'crop_border': 2, 'test_y_channel': True} for name in ('psnr', 'ssim')}
 
 
@@ -40,21 +47,43 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--set', nargs='+', action='extend', default=[], metavar='KEY=VALUE', dest='overrides', help='training options'
     )
-    parser.add_argument('--restart', action='store_true', help='put an earlier run of this name aside')
+    parser.add_argument(
+        '--restart', action='store_true', help='put an earlier run of this name aside, and its data where they changed'
+    )
+    parser.add_argument('--allow_changes', action='store_true', help='go on although training options have changed')
 
 
 def run(args: argparse.Namespace) -> int:
-    """Splits and checks the pairs, trains until nothing is gained, tests before and after."""
+    """Splits and checks the pairs, trains until nothing is gained, tests before and after.
+
+    Returns:
+        Exit code: 0 the adapted weights are better on validation and test clips, 1 they are not; those of training.
+    """
     network = stored_options(args.weights)
-    if network['type'] not in MODELS:
-        raise UserError(f'{network["type"]} cannot be fine-tuned', where=args.weights, fix='weights of VOTES or EDVR')
+    said = promise(build_network(network))
+    if not said.restores:
+        raise UserError(f'{said.name} restores nothing: it cannot be fine-tuned', where=args.weights)
     name = f'finetune_{args.platform}'
-    data = pairs_of(args, Path('datasets') / name)
-    options = write_options(args, network, data, Path('experiments') / f'{name}.yml')
+    with Lease(Path('datasets') / name, 'fine-tuning'):
+        return adapt(args, name, network, said)
+
+
+def adapt(args: argparse.Namespace, name: str, network: dict[str, Any], said: Promise) -> int:
+    """All of `run` once the folders are owned."""
+    data = pairs_of(args, Path('datasets') / name, said)
+    made_of = record({'weights': str(args.weights.absolute()), 'network': network}, {'data': data_key(data)})
+    known = Path('experiments') / f'{name}.made_of.json'
+    if (Path('experiments') / name).is_dir() and not args.restart:
+        refuse_changes(known, made_of, args.platform)
+    options = write_options(args, network, said, data, Path('experiments') / f'{name}.yml')
     found = check_option_file(options)
     print('\n'.join(map(str, found)))
     if not may_train(found):
         raise UserError('these pairs are not fit for training', where=args.data, fix='see the findings above')
+    start = evaluated(f'{name}_start', args.weights, network, said, data, 'val')
+    if start is None:
+        return 1
+    checkpoint.write_record(known, made_of)
     code = train.run(
         argparse.Namespace(
             opt=str(options),
@@ -62,27 +91,60 @@ def run(args: argparse.Namespace) -> int:
             overrides=args.overrides,
             local_rank=0,
             restart=args.restart,
-            allow_changes=False,
+            allow_changes=args.allow_changes,
             auto_resume=True,
         )
     )
     if code:
         return code
-    best = Path('experiments') / name / 'models' / 'net_g_best.pth'
-    results = []
-    for run_name, weights in ((f'{name}_before', args.weights), (name, best)):
-        tests = write_test_options(run_name, weights, network, data)
-        code = test.run(argparse.Namespace(opt=str(tests), launcher='none', overrides=[], local_rank=0, overwrite=True))
-        if code:
-            return code
-        results.append(Path('results') / run_name / 'results.json')
-    print(f'\n{curve(best.parents[1])}\n\non clips that were not trained on:\n{comparison(results)}')
+    run_folder = Path('experiments') / name
+    best = run_folder / 'models' / 'net_g_best.pth'
+    results = [
+        evaluated(run_name, weights, network, said, data, 'test')
+        for run_name, weights in ((f'{name}_before', args.weights), (name, best))
+    ]
+    before, after = results
+    if before is None or after is None:
+        return 1
+    print(f'\n{curve(run_folder, mean_psnr(start))}\n\non clips that were not trained on:')
+    print(comparison([before, after]))
+    gains = max(validated(run_folder)) - mean_psnr(start), mean_psnr(after) - mean_psnr(before)
+    if min(gains) <= 0:
+        where = 'validation' if gains[0] <= 0 else 'test'
+        print(f'\nnothing was gained: on the {where} clips the best epoch is {-min(gains):.2f} dB below the start')
+        print(f'keep {args.weights}; another --lr, more clips or more --epochs may do better')
+        return NOTHING_GAINED
     print(f'\nrestore a video with it:\n  votes restore IN.mp4 OUT.mp4 --weights {best}')
     return 0
 
 
-def pairs_of(args: argparse.Namespace, target: Path) -> Path:
-    """Clips, lists and the split, made by `votes prepare`; returns their folder."""
+def refuse_changes(path: Path, now: Record, platform: str) -> None:
+    """
+    Raises:
+        UserError: what lies there under this name was made from something else, or it is not known from what.
+    """
+    try:
+        changed = changes(checkpoint.read_record(path), now)
+    except ValueError:
+        changed = ['what it was made from is not recorded']
+    if changed:
+        raise UserError(
+            '\n'.join(['this platform was adapted from something else before:', *(f'  {line}' for line in changed)]),
+            where=path,
+            value=f'--platform {platform}',
+            fix='--restart puts that aside and starts anew, or another --platform',
+        )
+
+
+def data_key(data: Path) -> str:
+    key: str = checkpoint.read_record(data / 'made_of.json')['key']
+    return key
+
+
+def pairs_of(args: argparse.Namespace, target: Path, said: Promise) -> Path:
+    """Clips, lists and the split, made by `votes prepare`, and the codec's metadata for networks that read them;
+    returns their folder. Data that were prepared under this name from something else are refused, or put aside.
+    """
     folders = [p for p in sorted(args.data.iterdir()) if p.is_dir()] if args.data.is_dir() else []
     hq, lq = (next((p for p in folders if p.name.lower().startswith(names)), None) for names in (HQ, LQ))
     if hq is None and args.recipe:
@@ -103,45 +165,68 @@ def pairs_of(args: argparse.Namespace, target: Path) -> Path:
             raise UserError('too few clips to train, validate and test', where=hq, value=count, fix='3 or more')
         wish.test = max(1, count // 5) if args.test is None else args.test
         wish.val = max(1, count // 10) if args.val is None else args.val
+    split = {'test': wish.test, 'val': wish.val, 'seed': wish.seed}
+    made_of = record({'dataroot_hq': str(hq), 'dataroot_lq': str(lq or ''), 'recipe': args.recipe or '', **split})
+    known = target / 'made_of.json'
+    if target.is_dir():
+        try:
+            refuse_changes(known, made_of, args.platform)
+        except UserError:
+            if not args.restart:
+                raise
+            put_aside(target)
+    checkpoint.write_record(known, made_of)
     prepare('videos', hq, target, wish)
+    if reads_metadata(said) and not (target / 'metadata').is_dir():
+        if lq is None or not any(path.suffix.lower() in VIDEOS for path in lq.iterdir()):
+            raise UserError(
+                f'{said.name} reads what the codec says of its videos',
+                where=lq or args.recipe,
+                value=', '.join(said.inputs) or 'frames of peak quality',
+                fix='DATA/LQ has to hold the compressed videos themselves',
+            )
+        extract_metadata(lq, target / 'metadata')
     return target
 
 
+def reads_metadata(said: Promise) -> bool:
+    return bool(said.inputs) or (isinstance(said.sees, Window) and said.sees.pick == 'peaks')
+
+
 def sections(data: Path, part: str) -> dict[str, Any]:
-    """What a dataset of one part of the split says."""
+    """What a dataset of one part of the split says. How many frames, and which, it is told by the network."""
     lq = next(p for p in sorted(data.iterdir()) if p.name.startswith('LQ_frames'))
     return {
         'name': data.name,
         'dataroot_gt': str(data / 'HQ_frames'),
         'dataroot_lq': str(lq),
         'meta_info_file': str(data / f'meta_info_{part}.txt'),
+        **({'codec_metadata': str(data / 'metadata')} if (data / 'metadata').is_dir() else {}),
     }
 
 
-def common(name: str, network: dict[str, Any]) -> dict[str, Any]:
-    scale = network.get('sr_factor', network.get('scale', 2))
-    return {'name': name, 'model_type': MODELS[network['type']], 'scale': scale, 'network_g': network}
+def common(name: str, network: dict[str, Any], said: Promise) -> dict[str, Any]:
+    return {'name': name, 'model_type': 'RestorationModel', 'scale': said.scale, 'network_g': network}
 
 
-def write_options(args: argparse.Namespace, network: dict[str, Any], data: Path, path: Path) -> Path:
+def write_options(args: argparse.Namespace, network: dict[str, Any], said: Promise, data: Path, path: Path) -> Path:
     """The option file of the training: all parameters, a validation each epoch."""
     frames = sum(read_meta_info(data / 'meta_info_train.txt').values())
     clips = len(read_meta_info(data / 'meta_info_train.txt'))
     epoch = max(1, frames // args.batch)
     total = args.epochs * epoch
     content = {
-        **common(f'finetune_{args.platform}', network),
+        **common(f'finetune_{args.platform}', network, said),
         'datasets': {
             'train': {
                 'type': 'UVSSMDataset',
                 **sections(data, 'train'),
-                'num_frame': network.get('num_frame', 5),
                 'gt_size': args.gt_size,
                 'batch_size_per_gpu': args.batch,
                 'num_worker_per_gpu': 2,
                 'dataset_enlarge_ratio': max(1, frames // clips),
             },
-            'val': {'type': 'VideoUVSSMTestDataset', **sections(data, 'val'), 'num_frame': network.get('num_frame', 5)},
+            'val': {'type': 'VideoUVSSMTestDataset', **sections(data, 'val')},
         },
         'path': {'pretrain_network_g': str(args.weights)},
         'train': {
@@ -156,20 +241,23 @@ def write_options(args: argparse.Namespace, network: dict[str, Any], data: Path,
     return _write(path, content)
 
 
-def write_test_options(name: str, weights: Path, network: dict[str, Any], data: Path) -> Path:
+def evaluated(name: str, weights: Path, network: dict[str, Any], said: Promise, data: Path, part: str) -> Path | None:
+    """The results file of weights on a part of the split; None where the evaluation failed."""
     content = {
-        **common(name, network),
-        'datasets': {
-            'test': {
-                'type': 'VideoUVSSMTestDataset',
-                **sections(data, 'test'),
-                'num_frame': network.get('num_frame', 5),
-            }
-        },
+        **common(name, network, said),
+        'datasets': {'test': {'type': 'VideoUVSSMTestDataset', **sections(data, part)}},
         'path': {'pretrain_network_g': str(weights)},
-        'val': {'save_img': True, 'metrics': METRICS},
+        'val': {'save_img': part == 'test', 'metrics': METRICS},
     }
-    return _write(Path('experiments') / f'test_{name}.yml', content)
+    options = _write(Path('experiments') / f'test_{name}.yml', content)
+    code = test.run(argparse.Namespace(opt=str(options), launcher='none', overrides=[], local_rank=0, overwrite=True))
+    return None if code else Path('results') / name / 'results.json'
+
+
+def mean_psnr(path: Path) -> float:
+    (result,) = checkpoint.with_infinity(json.loads(path.read_text()))['results'].values()
+    value: float = result['mean']['restored']['psnr']
+    return value
 
 
 def _write(path: Path, content: dict[str, Any]) -> Path:
@@ -179,13 +267,18 @@ def _write(path: Path, content: dict[str, Any]) -> Path:
     return path
 
 
-def curve(run: Path) -> str:
-    """PSNR at each validation, as a text with bars; the drawing is curves.svg."""
+def validated(run: Path) -> list[float]:
+    """PSNR of each validation of a run."""
+    return [row['restored_psnr'] for row in read_rows(run / 'metrics.jsonl') if 'restored_psnr' in row]
+
+
+def curve(run: Path, start: float) -> str:
+    """PSNR of the starting weights and at each validation, as a text with bars; the drawing is curves.svg."""
     rows = [row for row in read_rows(run / 'metrics.jsonl') if 'restored_psnr' in row]
-    values = [row['restored_psnr'] for row in rows]
+    values = [start, *validated(run)]
     low, high = min(values), max(values)
     lines = [f'PSNR on the validation clips ({run / "curves.svg"}):']
-    for number, (row, value) in enumerate(zip(rows, values, strict=True), 1):
+    for number, (iteration, value) in enumerate(zip([0, *(row['iter'] for row in rows)], values, strict=True)):
         bar = '#' * round(1 + 39 * (value - low) / (high - low or 1))
-        lines.append(f'  epoch {number:3d}, iteration {row["iter"]:6d}  {value:8.4f}  {bar}')
+        lines.append(f'  epoch {number:3d}, iteration {iteration:6d}  {value:8.4f}  {bar}')
     return '\n'.join(lines)
