@@ -31,6 +31,7 @@ def test_results_carry_their_protocol(tested):
     assert content['protocol']['channel']['psnr'] == 'Y'
     ((_, data),) = content['protocol']['data'].items()
     assert (data['clips'], data['frames'], len(data['sha256'])) == (3, 21, 64)
+    assert len(set(data['of_clips'].values())) == len(data['of_clips']) == 3
     assert len(content['weights']['sha256']) == 64
     result = content['results']['val']
     assert len(result['frames']) == 21

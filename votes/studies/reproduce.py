@@ -6,12 +6,13 @@ import argparse
 import os
 import shlex
 import signal
+import sys
 from pathlib import Path
 
 import torch
 
 from votes.errors import UserError
-from votes.processes.lease import Lease
+from votes.processes.lease import Lease, LeaseLost
 from votes.processes.signals import PREEMPTED
 from votes.studies.outcome import FAIL, NOT_RUN, results_of
 from votes.studies.render import write_all
@@ -54,7 +55,11 @@ def run(args: argparse.Namespace) -> int:
     with Lease(folder, 'a study') as lease:
         lease.on_loss = lambda: os.kill(os.getpid(), signal.SIGTERM)
         outcomes = runner.run()
-        lease.check()
+        try:
+            lease.check()
+        except LeaseLost as error:
+            print(f'error: {error}', file=sys.stderr)
+            return 1
         results = results_of(study, runner)
         print('\n' + write_all(study, results, outcomes, folder, command_of(args)))
     print(f'{folder}/{study.name}.md, .tex, .csv, .json, .svg; votes report {folder}; votes lineage {folder}')
