@@ -18,6 +18,17 @@ def random_crop(rng: np.random.Generator, size: tuple[int, int], crop: int) -> C
     return int(rng.integers(size[0] - crop + 1)), int(rng.integers(size[1] - crop + 1)), crop, crop
 
 
+def random_walk(rng: np.random.Generator, size: tuple[int, int], crop: Crop, count: int) -> list[Crop]:
+    """`count` crops of an (H, W) frame, the first one `crop`, each at most a pixel further in either direction."""
+    top, left, height, width = crop
+    found = [crop]
+    for down, right in rng.integers(-1, 2, (count - 1, 2)):
+        top = int(np.clip(top + down, 0, size[0] - height))
+        left = int(np.clip(left + right, 0, size[1] - width))
+        found.append((top, left, height, width))
+    return found
+
+
 def random_turn(rng: np.random.Generator, use_flip: bool, use_rot: bool) -> Tensor:
     """One of the eight orientations of a square: bool (3,), mirrored left to right, top to bottom, then transposed.
 

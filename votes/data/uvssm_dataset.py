@@ -16,7 +16,8 @@ from votes.data.codec_metadata import CodecMetadata
 from votes.data.grid import grid_of
 from votes.data.pairs import ClipPairs
 from votes.data.sensed import SensedClips
-from votes.data.transforms import orient, random_crop, random_turn, to_tensor
+from votes.data.sources import Crop, Frame
+from votes.data.transforms import orient, random_crop, random_turn, random_walk, to_tensor
 from votes.errors import UserError
 
 
@@ -37,6 +38,8 @@ class UVSSMDataset(Dataset):
         interval_list: steps between frames, one is drawn.
         random_reverse: half of the windows run backwards.
         flip_sequence: the frames are followed by the same ones backwards, T becomes 2 T (BasicVSR's for short clips).
+        moving_first_frame: how likely a sample is its first frame alone, T times, under a crop that walks by at most a
+            pixel of LQ a frame (0.7 for FRVSR): motion that is known exactly, and no other.
         test_mode: takes the clips of `val_partition` alone, instead of leaving them out.
         use_flip, use_rot: random flips; random rotations by 90 degrees.
         degradation: recipes, one is drawn for each sample, that make LQ from GT; instead of `dataroot_lq`.
@@ -89,6 +92,7 @@ class UVSSMDataset(Dataset):
         interval_list: list[int] | None = None,
         random_reverse: bool = False,
         flip_sequence: bool = False,
+        moving_first_frame: float = 0,
         test_mode: bool = False,
         use_flip: bool = True,
         use_rot: bool = True,
@@ -133,6 +137,14 @@ class UVSSMDataset(Dataset):
             degradation=[degradation] if isinstance(degradation, str) else degradation,
         )
         self.grid = grid_of(self)
+        coded = any(recipe.generations for recipe in getattr(self.pairs.lq, 'recipes', ()))
+        if moving_first_frame and (coded or codec_metadata or dataroot_dfm):
+            raise UserError(
+                'moving_first_frame needs frames that stand for themselves',
+                where=dataroot_gt,
+                fix='stored LQ frames, or recipes without generations; no codec_metadata, no dataroot_dfm',
+            )
+        self.moving = moving_first_frame
         self.once = None
         if dataroot_once:
             self.once = ClipPairs(
@@ -181,6 +193,17 @@ class UVSSMDataset(Dataset):
         start = int(rng.integers(length - (self.num_frame - 1) * interval))
         return [start + i * interval for i in range(self.num_frame)]
 
+    def _lq(
+        self, clip: str, frames: list[int], crops: list[Crop], rng: np.random.Generator, moving: bool
+    ) -> list[Frame]:
+        if not moving:
+            return self.pairs.read_lq(clip, frames, crops[0], rng)
+        seed = int(rng.integers(1 << 31))  # a recipe is drawn alike for all of them
+        return [
+            self.pairs.read_lq(clip, [i], crop, np.random.default_rng(seed))[0]
+            for i, crop in zip(frames, crops, strict=True)
+        ]
+
     def _shift(self, turn: Tensor) -> tuple[int, int]:
         """Pixels by which GT's crop begins earlier where it is mirrored.
 
@@ -199,14 +222,20 @@ class UVSSMDataset(Dataset):
             frames.reverse()
         crop = random_crop(rng, self.pairs.lq.size(clip), self.gt_size // self.scale)
         turn = random_turn(rng, self.use_flip, self.use_rot)
-        centre = frames[self.centre if self.num_frame != -1 else len(frames) // 2]
-        restored = [centre] if self.center_gt else frames
-        gt = to_tensor([self.pairs.read_gt(clip, i, crop, self._shift(turn)) for i in restored])
+        crops = [crop] * len(frames)
+        moving = self.moving and rng.random() < self.moving
+        if moving:
+            frames = frames[:1] * len(frames)
+            crops = random_walk(rng, self.pairs.lq.size(clip), crop, len(frames))
+        place = self.centre if self.num_frame != -1 else len(frames) // 2
+        centre = frames[place]
+        restored = [(centre, crops[place])] if self.center_gt else list(zip(frames, crops, strict=True))
+        gt = to_tensor([self.pairs.read_gt(clip, i, area, self._shift(turn)) for i, area in restored])
         sample: dict[str, Any] = {
-            'lq': to_tensor(self.pairs.read_lq(clip, frames, crop, rng)),
+            'lq': to_tensor(self._lq(clip, frames, crops, rng, bool(moving))),
             'gt': gt[0] if self.center_gt else gt,
             'key': f'{clip}/{centre:08d}',
-            **({'once': to_tensor([self.once.read_gt(clip, i, crop) for i in restored])} if self.once else {}),
+            **({'once': to_tensor([self.once.read_gt(clip, *seen) for seen in restored])} if self.once else {}),
             **({'difference': self.differences.read(clip, centre, crop)} if self.differences else {}),
             **(self.metadata.read(clip, frames, crop) if self.metadata else {}),
         }

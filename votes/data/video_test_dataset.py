@@ -17,6 +17,7 @@ from votes.data.codec_metadata import CodecMetadata
 from votes.data.pairs import ClipPairs
 from votes.data.sources import Frame
 from votes.data.transforms import to_tensor
+from votes.errors import UserError
 
 
 class VideoUVSSMTestDataset(Dataset):
@@ -29,6 +30,8 @@ class VideoUVSSMTestDataset(Dataset):
         padding: what stands in for frames beyond a clip's end, see `window_indices`.
         cache_data: keep all decoded LQ frames in memory.
         center_gt: accepted for the release's option files; GT is always of the frame that is restored.
+        warm_up: frames before each clip that networks with a state are shown first, the clip's own in reverse (5, 4, 3,
+            2, 1 of five): their results are dropped. FRVSR and COMISR are published with 5.
         codec_metadata: folder of motion vectors and quantisers (`votes metadata`), for networks that read them.
         Others: see UVSSMDataset.
     """
@@ -46,10 +49,19 @@ class VideoUVSSMTestDataset(Dataset):
         center_gt: bool = True,
         padding: Padding = 'reflection_circle',
         cache_data: bool = False,
+        warm_up: int = 0,
         codec_metadata: str | None = None,
         scale: int = 2,
     ):
         num_frame = max(1, num_frame)
+        if warm_up < 0 or (warm_up and codec_metadata):
+            raise UserError(
+                'warm_up is a number of frames, whose motion is not that of codec_metadata',
+                where=dataroot_lq,
+                value=f'warm_up {warm_up}, codec_metadata {codec_metadata}',
+                fix='one of the two',
+            )
+        self.warm_up = warm_up
         self.num_frame, self.padding = num_frame, padding
         self.pairs = ClipPairs(
             dataroot_gt,
@@ -58,7 +70,7 @@ class VideoUVSSMTestDataset(Dataset):
             meta_info_file=meta_info_file,
             split=split,
             io_backend=io_backend,
-            least=num_frame,
+            least=max(num_frame, warm_up + 1),
         )
         self.clips = self.pairs.names()
         self.metadata = CodecMetadata(codec_metadata) if codec_metadata else None

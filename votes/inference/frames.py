@@ -46,13 +46,16 @@ def restored_frames(
         Number, restored frame (3, S*h, S*w) in [0, 1], LQ frame (3, h, w), in order.
     """
     stream.reset()
-    last = max(wanted)
-    views = Views(stream.said, dataset.padding, set(wanted).__contains__, piece, dataset.peak(clip))
+    # frames of a warm-up come first: a frame i of what is shown is the clip's frame |i - early|
+    early = dataset.warm_up
+    numbers = {number + early for number in wanted}
+    last = max(numbers)
+    views = Views(stream.said, dataset.padding, numbers.__contains__, piece, dataset.peak(clip))
 
     def read() -> Iterator[tuple[View, dict[int, Shown]]]:
         known: dict[int, Shown] = {}
-        for view in views.of(range(dataset.pairs.lengths[clip])):
-            known = {i: known[i] if i in known else dataset.shown(clip, i) for i in view.indices}
+        for view in views.of(range(early + dataset.pairs.lengths[clip])):
+            known = {i: known[i] if i in known else dataset.shown(clip, abs(i - early)) for i in view.indices}
             yield view, known
             if view.centres[-1] >= last:
                 return
@@ -63,8 +66,8 @@ def restored_frames(
         for view, known in reading:
             frames = {i: frames[i] if i in frames else _float(known[i], stream.device, crop) for i in view.indices}
             for number, picture in zip(view.centres, stream.restore([view], frames), strict=True):
-                if number in wanted:
-                    yield number, picture.clamp(0, 1), frames[number]['lq'][0]
+                if number in numbers:
+                    yield number - early, picture.clamp(0, 1), frames[number]['lq'][0]
 
 
 def _float(shown: Shown, device: torch.device, crop: Crop | None) -> Shown:
