@@ -40,7 +40,8 @@ def grid_of(dataset: Any) -> str | None:
     if not isinstance(pairs, ClipPairs):
         return None
     if not isinstance(pairs.lq, OnTheFly):
-        return stored_grid(pairs.lq.root)
+        root = getattr(pairs.lq, 'root', None)
+        return None if root is None else stored_grid(root)
     grids = {recipe.grid for recipe in pairs.lq.recipes}
     if len(grids) > 1:
         raise UserError('recipes of different grids', where=pairs.lq.root, fix='recipes of one grid')

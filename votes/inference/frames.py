@@ -47,7 +47,7 @@ def restored_frames(
     """
     stream.reset()
     # frames of a warm-up come first: a frame i of what is shown is the clip's frame |i - early|
-    early = dataset.warm_up
+    early = getattr(dataset, 'warm_up', 0)
     numbers = {number + early for number in wanted}
     last = max(numbers)
     views = Views(stream.said, dataset.padding, numbers.__contains__, piece, dataset.peak(clip))

@@ -27,7 +27,7 @@ from votes.video.noise import finished, gaussian_noise, poisson_noise
 from votes.video.resize import imresize
 
 Step = Callable[[Tensor], Tensor]
-Range = Sequence[float]
+Range = tuple[float, float]
 KINDS = ('iso', 'aniso', 'generalized_iso', 'generalized_aniso', 'plateau_iso', 'plateau_aniso')
 MODES = ('area', 'bilinear', 'bicubic')
 
@@ -105,7 +105,7 @@ def resize(
     rng: np.random.Generator,
     sizes: Sizes,
     *,
-    up_down_keep: Range = (0.2, 0.7, 0.1),
+    up_down_keep: Sequence[float] = (0.2, 0.7, 0.1),
     factor: Range = (0.15, 1.5),
     modes: Sequence[str] = MODES,
     of: str = 'original',
