@@ -76,7 +76,9 @@ def provide_data(root, opt):
             if 'demo' in str(data.args.get(key)):
                 (root / data.args[key]).parent.mkdir(exist_ok=True, parents=True)
                 clip = 3 + ('val' in data.args[key]) + 2 * ('test' in data.args[key])
-                (root / data.args[key]).write_text(f'{clip:03d} {FRAMES}\n000 5\n' if clip == 3 else f'{clip:03d} 5\n')
+                (root / data.args[key]).write_text(
+                    f'{clip:03d} {FRAMES}\n000 {FEW}\n' if clip == 3 else f'{clip:03d} {FEW}\n'
+                )
 
 
 def provide_weights(opt):
@@ -100,11 +102,13 @@ def provide_weights(opt):
             checkpoint.save({key: value.half() for key, value in net.state_dict().items()}, vgg)
 
 
-def small_network(path):
-    """The network of an option file, of a size with which it runs in a second."""
-    kind = read_option_file(path).data['network_g']['type']
-    sizes = {key: value for key, value in NETWORKS.get(kind).small.items() if key not in FIXED}
-    return [f'network_g.{key}={json.dumps(value)}' for key, value in sizes.items()]
+def small_network(network, key='network_g'):
+    """Overrides that make a network, and those inside it, of a size with which it runs in a second."""
+    inside = {name: value for name, value in network.items() if isinstance(value, dict) and 'type' in value}
+    small = NETWORKS.get(network['type']).small
+    sizes = {name: value for name, value in small.items() if name not in (*FIXED, *inside)}
+    found = [f'{key}.{name}={json.dumps(value)}' for name, value in sizes.items()]
+    return found + [word for name, other in inside.items() for word in small_network(other, f'{key}.{name}')]
 
 
 @pytest.mark.parametrize('path', FILES, ids=lambda path: path.stem)
@@ -113,7 +117,7 @@ def test_runs(path, workplace, monkeypatch):
     for drawing in ('draw_curves', 'draw_rows'):  # a second each, tested elsewhere
         monkeypatch.setattr(f'votes.training.validation.{drawing}', lambda *args, **how: None)
     mode = 'test' if 'test' in path.parts else 'train'
-    overrides = ['num_gpu=0', *small_network(path)]
+    overrides = ['num_gpu=0', *small_network(read_option_file(path).data['network_g'])]
     as_given = load_options(path, mode, overrides, check_paths=False)
     for name in as_given.datasets:
         overrides += [f'datasets.{name}.meta_info_file=few.txt', f'datasets.{name}.split=~'] if name != 'train' else []
