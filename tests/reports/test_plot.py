@@ -1,10 +1,12 @@
 import json
+import math
 from pathlib import Path
 
 import pytest
 
 from votes.cli import main
 from votes.reports.plot import series
+from votes.training.run_log import RunLog
 
 
 @pytest.fixture
@@ -37,3 +39,12 @@ def test_what_is_refused(runs, capsys):
     assert 'restored_psnr' in capsys.readouterr().err
     assert main(['plot', 'nowhere']) == 2
     assert main(['plot', 'a', '-o', 'p.txt']) == 2
+
+
+def test_infinite_values_are_json_and_come_back(tmp_path):
+    """A restored frame that equals its original has an infinite PSNR, which JSON does not have."""
+    log = RunLog.__new__(RunLog)
+    log.folder, log.active, log.lease, log.tensorboard, log.failed = tmp_path, True, None, None, set()
+    log.scalars(4, {'restored_psnr': math.inf, 'bicubic_psnr': 30.0}, 'val_x')
+    json.loads((tmp_path / 'metrics.jsonl').read_text(), parse_constant=pytest.fail)
+    assert series(tmp_path, 'restored_psnr') == {'val_x': [(4, math.inf)]}

@@ -16,11 +16,11 @@ PANELS = (
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
-    """The lines of a metrics.jsonl; one that was cut off is left out."""
+    """The lines of a metrics.jsonl, numbers that JSON does not have among them; one that was cut off is left out."""
     rows = []
     for line in path.read_text().splitlines():
         try:
-            rows.append(json.loads(line))
+            rows.append(checkpoint.with_infinity(json.loads(line)))
         except ValueError:
             continue
     return rows

@@ -121,7 +121,7 @@ class RunLog:
         """Appends a line to metrics.jsonl and the values to TensorBoard."""
         if not self.active:
             return
-        row = json.dumps({'iter': iteration, 'kind': prefix, **values})
+        row = json.dumps(checkpoint.without_infinity({'iter': iteration, 'kind': prefix, **values}), allow_nan=False)
         with self.harmless('metrics.jsonl'), open(self.folder / 'metrics.jsonl', 'a') as file:
             if self.lease is not None:
                 self.lease.check()
