@@ -1,21 +1,27 @@
 """Adapting a network to another platform, from a folder of pairs or of originals."""
 
+import argparse
 import json
 import re
 import shutil
 from pathlib import Path
 
 import cv2
+import numpy as np
 import pytest
 import torch
 from conftest import TINY_DSM, VDSR, write_clip
 
 from votes import checkpoint
 from votes.archs import build_network
+from votes.archs.contract import Promise, Window
 from votes.cli import main
+from votes.commands.finetune import pairs_of, sections
+from votes.errors import UserError
 from votes.options import load_options
 from votes.processes.lease import Lease
 from votes.training.validation import Validation
+from votes.video.degrade import encode_h264
 
 NETWORK = {
     'type': 'VOTES',
@@ -110,6 +116,25 @@ def test_any_network_what_gained_nothing_and_other_data(tmp_path, monkeypatch, c
     with Lease(Path('datasets/finetune_P'), 'fine-tuning'):
         assert main(command) == 2
     assert 'another process owns this folder: fine-tuning' in capsys.readouterr().err
+
+
+def test_what_the_codec_says_for_networks_that_read_it(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    small_pairs()
+    said = Promise('Reader', Window(3), inputs=('mv_past',))
+    args = argparse.Namespace(data=Path('mine'), recipe=None, test=1, val=1, seed=0, platform='M', restart=False)
+    target = Path('datasets/finetune_M')
+    with pytest.raises(UserError, match='reads what the codec says'):
+        pairs_of(args, target, said)
+    assert not target.exists()
+    shutil.rmtree('mine/LQ')
+    Path('mine/LQ').mkdir()
+    for i in range(3):
+        frames = list(np.random.default_rng(i).integers(0, 256, (5, 64, 64, 3), dtype=np.uint8))
+        encode_h264(frames, f'mine/LQ/c{i}.mp4', 30)
+    pairs_of(args, target, said)
+    assert sections(target, 'train')['codec_metadata'] == str(target / 'metadata')
+    assert sorted(path.name for path in (target / 'metadata').iterdir() if path.is_dir()) == ['c0', 'c1', 'c2']
 
 
 def test_from_originals_and_a_recipe(weights, capsys):

@@ -165,6 +165,13 @@ def pairs_of(args: argparse.Namespace, target: Path, said: Promise) -> Path:
             raise UserError('too few clips to train, validate and test', where=hq, value=count, fix='3 or more')
         wish.test = max(1, count // 5) if args.test is None else args.test
         wish.val = max(1, count // 10) if args.val is None else args.val
+    if reads_metadata(said) and (lq is None or not any(path.suffix.lower() in VIDEOS for path in lq.iterdir())):
+        raise UserError(
+            f'{said.name} reads what the codec says of its videos',
+            where=lq or args.recipe,
+            value=', '.join(said.inputs) or 'frames of peak quality',
+            fix='DATA/LQ has to hold the compressed videos themselves',
+        )
     split = {'test': wish.test, 'val': wish.val, 'seed': wish.seed}
     made_of = record({'dataroot_hq': str(hq), 'dataroot_lq': str(lq or ''), 'recipe': args.recipe or '', **split})
     known = target / 'made_of.json'
@@ -177,14 +184,7 @@ def pairs_of(args: argparse.Namespace, target: Path, said: Promise) -> Path:
             put_aside(target)
     checkpoint.write_record(known, made_of)
     prepare('videos', hq, target, wish)
-    if reads_metadata(said) and not (target / 'metadata').is_dir():
-        if lq is None or not any(path.suffix.lower() in VIDEOS for path in lq.iterdir()):
-            raise UserError(
-                f'{said.name} reads what the codec says of its videos',
-                where=lq or args.recipe,
-                value=', '.join(said.inputs) or 'frames of peak quality',
-                fix='DATA/LQ has to hold the compressed videos themselves',
-            )
+    if reads_metadata(said) and lq is not None:
         extract_metadata(lq, target / 'metadata')
     return target
 
