@@ -8,6 +8,9 @@ import numpy as np
 import pytest
 
 from votes.cli import main
+from votes.options import load_options
+from votes.reports.protocol import described, lower_is_better
+from votes.test import write_results
 
 
 @pytest.fixture
@@ -41,6 +44,16 @@ def test_results_carry_their_protocol(tested):
             clips.setdefault(frame['clip'], []).append(frame[row]['psnr'])
         means = [np.mean(values) for values in clips.values()]
         assert result['mean'][row]['psnr'] == pytest.approx(np.mean(means))
+
+
+def test_results_say_where_lower_is_better(place):
+    metrics = {'niqe': {'type': 'calculate_psnr', 'crop_border': 0, 'better': 'lower'}}
+    opt = load_options(place(val={'val_freq': 4, 'metrics': metrics}), check_paths=False)
+    opt.path.pretrain_network_g = None
+    write_results(Path('r.json'), opt, {}, {})
+    protocol = json.loads(Path('r.json').read_text())['protocol']
+    assert lower_is_better(protocol) == {'niqe', 'fluctuation'}
+    assert described(protocol).startswith('niqe: RGB, 0 pixels cropped, lower is better; ')
 
 
 def test_earlier_results_are_put_aside(tested):

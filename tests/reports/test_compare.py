@@ -8,6 +8,7 @@ from statistics import fmean
 import pytest
 
 from votes.cli import main
+from votes.reports import page
 from votes.reports.compare import comparison
 
 
@@ -126,3 +127,18 @@ def test_small_values_have_digits():
     said = comparison([Path('a.json')])
     assert '1.200e-04' in said
     assert '-3.100e-04' in said
+
+
+def test_a_page_of_a_study_of_several_data_sets(monkeypatch):
+    """The table of a study is the study's: its evaluations need not be of the same pictures."""
+    monkeypatch.setattr(page, 'test_sets', lambda folder: [])
+    for name, pictures in (('a', 'one'), ('b', 'another')):
+        results(f'out/results/{name}/results.json', {'x': 4}, name, pictures={'x': pictures})
+    Path('out/jobs').mkdir()
+    Path('out/small.json').write_text(
+        json.dumps({'title': 'Small', 'command': 'votes reproduce small.yml', 'environment': {}})
+    )
+    Path('out/small.md').write_text('the table')
+    html = page.write_report(Path('out')).read_text()
+    assert 'the table' in html
+    assert 'votes reproduce small.yml' in html

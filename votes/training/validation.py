@@ -18,6 +18,7 @@ from votes.processes import distributed
 from votes.processes.signals import StopRequests
 from votes.registry import METRICS
 from votes.reports.curves import draw_curves
+from votes.reports.protocol import lower_is_better
 from votes.reports.sheet import draw_rows
 from votes.training import contents
 from votes.training.checkpoint_store import Saves, weights_path
@@ -38,7 +39,7 @@ class Validation:
             name: build_test_set(data, opt.scale, said) for name, data in opt.datasets.items() if name.startswith('val')
         }
         self.metrics = opt.validation.metrics
-        self.lower = {name for name, spec in self.metrics.items() if spec.better == 'lower'}
+        self.lower = lower_is_better({'metrics': {name: spec.model_dump() for name, spec in self.metrics.items()}})
         self.record = saves.states / 'validated.json'
         self._try_metrics()
 
