@@ -16,7 +16,7 @@ from votes.studies import reproduce
 from votes.studies.outcome import FAIL, PASS, Result, _verdict
 from votes.studies.render import as_json, latex, markdown
 from votes.studies.runner import Outcome, Runner
-from votes.studies.study import Row, Study, read_study
+from votes.studies.study import Row, Study, find_study, read_study
 
 
 @pytest.fixture
@@ -156,6 +156,15 @@ def test_far_above_the_paper_is_no_pass():
     verdict, reason = _verdict(study, result(32.7))
     assert verdict == FAIL
     assert 'psnr 32.7000 is above 30.0 + 0.1' in reason
+
+
+def test_a_map_that_says_nothing_is_no_pass():
+    """Figure 9's claim is a correlation above 0: that of a constant map is 0."""
+    for quick in (False, True):
+        study = read_study(find_study('figure9'), quick)
+        row = next(row for row in study.rows if row.measure)
+        assert _verdict(study, Result(row, PASS, ours={'correlation': 0.0}))[0] == FAIL
+        assert _verdict(study, Result(row, PASS, ours={'correlation': 0.2}))[0] == PASS
 
 
 def test_what_is_written_of_a_study():

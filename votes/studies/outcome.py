@@ -148,6 +148,9 @@ def _verdict(study: Study, found: Result) -> tuple[str, str]:
     for metric, value in row.at_least.items():
         if metric not in found.ours or found.ours[metric] < value:
             problems.append(f'{metric} {found.ours.get(metric)} is below {value}')
+    for metric, value in row.above.items():
+        if metric not in found.ours or found.ours[metric] <= value:
+            problems.append(f'{metric} {found.ours.get(metric)} is not above {value}')
     for metric, value in row.at_most.items():
         if metric not in found.ours or found.ours[metric] > value:
             problems.append(f'{metric} {found.ours.get(metric)} is above {value}')

@@ -61,6 +61,7 @@ class Row(Part):
     at_least: dict[str, float] = Field(
         default_factory=dict, description='what makes a row pass where none is published'
     )
+    above: dict[str, float] = Field(default_factory=dict, description='as at_least, but the value itself does not pass')
     at_most: dict[str, float] = Field(default_factory=dict)
     beats: Literal['bicubic', 'bilinear', 'start'] | None = Field(
         default=None, description='the row passes if its PSNR is higher than that of this'
