@@ -355,3 +355,14 @@ def test_a_compiler_that_fails_is_named(monkeypatch):
     compile_blocks(net)
     with pytest.raises(UserError, match='cannot be compiled here'):
         streamed(net, clip(5, 24, 32), windows_of(5))
+
+
+def test_a_causal_state_is_not_lost_to_smaller_tiles():
+    """Members of an ensemble share what fits into memory: one that goes on whole may find tiles instead."""
+    frames = clip(3, 64, 96)
+    stream = Stream(Fading(), CPU)
+    views = windows_of(3, Fading.sees)
+    stream.restore(views[:1], frames)
+    stream.limits.tile = 64
+    with pytest.raises(UserError, match='all members'):
+        stream.restore(views[1:2], frames)

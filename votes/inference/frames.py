@@ -9,7 +9,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from votes.archs.contract import Clip, promise
+from votes.archs.contract import Clip, padding_of, promise
 from votes.archs.fields import padded
 from votes.archs.windows import window_indices
 from votes.data import VideoUVSSMTestDataset
@@ -112,8 +112,7 @@ def degradation_map(net: nn.Module, window: Tensor) -> Tensor | None:
     if not promise(net).senses:
         return None
     height, width = window.shape[-2:]
-    multiple = promise(net).multiple
-    whole = padded('lq', window, -height % multiple, -width % multiple)
+    whole = padded('lq', window, *padding_of(promise(net), height, width))
     return cast(Tensor, net.degradation_map(whole))[..., :height, :width]  # type: ignore[operator]
 
 

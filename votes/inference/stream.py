@@ -135,6 +135,9 @@ class Stream:
         amp, sees = AMP[self.amp], self.said.sees
         if isinstance(sees, Causal):
             key = None if tile is None else (tile.top, tile.left)
+            if self.position and key not in self.state:  # another of an ensemble took smaller tiles
+                fix = f'--tile {self.limits.tile}'
+                raise UserError('not enough memory for whole frames of all members of the ensemble', fix=fix)
             result, self.state[key] = step(self.net, sample, self.state.get(key), amp=amp, said=self.said)
             return result['out'].flatten(0, 1)
         out = apply(self.net, sample, amp=amp, said=self.said)['out']
