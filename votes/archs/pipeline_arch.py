@@ -95,7 +95,10 @@ class Pipeline(nn.Module):
         def clean(*inputs: Tensor) -> Tensor:
             return apply(self.first, dict(zip(wanted, inputs, strict=True)), amp=amp, said=said)['out']
 
-        cleaned = in_pieces(clean, *windows, at_once=AT_ONCE // indices.shape[-1])
+        if self.first.training:  # batch normalisation counts them together
+            cleaned = clean(*windows)
+        else:
+            cleaned = in_pieces(clean, *windows, at_once=AT_ONCE // indices.shape[-1])
         return cleaned[:, 0].unflatten(0, (len(x), len(numbers)))
 
     def _windows(self, sees: Frame | Window, count: int, numbers: list[int], fields: Mapping[str, Tensor]) -> Tensor:

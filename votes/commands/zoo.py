@@ -63,7 +63,8 @@ def _files() -> dict[str, list[tuple[str, dict[str, Any]]]]:
     """Network -> (option file, its network_g), those for training first."""
     found: dict[str, list[tuple[str, dict[str, Any]]]] = {}
     for kind in ('train', 'finetune', 'test'):
-        for path in sorted((ROOT / 'options' / kind).rglob('*.yml')):
+        paths = (ROOT / 'options' / kind).rglob('*.yml')
+        for path in sorted(paths, key=lambda path: ('demo' in path.stem, path)):  # small networks last
             file = read_option_file(path)
             accept_habits(file)
             network = dict(file.data.get('network_g') or {})

@@ -14,6 +14,7 @@ from votes.archs.spynet_arch import layer_name
 from votes.ops.warp import flow_warp
 
 AT_ONCE = 2**21  # pixels that are computed together where no gradients are wanted: half a GB for 64 channels
+CACHED = 2**13  # the same on the CPU: 2 MB, as what leaves the cache between layers costs more than a batch saves
 
 
 class ConvResidualBlocks(nn.Module):
@@ -31,10 +32,14 @@ class ConvResidualBlocks(nn.Module):
 
 def in_pieces(compute: Callable[..., Tensor], *inputs: Tensor, at_once: int = AT_ONCE) -> Tensor:
     """``compute(*inputs)``; where no gradients are wanted, or `compute` is computed again for them, for some items of
-    the batch after the other, so that the memory for a long clip does not grow with its length.
+    the batch after the other, so that the memory for a long clip does not grow with its length. On the CPU always, so
+    that it stays in the cache.
     """
-    whole = torch.is_grad_enabled() and not getattr(compute, 'piecewise', False)
-    if torch.is_grad_enabled():
+    on_cpu = inputs[0].device.type == 'cpu'
+    whole = torch.is_grad_enabled() and not getattr(compute, 'piecewise', False) and not on_cpu
+    if on_cpu:
+        at_once = at_once * CACHED // AT_ONCE
+    elif torch.is_grad_enabled():
         at_once //= 16  # everything on the way is kept until its gradients are there
     each = max(1, at_once // inputs[0].shape[-2:].numel())
     if whole or len(inputs[0]) <= each:

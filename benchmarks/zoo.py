@@ -1,0 +1,144 @@
+"""Training steps, frames a second and memory of networks, against the plain public formulation of each.
+
+    python benchmarks/zoo.py -o benchmarks/results/zoo_cpu.json
+    python benchmarks/zoo.py BasicVSR TGA --side 64 --repeats 9
+
+Both have the same weights and frames and take turns, so that a busy machine slows them alike; ratios are medians of
+turns next to each other. A step is forward, a mean square and backward of one sample; frames a second are those of a
+video through votes.inference.stream.Stream, where the plain side computes each window anew. Networks are small, so that
+all of it takes minutes: what is compared are formulations, not networks. Memory is the most bytes of tensors that live
+at once beside weights and input.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import machine
+import torch
+from published_networks import PLAIN
+from torch import Tensor
+
+from votes.archs import build_network
+from votes.archs.contract import apply, promise
+from votes.inference.stream import Stream
+from votes.inference.tiles import LiveBytes
+from votes.inference.views import Views
+
+# constructor arguments: widths and depths of a half or a quarter of the published
+SIZES: dict[str, dict[str, Any]] = {
+    'BasicVSR': {'num_feat': 32, 'num_block': 7},
+    'BasicVSRPlusPlus': {'mid_channels': 32, 'num_blocks': 3},
+    'EDVR': {'num_feat': 32, 'deformable_groups': 4, 'num_extract_block': 3, 'num_reconstruct_block': 5},
+    'IconVSR': {'num_feat': 32, 'num_block': 7},
+    'RSDN': {'num_feat': 32, 'num_block': 3},
+    'RealBasicVSR': {'mid_channels': 32, 'num_propagation_blocks': 5, 'num_cleaning_blocks': 5},
+    'RealViformer': {},
+    'TDAN': {'num_feat': 32, 'deformable_groups': 4, 'num_extract_block': 3, 'num_reconstruct_block': 5},
+    'TGA': {'num_feat': 32, 'growth': 8},
+    'TOFlow': {'num_feat': 32},
+    'VOTES': {'num_feat': 32, 'deformable_groups': 4, 'num_extract_block': 3, 'num_reconstruct_block': 5},
+}
+
+
+class Compared:
+    """A network, here and as published."""
+
+    def __init__(self, name: str, frames: int, side: int):
+        torch.manual_seed(0)
+        self.net = build_network({'type': name, **SIZES[name]})
+        with torch.no_grad():  # offsets and residuals start at zero, where formulations could not differ
+            for parameter in self.net.parameters():
+                parameter.add_(0.01 * torch.randn_like(parameter))
+        self.said = promise(self.net)
+        count = self.said.frames(frames)
+        self.clip = torch.rand(1, count, 3, side, side)
+        self.video = {i: {'lq': frame} for i, frame in enumerate(torch.rand(frames, 1, 3, side, side))}
+        self.contexts: dict[str, Callable[[], Any]] = {'here': contextlib.nullcontext, 'published': PLAIN[name]}
+
+    def step(self) -> Tensor:
+        """Gradients of all weights in one row."""
+        self.net.train().zero_grad(set_to_none=True)
+        out = apply(self.net, {'lq': self.clip}, said=self.said)['out']
+        out.square().mean().backward()
+        return torch.cat([p.grad.flatten() for p in self.net.parameters() if p.grad is not None])
+
+    def restored(self, plain: bool) -> Tensor:
+        stream = Stream(self.net.eval(), torch.device('cpu'))
+        if plain:
+            stream.memory = None
+        views = Views(self.said).of(list(self.video.values()))
+        return torch.cat([stream.restore([view], self.video) for view in views])
+
+    def works(self, kind: str) -> Callable[[], Tensor]:
+        return self.step if kind == 'step' else lambda: self.restored(self.plain)
+
+    def run(self, way: str, work: str) -> Tensor:
+        self.plain = way == 'published'
+        with self.contexts[way]():
+            return self.works(work)()
+
+    def peak(self, way: str, work: str) -> int:
+        given = [*self.net.parameters(), *self.net.buffers(), self.clip, *(f['lq'] for f in self.video.values())]
+        with LiveBytes(given) as alive:
+            self.run(way, work)
+        return alive.most
+
+
+def measure(name: str, frames: int, side: int, repeats: int) -> dict[str, Any]:
+    """Step and stream of a network, both ways."""
+    compared = Compared(name, frames, side)
+    found: dict[str, Any] = {
+        'arguments': SIZES[name],
+        'parameters': sum(p.numel() for p in compared.net.parameters()),
+        'lq': list(compared.clip.shape),
+    }
+    for work in ('step', 'stream'):
+        here, published = (compared.run(way, work).double() for way in compared.contexts)
+        times: dict[str, list[float]] = {way: [] for way in compared.contexts}
+        for _ in range(repeats):
+            for way, own in times.items():
+                started = time.perf_counter()
+                compared.run(way, work)
+                own.append(time.perf_counter() - started)
+        ratios = [b / a for a, b in zip(times['here'], times['published'], strict=True)]
+        low, middle, high = statistics.quantiles(ratios, n=4)
+        frames_done = len(compared.video) if work == 'stream' else 1
+        found[work] = {
+            'times_as_fast': round(middle, 3),
+            'quartiles': [round(low, 3), round(high, 3)],
+            'seconds': {way: round(statistics.median(own) / frames_done, 4) for way, own in times.items()},
+            'peak_MiB': {way: round(compared.peak(way, work) / 2**20, 1) for way in times},
+            'difference': float(f'{float((here - published).norm() / published.norm()):.2g}'),
+        }
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('names', nargs='*', metavar='NAME', help=f'of {", ".join(SIZES)} (default: all)')
+    parser.add_argument('-o', '--output', type=Path)
+    parser.add_argument('--frames', type=int, default=7, help='of clips and of the video')
+    parser.add_argument('--side', type=int, default=32, help='of the LQ frames')
+    parser.add_argument('--repeats', type=int, default=7)
+    parser.add_argument('--note', default='', help='what else the machine did, for the result')
+    args = parser.parse_args()
+    results = {}
+    for name in args.names or SIZES:
+        results[name] = measure(name, args.frames, args.side, args.repeats)
+        for work in ('step', 'stream'):
+            about = results[name][work]
+            print(name, work, {key: about[key] for key in ('times_as_fast', 'peak_MiB', 'difference')}, flush=True)
+    if args.output:
+        about = {**machine.describe(), 'note': args.note} if args.note else machine.describe()
+        machine.write(args.output, {'machine': about, 'results': results})
+
+
+if __name__ == '__main__':
+    main()
