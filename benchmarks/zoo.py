@@ -3,8 +3,8 @@
     python benchmarks/zoo.py -o benchmarks/results/zoo_cpu.json
     python benchmarks/zoo.py BasicVSR TGA --side 64 --repeats 9
 
-Both have the same weights and frames and take turns, so that a busy machine slows them alike; ratios are medians of
-turns next to each other. A step is forward, a mean square and backward of one sample; frames a second are those of a
+Both have the same weights and frames and take turns; ratios are medians of turns next to each other, of the time that
+the CPU computes for this process (with one thread that is what a clock says on an idle machine). A step is forward, a mean square and backward of one sample; frames a second are those of a
 video through votes.inference.stream.Stream, where the plain side computes each window anew. Networks are small, so that
 all of it takes minutes: what is compared are formulations, not networks. Memory is the most bytes of tensors that live
 at once beside weights and input.
@@ -104,9 +104,9 @@ def measure(name: str, frames: int, side: int, repeats: int) -> dict[str, Any]:
         times: dict[str, list[float]] = {way: [] for way in compared.contexts}
         for _ in range(repeats):
             for way, own in times.items():
-                started = time.perf_counter()
+                started = time.process_time()
                 compared.run(way, work)
-                own.append(time.perf_counter() - started)
+                own.append(time.process_time() - started)
         ratios = [b / a for a, b in zip(times['here'], times['published'], strict=True)]
         low, middle, high = statistics.quantiles(ratios, n=4)
         frames_done = len(compared.video) if work == 'stream' else 1
@@ -129,15 +129,16 @@ def main() -> None:
     parser.add_argument('--repeats', type=int, default=7)
     parser.add_argument('--note', default='', help='what else the machine did, for the result')
     args = parser.parse_args()
+    torch.set_num_threads(1)
     results = {}
     for name in args.names or SIZES:
         results[name] = measure(name, args.frames, args.side, args.repeats)
         for work in ('step', 'stream'):
             about = results[name][work]
             print(name, work, {key: about[key] for key in ('times_as_fast', 'peak_MiB', 'difference')}, flush=True)
-    if args.output:
-        about = {**machine.describe(), 'note': args.note} if args.note else machine.describe()
-        machine.write(args.output, {'machine': about, 'results': results})
+        if args.output:  # after each: it takes minutes
+            about = {**machine.describe(), **({'note': args.note} if args.note else {})}
+            machine.write(args.output, {'machine': about, 'results': results})
 
 
 if __name__ == '__main__':

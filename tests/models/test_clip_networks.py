@@ -64,9 +64,12 @@ def test_recomputing_parts_saves_memory(place):
     again, same = kept_by(built(place, train__parts={**rest, 'propagation': {'recompute': True}}))
     assert again < 0.8 * plain
     torch.testing.assert_close(norm, same)
-    every, whole = kept_by(built(place, train__activation_checkpoint=True))
+    model = built(place, train__activation_checkpoint=True)
+    every, whole = kept_by(model)
     assert every < plain
-    assert whole > norm
+    # that of flow comes on top; it is too small to be seen in the norm
+    torch.testing.assert_close(norm, whole)
+    assert any(bool(parameter.grad.any()) for parameter in model.net.spynet.parameters())
 
 
 def test_adversarial_training(place):
