@@ -1,13 +1,14 @@
-"""Training steps, frames a second and memory of networks, against the plain public formulation of each.
+"""Training steps, frames of a video and memory of networks, against the plain public formulation of each.
 
     python benchmarks/zoo.py -o benchmarks/results/zoo_cpu.json
     python benchmarks/zoo.py BasicVSR TGA --side 64 --repeats 9
 
 Both have the same weights and frames and take turns; ratios are medians of turns next to each other, of the time that
-the CPU computes for this process (with one thread that is what a clock says on an idle machine). A step is forward, a mean square and backward of one sample; frames a second are those of a
-video through votes.inference.stream.Stream, where the plain side computes each window anew. Networks are small, so that
-all of it takes minutes: what is compared are formulations, not networks. Memory is the most bytes of tensors that live
-at once beside weights and input.
+the CPU computes for this process (with one thread that is what a clock says on an idle machine). A step is forward, a
+mean square and backward of one sample; seconds a frame are those of a video through votes.inference.stream.Stream,
+where the plain side computes each window anew. Networks are small, so that all of it takes minutes: what is compared
+are formulations, not networks. Memory is the most bytes of tensors that live at once beside weights and input. The
+difference is of all gradients, or of the restored frames, relative to their norm.
 """
 
 from __future__ import annotations

@@ -4,8 +4,10 @@ import json
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from votes.archs import build_network
 from votes.cli import main
 
 FOLDER = Path(__file__).resolve().parents[1] / 'benchmarks'
@@ -37,6 +39,39 @@ def test_a_training_step_is_measured(tmp_path):
     assert demo['tflop_per_sample']['forward'] * 2 < demo['tflop_per_sample']['step']
     assert set(demo['parts']) >= {'DSM and DFM', 'align (PCD)', 'reconstruct'}
     assert content['machine']['command'].startswith('python')
+
+
+def test_a_network_against_its_plain_formulation(tmp_path):
+    result = tmp_path / 'result.json'
+    how = ['--side', '16', '--frames', '3', '--repeats', '2']
+    assert main(['bench', 'zoo', 'RSDN', '-o', str(result), *how]) == 0
+    found = json.loads(result.read_text())['results']['RSDN']
+    assert found['step']['difference'] < 1e-4
+    assert found['stream']['difference'] < 1e-5
+    assert found['stream']['times_as_fast'] > 0
+
+
+def test_parity_of_a_case(tmp_path):
+    """A case of our own: right numbers pass, wrong ones fail, and a network that is not there hides no other."""
+    network = {'type': 'ARCNN', 'mid_channels': [4, 4, 4], 'input_skip': False}
+    shapes = {key: list(value.shape) for key, value in build_network(network).state_dict().items()}
+    about = {'source': 'owner/name@commit', 'licence': 'MIT', 'tolerance': {'mean': 1e-6, 'max': 1e-5}}
+    # weights of nothing give nothing, plus the last bias
+    about |= {'network': network, 'state_dict': shapes, 'fills': [['layers.6.bias', 0.5, 0.0], ['', 0.0, 0.0]]}
+    about |= {'inputs': {'x': {'kind': 'frame', 'frames': 2, 'frame': 1, 'shape': [1, 3, 12, 16], 'seed': 3}}}
+    about |= {'checkpoint_form': {'wrapper': None, 'prefix': 'module.'}}
+    result = tmp_path / 'result.json'
+    cases = {'right': (about, 0.5), 'wrong': (about, 1), 'absent': ({**about, 'network': {'type': 'Nothing'}}, 0)}
+    folder = tmp_path / 'cases'
+    folder.mkdir()
+    for name, (case, value) in cases.items():
+        (folder / f'{name}.json').write_text(json.dumps(case))
+        np.savez(folder / f'{name}.npz', out=np.full((1, 3, 12, 16), value, np.float32))
+    assert main(['bench', 'parity', str(folder), '-o', str(result)]) == 1
+    found = {case['case']: case for case in json.loads(result.read_text())['cases']}
+    assert [found[name]['passed'] for name in ('right', 'wrong', 'absent')] == [True, False, False]
+    assert found['absent']['problem'].startswith('UserError: unknown network')
+    assert str(tmp_path) not in json.dumps(found)
 
 
 def test_scaling_on_paper(scaling):
