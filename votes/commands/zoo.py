@@ -20,10 +20,11 @@ from votes.checkpoint import atomic_write
 from votes.commands.counting import CLIP, SIZE, SMALL, Cost, cost_of
 from votes.errors import UserError
 from votes.options.habits import accept_habits
+from votes.options.shipped import shipped
 from votes.options.yaml_file import read_option_file
 from votes.registry import NETWORKS
 
-ROOT = Path(votes.__file__).resolve().parents[1]  # a checkout; an installed package has neither options nor results
+ROOT = Path(votes.__file__).resolve().parents[1]  # a checkout; an installed package has no results of tests
 PARITY = Path('benchmarks/results/parity.json')
 
 
@@ -63,12 +64,14 @@ def _files() -> dict[str, list[tuple[str, dict[str, Any]]]]:
     """Network -> (option file, its network_g), those for training first."""
     found: dict[str, list[tuple[str, dict[str, Any]]]] = {}
     for kind in ('train', 'finetune', 'test'):
-        paths = (ROOT / 'options' / kind).rglob('*.yml')
+        paths = (shipped() / kind).rglob('*.yml')
         for path in sorted(paths, key=lambda path: ('demo' in path.stem, path)):  # small networks last
             file = read_option_file(path)
             accept_habits(file)
             network = dict(file.data.get('network_g') or {})
-            found.setdefault(network.pop('type', ''), []).append((path.relative_to(ROOT).as_posix(), network))
+            found.setdefault(network.pop('type', ''), []).append(
+                (Path('options', path.relative_to(shipped())).as_posix(), network)
+            )
     return found
 
 

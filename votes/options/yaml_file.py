@@ -12,6 +12,7 @@ from typing import Any
 import yaml
 
 from votes.errors import UserError
+from votes.options.shipped import option_file
 
 Key = tuple[str | int, ...]
 DEEPEST = 20  # an alias inside its own anchor has no end
@@ -150,10 +151,12 @@ def _merge(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
 def read_option_file(path: str | Path, seen: tuple[Path, ...] = ()) -> OptionFile:
     """Reads an option file and, under it, the file that its `base` names (relative to itself).
 
+    A path that begins with options/ may be that of a file that comes with this project, in any working folder.
+
     Raises:
         UserError: a file is missing or no YAML, or files are based on each other in a circle.
     """
-    path = Path(path)
+    path = option_file(path)
     if path.resolve() in seen:
         raise UserError('option files are based on each other in a circle', where=path)
     file = _read_one(path)

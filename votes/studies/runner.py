@@ -20,6 +20,7 @@ import votes
 from votes import checkpoint
 from votes.errors import UserError
 from votes.options import OptionError, load_options
+from votes.options.shipped import option_file
 from votes.options.yaml_file import read_option_file
 from votes.processes.parent import child_environment
 from votes.processes.signals import PREEMPTED, StopRequests
@@ -262,7 +263,7 @@ class Runner:
     def _options(self, name: str, job: Job) -> tuple[str, Path, list[str]]:
         """The program of a job, its option file, and what the study changes of it."""
         kind = next(kind for kind in PROGRAMS if getattr(job, kind))
-        path = self._option_file(getattr(job, kind))
+        path = option_file(getattr(job, kind))
         values: dict[str, Any] = {
             'name': name,
             'path.experiments_root': str(self.folder / 'experiments'),
@@ -274,9 +275,6 @@ class Runner:
             if source:
                 values[key] = str(self.weights_of(source))
         return kind, path, [as_override(key, value) for key, value in values.items()]
-
-    def _option_file(self, name: str) -> Path:
-        return Path(name) if Path(name).is_file() else SOURCE / name
 
     def _data_roots(self, path: Path) -> dict[str, str]:
         """Overrides that look for ./datasets/... below `data`."""

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 import votes
 from votes.errors import UserError
+from votes.options.shipped import shipped
 from votes.options.yaml_file import dotted, read_option_file
 
 SOURCE = Path(votes.__file__).resolve().parents[1]
@@ -118,10 +119,10 @@ def find_study(name: str) -> Path:
     """
     if Path(name).is_file():
         return Path(name)
-    for root in (Path.cwd(), SOURCE):
-        for path in sorted((root / 'options' / 'studies').rglob(f'{name}.yml')):
+    for root in (Path('options').absolute(), shipped()):
+        for path in sorted((root / 'studies').rglob(f'{name}.yml')):
             return path
-    known = sorted(p.stem for p in (SOURCE / 'options' / 'studies').rglob('*.yml'))
+    known = sorted(p.stem for p in (shipped() / 'studies').rglob('*.yml'))
     raise UserError(f'no study {name!r}', fix=f'a YAML file, or {", ".join(known)}')
 
 
