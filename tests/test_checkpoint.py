@@ -174,3 +174,11 @@ def test_the_average_is_taken_and_told(net, tmp_path):
     checkpoint.save({'params': net.state_dict(), 'params_ema': net.state_dict()}, tmp_path / 'w.pth')
     assert checkpoint.load_network(build_network(BIN), tmp_path / 'w.pth').key == 'params_ema'
     assert checkpoint.load_network(build_network(BIN), tmp_path / 'w.pth', param_key='params').key == 'params'
+
+
+def test_a_record_of_an_infinite_value_is_whole(tmp_path):
+    """A validation of identical pictures has an infinite PSNR; its record is not taken for damaged."""
+    content = {'best': {'val': {'psnr': float('inf'), 'ssim': 1.0}}, 'iter': 3}
+    checkpoint.write_record(tmp_path / 'validated.json', content)
+    assert checkpoint.read_record(tmp_path / 'validated.json') == content
+    assert 'Infinity' not in (tmp_path / 'validated.json').read_text()

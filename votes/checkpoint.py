@@ -79,7 +79,8 @@ def write_json(path: str | os.PathLike[str], content: Any) -> None:
 
 def write_record(path: str | os.PathLike[str], content: dict[str, Any]) -> None:
     """Writes a small JSON file that carries a checksum of what it says."""
-    write_json(path, {**content, 'checksum': _checksum(content)})
+    plain = without_infinity(content)
+    write_json(path, {**plain, 'checksum': _checksum(plain)})
 
 
 def read_record(path: str | os.PathLike[str]) -> dict[str, Any]:
@@ -94,7 +95,7 @@ def read_record(path: str | os.PathLike[str]) -> dict[str, Any]:
         raise ValueError(f'{Path(path).name} cannot be read: {error}') from error
     if not isinstance(content, dict) or content.pop('checksum', None) != _checksum(content):
         raise ValueError(f'{Path(path).name} is damaged: its checksum is another')
-    return content
+    return with_infinity(content)
 
 
 def _checksum(content: dict[str, Any]) -> str:
