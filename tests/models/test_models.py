@@ -5,9 +5,10 @@ import torch
 
 from votes.archs.contract import apply
 from votes.data import build_train_loader, build_train_set
+from votes.errors import UserError
 from votes.models import build_model
 from votes.options import load_options
-from votes.registry import MODELS
+from votes.registry import MODELS, NETWORKS
 
 
 @pytest.fixture(params=['DSMModel', 'VOTESModel', 'EDVRModel'])
@@ -86,6 +87,24 @@ def test_the_gain_is_measured_against_the_compressed_input(place):
     assert float(model._gain({**piece, 'result': {'out': bicubic}})) == pytest.approx(0, abs=0.2)  # clamped
     half_way = bicubic + 0.5 * (gt - bicubic)
     assert float(model._gain({**piece, 'result': {'out': half_way}})) == pytest.approx(6.02, abs=0.3)
+
+
+def test_something_must_be_trained(place, monkeypatch):
+    network = {'type': 'VDSR', 'num_feat': 4, 'num_layer': 2, 'upscale': 2}
+    about = {'network_g': network, 'datasets__train__center_gt': False, 'train__parts': {'all': {'freeze': 5}}}
+    monkeypatch.setattr(NETWORKS.get('VDSR'), 'parts', {'all': ('',)}, raising=False)
+    with pytest.raises(UserError, match='nothing of VDSR is trained at first'):
+        built(place, 'EDVRModel', **about)
+
+
+def test_moments_of_other_groups_are_refused(place):
+    """Optimisers number their parameters: with other groups the moments of one would go to another."""
+    _, model = built(place, 'EDVRModel', train__lr_mul={'fusion.': 0.1})
+    _, other = built(place, 'EDVRModel', train__lr_mul={'conv_first.': 0.1})
+    state = model.generator.optimizer.state_dict()
+    model.generator.load_state(state, None)
+    with pytest.raises(UserError, match='other groups of parameters'):
+        other.generator.load_state(state, None)
 
 
 def test_frames_are_measured_against_gt_whatever_losses_compare(place):

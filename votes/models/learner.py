@@ -16,6 +16,7 @@ from torch.utils.checkpoint import checkpoint as recompute
 
 from votes.archs.contract import AMP, Result, apply, promise
 from votes.archs.parts.blocks import compile_blocks
+from votes.errors import UserError
 from votes.models.terms import total
 from votes.options import PartOptions, Spec, TrainOptions
 from votes.processes import distributed
@@ -51,6 +52,13 @@ class Learner:
         self.parts = parts or {}
         self.held = self._freeze()
         self.named = {name: p for name, p in net.named_parameters() if p.requires_grad}
+        if self.named.keys() <= self.held.keys():
+            raise UserError(
+                f'nothing of {type(net).__name__} is trained' + (' at first' if self.named else ''),
+                where='train.parts',
+                value=', '.join(name for name, plan in self.parts.items() if plan.freeze) or 'all of it is frozen',
+                fix='freeze less',
+            )
         self.optimizer = OPTIMIZERS.get(optim.type)(self._groups(), **optim.args)
         for group in self.optimizer.param_groups:
             group['initial_lr'] = group['lr'] * group['lr_mul']
@@ -218,10 +226,25 @@ class Learner:
 
     def load_state(self, moments: dict[str, Any], scaler: dict[str, Any] | None) -> None:
         """Takes over the optimiser's moments and the loss scale; the rates stay those of the options."""
+        own = [list(group['params']) for group in self.optimizer.param_groups]
+        saved = [group['params'] for group in moments['param_groups']]
+        fits = list(map(len, own)) == list(map(len, saved)) and all(
+            moments['state'][i]['exp_avg'].shape == parameter.shape
+            for numbers, parameters in zip(saved, own, strict=True)
+            for i, parameter in zip(numbers, parameters, strict=True)
+            if 'exp_avg' in moments['state'].get(i, {})
+        )
+        if not fits:
+            raise UserError(
+                "the optimiser's moments are of other groups of parameters",
+                where='training state',
+                value=f'groups of {list(map(len, saved))} parameters, these options make {list(map(len, own))}',
+                fix='the lr_mul and freeze that the run had, or path.pretrain_network_g and a new run',
+            )
         rates = [{key: group[key] for key in ('lr', 'initial_lr', 'lr_mul')} for group in self.optimizer.param_groups]
         self.optimizer.load_state_dict(moments)
-        for group, own in zip(self.optimizer.param_groups, rates, strict=True):
-            group.update(own)
+        for group, rate in zip(self.optimizer.param_groups, rates, strict=True):
+            group.update(rate)
         if self.scaler.is_enabled() and scaler:
             self.scaler.load_state_dict(scaler)
 
