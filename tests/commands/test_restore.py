@@ -37,7 +37,7 @@ def restore(*arguments):
     return main(['restore', *arguments, '--weights', 'w.pth', '--device', 'cpu'])
 
 
-@pytest.mark.parametrize('codec', ['ffv1', 'h264'])
+@pytest.mark.parametrize('codec', [pytest.param('ffv1', marks=pytest.mark.long), 'h264'])
 def test_several_processes_make_what_one_makes(place, codec):
     lossless(place / 'in.mp4', moving(18, (30, 52)), codec='libx264', chroma='420')  # 120x208: not whole macroblocks
     assert restore('in.mp4', 'one.mkv', '--codec', codec, '--segment', '6') == 0

@@ -49,7 +49,9 @@ def clips(tmp_path_factory):
 
 
 @pytest.mark.skipif(not Path('/proc/self/status').is_file(), reason='memory is read from /proc')
-@pytest.mark.parametrize('kind', ['png', 'packed', 'lmdb', 'video'])
+@pytest.mark.parametrize(
+    'kind', ['packed', *(pytest.param(kind, marks=pytest.mark.long) for kind in ('png', 'lmdb', 'video'))]
+)
 def test_memory_does_not_grow_with_what_was_read(clips, kind):
     run = subprocess.run([sys.executable, '-c', READ, str(clips / kind)], capture_output=True, text=True, check=True)
     assert float(run.stdout) < 12, 'MiB more after every frame of 41 MiB was read several times'

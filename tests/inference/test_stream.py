@@ -73,7 +73,7 @@ def test_a_dfm_that_is_switched_off():
 def test_tiles_are_close_to_the_whole(kind):
     """Deformable convolutions of random weights look far: a pixel differs by a level, all of them by much less."""
     net = small_network(kind, with_tsa=False) if kind is EDVR else small_network()
-    frames, windows = clip(6, 100, 132), windows_of(6)
+    frames, windows = clip(5, 68, 100), windows_of(5)[2:3]
     whole = plain(net, frames, windows)
     output, _ = streamed(net, frames, windows, tile=64, overlap=48)
     assert output.shape == whole.shape

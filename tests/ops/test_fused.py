@@ -29,6 +29,7 @@ def interpreted():
     return json.loads(done.stdout.splitlines()[-1])
 
 
+@pytest.mark.long  # a thread of a GPU after the other
 def test_values_and_gradients_in_the_interpreter(interpreted):
     """Relative distances of the output and of all gradients (x, offset, mask, weight, bias)."""
     for name, distances in interpreted.items():

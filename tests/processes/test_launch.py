@@ -74,12 +74,22 @@ def same(a, b):
     return a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
 
 
+@pytest.fixture(scope='module')
+def undisturbed(tmp_path_factory):
+    """A folder for the run that all the others are compared with."""
+    return tmp_path_factory.mktemp('undisturbed') / 'whole'
+
+
 @pytest.fixture
-def whole(place):
+def whole(place, undisturbed):
     """Weights of an undisturbed run of two processes, called 'whole'; returns the writer of option files."""
     place(**SMALL, name='whole')
-    code, output = launch()
-    assert code == 0, output
+    if not undisturbed.is_dir():
+        code, output = launch()
+        assert code == 0, output
+        shutil.copytree('experiments/whole', undisturbed)
+    else:
+        shutil.copytree(undisturbed, 'experiments/whole')
     return place
 
 
@@ -106,6 +116,7 @@ def test_dist_train_does_what_one_process_does(place):
     assert distance / sum(float(v.square().sum()) for v in one.values()) ** 0.5 < 1e-5
 
 
+@pytest.mark.long
 def test_resume_on_two_processes(whole):
     """P1 with bf16, accumulation, a moving average and workers, from the middle of an epoch."""
     changes = {'train__amp': 'bf16', 'train__accumulate': 2, 'train__ema_decay': 0.9, 'train__pixel_opt': PLAIN}
@@ -165,7 +176,7 @@ def test_a_nan_on_one_rank_is_skipped_by_both(whole):
     assert int(state['optimizers'][0]['state'][0]['step']) == 5
 
 
-@pytest.mark.parametrize('target', ['launcher', 'rank 1'])
+@pytest.mark.parametrize('target', ['launcher', pytest.param('rank 1', marks=pytest.mark.long)])
 def test_signals(whole, target):
     """P9: one checkpoint at a common step, exit code 75, and the same weights in the end."""
     loss = PLAIN if target == 'launcher' else {'type': 'faults:SignalledLoss', 'at': [2], 'rank': 1, 'name': 'SIGUSR1'}
@@ -191,6 +202,7 @@ def test_signals(whole, target):
         assert same(weights(), weights(name='whole'))
 
 
+@pytest.mark.long
 def test_a_killed_rank_is_started_again(whole):
     """P11: with --max-restarts, kill -9 of a rank costs only the steps since the last checkpoint."""
     whole(**{**SMALL, 'train__pixel_opt': {'type': 'faults:KilledLoss', 'at': [4], 'rank': 1, 'once': 'killed'}})
@@ -201,7 +213,9 @@ def test_a_killed_rank_is_started_again(whole):
     assert same(weights(), weights(name='whole'))
 
 
-@pytest.mark.parametrize('kind', ['RaisingLoss', 'HangingLoss', 'KilledLoss'])
+@pytest.mark.parametrize(
+    'kind', [*(pytest.param(kind, marks=pytest.mark.long) for kind in ('RaisingLoss', 'HangingLoss')), 'KilledLoss']
+)
 def test_a_rank_that_fails_ends_the_run(place, kind):
     """P10, P15: a non-zero exit within the time-out, the cause readable, nothing half-written, no orphans."""
     place(

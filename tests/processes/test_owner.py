@@ -101,7 +101,7 @@ def test_a_training_that_lost_its_folder_stops_and_writes_nothing(place, monkeyp
     assert not list(RUN.glob('models/*'))
 
 
-@pytest.mark.parametrize('victim', ['launcher', 'agent'])
+@pytest.mark.parametrize('victim', ['launcher', pytest.param('agent', marks=pytest.mark.long)])
 def test_ranks_end_with_their_launcher(place, victim):
     """Killed, it could not tell them. They save, and the folder is free again."""
     launcher = start('launch', '--nproc', '2', 'train', '-opt', place(**LONG))
@@ -162,7 +162,7 @@ def test_a_stop_while_the_launcher_starts(place):
     wait_until(lambda: not running(), 30)
 
 
-@pytest.mark.parametrize('asked', ['first', 'second', 'both'])
+@pytest.mark.parametrize('asked', [*(pytest.param(who, marks=pytest.mark.long) for who in ('first', 'second')), 'both'])
 def test_two_launchers_stop_together(place, asked):
     place(**LONG)
     with socket.socket() as probe:

@@ -28,8 +28,12 @@ def options(place, **changes):
     return place(**{**long, **quick, **changes})
 
 
-@pytest.mark.parametrize('name', ['SIGTERM', 'SIGINT', 'SIGUSR1', 'SIGHUP'])
-@pytest.mark.parametrize('workers', [0, 1])
+LONG = [pytest.param(name, 1, marks=pytest.mark.long) for name in ('SIGTERM', 'SIGUSR1', 'SIGHUP')]
+
+
+@pytest.mark.parametrize(
+    ('name', 'workers'), [*((name, 0) for name in ('SIGTERM', 'SIGINT', 'SIGUSR1', 'SIGHUP')), ('SIGINT', 1), *LONG]
+)
 def test_stops_at_this_step_and_goes_on(place, name, workers):
     loader = {'datasets__train__num_worker_per_gpu': workers}
     plain = {'type': 'CharbonnierLoss', 'epsilon': 1e-3}

@@ -26,6 +26,7 @@ def demo(tmp_path_factory):
     return folder
 
 
+@pytest.mark.long
 def test_same_seed_same_files(demo, tmp_path):
     make_demo_data(tmp_path / 'again', seed=0)
     assert digest(tmp_path / 'again') == digest(demo)
