@@ -152,6 +152,8 @@ class Runner:
             if before['state'] == 'done' and why:
                 self.say(f'{name}: STALE: {"; ".join(why)}; it runs again')
         outcome = self._execute(name, job, device, changed='record' in before and bool(why))
+        if before and before['state'] == 'stopped' and not why:
+            outcome.seconds += before['seconds']  # it went on from where it was
         if made_of is None or (outcome.state == 'not run' and before):
             if not before:
                 checkpoint.write_json(path, asdict(outcome))
