@@ -56,11 +56,11 @@ def test_counts_and_sizes_that_do_not_match(place, capsys):
     file = place()
     Path('lq/000/00000005.png').unlink()
     write_clip(Path('lq/003'), 6, (16, 16))
-    write_clip(Path('gt/003'), 6, (34, 32))
+    write_clip(Path('gt/003'), 6, (38, 32))
     text = refused(capsys, 'train', '-opt', file)
     assert '2 of 4 clips cannot be used' in text
     assert re.search(r'000: .*5.*6|000: .*6.*5', text)
-    assert re.search(r'003: .*34', text)
+    assert re.search(r'003: .*38', text)
 
 
 @pytest.mark.parametrize('verb', ['train', 'test'])

@@ -156,7 +156,7 @@ COSINE = 'type: MultiStepLR\n    milestones: [10, 20]', 'type: CosineAnnealingRe
         ('bin_model: ./bin.pth', 'num_feat: 16', 'needs the DSM trained in an earlier stage'),
         ('type: VOTES\n', 'type: VOTEZ\n', "unknown network 'VOTEZ'; known: VOTES"),
         ('type: VOTES\n', 'type: EDVR\n  scale: 2\n', 'EDVR has no DSM'),
-        ('model_type: VOTESModel', 'model_type: VOTSModel', 'known: DSMModel'),
+        ('model_type: VOTESModel', 'model_type: VOTSModel', 'DSMModel'),
         ('type: VOTES\n', 'type: VOTES\n  num_feat: 0\n', 'opt.yml:10: network_g: VOTES cannot be built'),
         ('gt_size: 64', 'interval_list: [0]', 'steps of 1 or more frames'),
         ('total_iter: 1e2', 'total_iter: 100\n  parts: {flow: {freeze: true}}', 'VOTES has no such part'),
