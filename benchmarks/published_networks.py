@@ -61,7 +61,7 @@ def neighbour_by_neighbour(net: TDAN, centre: Tensor, features: Tensor) -> Tenso
 
 
 def pair_by_pair(net: TOFlow, frames: Tensor) -> Tensor:
-    """TOFlow's alignment."""
+    """TOFlow's alignment. In training its batch normalisation counts each pair alone, so that gradients differ."""
     centre = frames[:, CENTRE]
     warped = [
         centre if i == CENTRE else flow_warp(frames[:, i], net.spynet(centre, frames[:, i])) for i in range(FRAMES)
