@@ -50,7 +50,8 @@ def measured(*words):
 def filtered(program, name, first, second, *before):
     """What an ffmpeg filter says at its end: {'y': ..., 'u': ..., ...}."""
     inputs = [word for path in (first, second) for word in (*before, '-i', str(path))]
-    command = [program, '-hide_banner', *inputs, '-lavfi', name, '-f', 'null', '-']
+    # -cpuflags 0: the vector code of ffmpeg 5.1 (Debian's) gives other SSIM for an odd number of columns than its C code
+    command = [program, '-hide_banner', '-cpuflags', '0', *inputs, '-lavfi', name, '-f', 'null', '-']
     said = subprocess.run(command, capture_output=True, text=True, check=True).stderr
     line = next(line for line in reversed(said.splitlines()) if f'{name.upper()} ' in line)
     return {key.lower(): float(value) for key, value in re.findall(r'(\w+):([\d.]+|inf)', line)}

@@ -63,7 +63,7 @@ def test_a_reader_converts_as_swscale_does(tmp_path, kind):
 
 @pytest.mark.parametrize('kind', KINDS)
 def test_a_reader_gives_the_pngs_of_the_ffmpeg_program(tmp_path, kind):
-    program = pytest.importorskip('imageio_ffmpeg').get_ffmpeg_exe()
+    program = pytest.importorskip('imageio_ffmpeg', exc_type=ImportError).get_ffmpeg_exe()
     path = made(tmp_path, **KINDS[kind])
     subprocess.run([program, '-v', 'error', '-i', str(path), str(tmp_path / '%02d.png')], check=True)
     pictures = [cv2.imread(str(p), cv2.IMREAD_UNCHANGED)[..., ::-1] for p in sorted(tmp_path.glob('*.png'))]
