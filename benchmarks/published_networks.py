@@ -104,11 +104,18 @@ def unfolded(cell: Cell, frame: Tensor, hidden: Tensor) -> Tensor:
     return hidden * torch.sigmoid((taps * around).sum(2))
 
 
+@contextlib.contextmanager
+def method(cls: type, name: str, plain: Callable[..., Tensor]) -> Iterator[None]:
+    """A class whose method is another."""
+    with mock.patch.object(cls, name, plain):
+        yield
+
+
 PLAIN: dict[str, Callable[[], contextlib.AbstractContextManager[None]]] = {
     **dict.fromkeys(('BasicVSR', 'IconVSR', 'BasicVSRPlusPlus', 'RealBasicVSR', 'RealViformer'), clips),
     **dict.fromkeys(('EDVR', 'VOTES'), lambda: as_published(loop=True)),
-    'RSDN': lambda: mock.patch.object(Cell, 'adapted', unfolded),
-    'TDAN': lambda: mock.patch.object(TDAN, 'aligned', neighbour_by_neighbour),
+    'RSDN': lambda: method(Cell, 'adapted', unfolded),
+    'TDAN': lambda: method(TDAN, 'aligned', neighbour_by_neighbour),
     'TGA': groups,
-    'TOFlow': lambda: mock.patch.object(TOFlow, 'aligned', pair_by_pair),
+    'TOFlow': lambda: method(TOFlow, 'aligned', pair_by_pair),
 }
