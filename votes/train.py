@@ -7,6 +7,7 @@ import contextlib
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -20,7 +21,7 @@ if __name__ == '__main__' and not __package__:
 import torch
 
 from votes import checkpoint
-from votes.data import build_train_loader, build_train_set
+from votes.data import TrainLoader, build_train_loader, build_train_set
 from votes.data.grid import check_grid, grid_of
 from votes.errors import Stalled
 from votes.models import RestorationModel, build_model
@@ -43,7 +44,7 @@ from votes.training.validation import Validation
 
 
 def train(opt: Options, args: argparse.Namespace) -> None:
-    """The whole training loop."""
+    """Builds what trains, goes on from where the run was, and trains."""
     device = prepare(opt)
     folder = Path(opt.path.experiments_root) / opt.name
     with StopRequests() as stop, owned(folder, stop) as lease, opened(folder, opt, lease, args.restart) as log:
@@ -51,69 +52,86 @@ def train(opt: Options, args: argparse.Namespace) -> None:
         data = opt.datasets['train']
         model = build_model(opt, device)
         dataset = build_train_set(data, opt.scale, opt.manual_seed, model.said)
-        model.grid = grid_of(dataset)
         validation = Validation(opt, saves, log, stop, model.said)
-        for name, shown in validation.sets.items():
-            check_grid(model.grid, 'the network', shown, name, opt.validation.any_grid)
+        note_grids(model, dataset, validation, opt)
         pictures = distributed.on_first(lambda: fingerprint(dataset, data.args.get('degradation')))
         setup = Setup.of(opt, log.clips(dataset), pictures)
         distributed.on_first(lambda: saves.check_room(checkpoint_bytes(model)))
         at = position.resume(model, saves, opt, setup, args.allow_changes)
         validation.go_on(at)
         log.rewind(at.iteration, at.validated)
-        loader = build_train_loader(
-            dataset,
-            data,
-            opt.manual_seed,
-            distributed.rank(),
-            distributed.world_size(),
-            at.consumed,
-            opt.training.accumulate,
-        )
+        ranks = distributed.rank(), distributed.world_size()
+        loader = build_train_loader(dataset, data, opt.manual_seed, *ranks, at.consumed, opt.training.accumulate)
         introduce(model, at, setup, device)
         distributed.on_first(lambda: note_start(folder, opt, at, setup, environment()))
-
-        guard, meter = Guard(opt, folder), StepMeter(at.iteration, opt.training.total_iter, at.meter)
-        supply = Supply(loader, device)
         if distributed.any_rank(stop.asked(), device=device)[0] or not validation.run_if_due(model, at):
             leave(folder, at, saves, stop)
-        with contextlib.closing(loader), crash_summary(lambda: situation(at, supply.batch, saves)):
-            while at.iteration < opt.training.total_iter and not validation.exhausted(at):
-                batch, void = supply.next()
-                meter.data_ready()
-                at.advance(setup.samples_a_step)
-                printing = at.iteration % opt.logger.print_freq == 0
-                outcome = model.step(
-                    batch, at.iteration, lr_scale=at.lr_scale, stop=stop.asked, want_gain=printing, void=void
-                )
-                if outcome.void:
-                    give_up(model, saves, at, setup, meter, supply)
-                if guard.went_back(outcome, batch, model, at, saves, setup.samples_a_step):
-                    log.rewind(at.iteration, at.validated)
-                    meter.restore(at.meter)
-                    continue
-                meter.step_done(outcome.terms if outcome.finite else {})
-                if printing and outcome.gain is not None and outcome.finite:
-                    progress(log, model, guard, meter, at, float(distributed.mean(outcome.gain)))
-                elif meter.silent_for_long():
-                    sign_of_life(meter, at, outcome)
-                last = at.iteration == opt.training.total_iter
-                if at.iteration % opt.logger.save_checkpoint_freq == 0 or last or outcome.stop:
-                    save(model, saves, at, setup, meter)
-                if outcome.stop or not validation.run_if_due(model, at):
-                    save(model, saves, at, setup, meter)
-                    leave(folder, at, saves, stop)
-                meter.mark = time.monotonic()
-                if meter.done == meter.first + 1:  # built, compiled, workers started: now every rank answers soon
-                    distributed.set_timeout(opt.dist_params.timeout)
-
-        if validation.exhausted(at):
-            save(model, saves, at, setup, meter)
-            logger.info('nothing was gained in %d validations: training ends at iteration %d', at.stale, at.iteration)
+        loop(Run(opt, folder, model, saves, at, setup, validation, log, stop), loader, device)
         if distributed.rank() == 0:
             saves.write_weights('latest', model.weights()['net_g'])
             saves.finish()
             logger.info('done: %s', folder / 'models' / 'net_g_latest.pth')
+
+
+@dataclass
+class Run:
+    """What the loop works with."""
+
+    opt: Options
+    folder: Path
+    model: RestorationModel
+    saves: Saves
+    at: Position
+    setup: Setup
+    validation: Validation
+    log: RunLog
+    stop: StopRequests
+
+
+def loop(run: Run, loader: TrainLoader, device: torch.device) -> None:
+    """The training loop: a batch, a step, what came of it, and now and then a line, a checkpoint, a validation."""
+    opt, model, saves, at, setup, validation = run.opt, run.model, run.saves, run.at, run.setup, run.validation
+    guard, meter = Guard(opt, run.folder), StepMeter(at.iteration, opt.training.total_iter, at.meter)
+    supply = Supply(loader, device)
+    with contextlib.closing(loader), crash_summary(lambda: situation(at, supply.batch, saves)):
+        while at.iteration < opt.training.total_iter and not validation.exhausted(at):
+            batch, void = supply.next()
+            meter.data_ready()
+            at.advance(setup.samples_a_step)
+            printing = at.iteration % opt.logger.print_freq == 0
+            outcome = model.step(
+                batch, at.iteration, lr_scale=at.lr_scale, stop=run.stop.asked, want_gain=printing, void=void
+            )
+            if outcome.void:
+                give_up(model, saves, at, setup, meter, supply)
+            if guard.went_back(outcome, batch, model, at, saves, setup.samples_a_step):
+                run.log.rewind(at.iteration, at.validated)
+                meter.restore(at.meter)
+                continue
+            meter.step_done(outcome.terms if outcome.finite else {})
+            if printing and outcome.gain is not None and outcome.finite:
+                progress(run.log, model, guard, meter, at, float(distributed.mean(outcome.gain)))
+            elif meter.silent_for_long():
+                sign_of_life(meter, at, outcome)
+            last = at.iteration == opt.training.total_iter
+            if at.iteration % opt.logger.save_checkpoint_freq == 0 or last or outcome.stop:
+                save(model, saves, at, setup, meter)
+            if outcome.stop or not validation.run_if_due(model, at):
+                save(model, saves, at, setup, meter)
+                leave(run.folder, at, saves, run.stop)
+            meter.mark = time.monotonic()
+            if meter.done == meter.first + 1:  # built, compiled, workers started: now every rank answers soon
+                distributed.set_timeout(opt.dist_params.timeout)
+    if validation.exhausted(at):
+        save(model, saves, at, setup, meter)
+        logger.info('nothing was gained in %d validations: training ends at iteration %d', at.stale, at.iteration)
+
+
+def note_grids(model: RestorationModel, dataset: Any, validation: Validation, opt: Options) -> None:
+    """The network remembers on which grid its training data were shrunk; validation has to be on the same."""
+    model.grid = grid_of(dataset)
+    for name, shown in validation.sets.items():
+        check_grid(model.grid, 'the network', shown, name, opt.validation.any_grid)
 
 
 def prepare(opt: Options) -> torch.device:
