@@ -50,7 +50,7 @@ def measured(*words):
 def filtered(program, name, first, second, *before):
     """What an ffmpeg filter says at its end: {'y': ..., 'u': ..., ...}."""
     inputs = [word for path in (first, second) for word in (*before, '-i', str(path))]
-    # -cpuflags 0: the vector code of ffmpeg 5.1 (Debian's) gives other SSIM for an odd number of columns than its C code
+    # -cpuflags 0: for an odd number of columns, SSIM of ffmpeg 5.1's vector code differs from that of its C code
     command = [program, '-hide_banner', '-cpuflags', '0', *inputs, '-lavfi', name, '-f', 'null', '-']
     said = subprocess.run(command, capture_output=True, text=True, check=True).stderr
     line = next(line for line in reversed(said.splitlines()) if f'{name.upper()} ' in line)
