@@ -206,6 +206,25 @@ def test_list(capsys):
         assert name in text
 
 
+def test_help_shows_every_verb_once_in_its_group(capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(['--help'])
+    assert ended.value.code == 0
+    lines = capsys.readouterr().out.splitlines()
+    places = {name: [i for i, line in enumerate(lines) if line.startswith(f'  {name} ')] for name in VERBS}
+    assert all(len(found) == 1 for found in places.values()), places
+    heads = {verb.group: lines.index(f'{verb.group}:') for verb in VERBS.values()}
+    for name, verb in VERBS.items():
+        assert max(head for head in heads.values() if head < places[name][0]) == heads[verb.group]
+
+
+def test_a_list_of_one_kind(capsys):
+    assert main(['list', 'scheduler']) == 0
+    text = capsys.readouterr().out
+    assert 'MultiStepLR' in text
+    assert 'VOTES' not in text
+
+
 @pytest.mark.parametrize('verb', sorted(VERBS))
 def test_help(verb, capsys):
     with pytest.raises(SystemExit) as ended:
