@@ -29,6 +29,7 @@ def test_bench_lists_and_refuses(capsys):
     assert main(['bench', 'machine']) == 2
 
 
+@pytest.mark.long
 def test_a_training_step_is_measured(tmp_path):
     result = tmp_path / 'result.json'
     small = ['--sizes', 'demo', '--batch', '1', '--repeats', '2', '--ways', 'plain', 'float32', '--device', 'cpu']

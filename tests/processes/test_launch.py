@@ -133,6 +133,7 @@ def test_resume_on_two_processes(whole):
     assert same(first[1], weights(key='params_ema'))
 
 
+@pytest.mark.long
 def test_two_machines(place, monkeypatch):
     """Each with a launcher of its own, meeting at a rendezvous; here both are this one."""
     monkeypatch.setenv('OMP_NUM_THREADS', '1')  # both are this machine: their threads would wait for each other

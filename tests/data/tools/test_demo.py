@@ -70,6 +70,7 @@ def test_a_video_with_sound_to_restore(demo):
         assert sum(1 for _ in video) >= 40
 
 
+@pytest.mark.long
 def test_stronger_compression_costs_quality(demo, tmp_path):
     make_demo_data(tmp_path / 'worse', seed=0, qp=40)
 
