@@ -122,7 +122,7 @@ class NeedsMore(Net):
         (WrongSize, 'scale, or what `sees` says'),
         (LooksAhead, 'a whole clip is what its frames give one after the other: they differ'),
         (Overflows, 'NaN or Inf in bf16'),
-        (NeedsMore, 'clips as short as promised: IndexError'),
+        (NeedsMore, 'clips as short as promised: NeedsMore: the output is not'),
     ],
 )
 def test_a_broken_promise_is_found(cls, wrong, monkeypatch):
