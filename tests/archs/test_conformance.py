@@ -1,10 +1,13 @@
 """Every registered network keeps what it promises, because it is registered; and what breaks a promise is named."""
 
+import contextlib
+import fcntl
 import json
 import os
 import socket
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -35,6 +38,12 @@ def together(tmp_path_factory):
         (root / name).mkdir()
         checks = Checks(name)
         files.append(root / name / Trial(root / name, checks.options, checks.said).option_file('both'))
+    with contextlib.ExitStack() as turn:  # the ports of two such pairs would meet
+        fcntl.flock(turn.enter_context(open(Path(tempfile.gettempdir(), 'votes_two_ranks.lock'), 'w')), fcntl.LOCK_EX)
+        return trained_together(files)
+
+
+def trained_together(files):
     codes: dict[str, object] = {}
     left = list(files)
     while left:
