@@ -29,6 +29,19 @@ def test_keeps_its_promises(name):
     assert not broken
 
 
+def free_ports(count):
+    """The first of so many ports, below those that the system gives to whoever asks for any."""
+    for first in range(20000, 32000 - count, count):
+        with contextlib.ExitStack() as stack:
+            try:
+                for port in range(first, first + count):
+                    stack.enter_context(socket.socket()).bind(('127.0.0.1', port))
+            except OSError:
+                continue
+        return first
+    raise OSError('no ports are free')
+
+
 @pytest.fixture(scope='module')
 def together(tmp_path_factory):
     """Network -> exit code of two steps on two processes, which are started once for all of them."""
@@ -47,9 +60,7 @@ def trained_together(files):
     codes: dict[str, object] = {}
     left = list(files)
     while left:
-        with socket.socket() as free:
-            free.bind(('127.0.0.1', 0))
-            port = free.getsockname()[1]
+        port = free_ports(len(left))
         command = [sys.executable, str(Path(__file__).with_name('two_ranks.py'))]
         environment = {**os.environ, 'PYTHONPATH': os.pathsep.join(p or os.getcwd() for p in sys.path)}
         processes = [
@@ -67,7 +78,8 @@ def trained_together(files):
     return codes
 
 
-@pytest.mark.xdist_group('two processes')  # which train all networks, once
+@pytest.mark.timeout(1200)  # the first of them trains all networks, once
+@pytest.mark.xdist_group('two processes')
 @pytest.mark.parametrize('name', WHOLE)
 def test_trains_on_two_processes(together, name):
     assert together[name] == 0

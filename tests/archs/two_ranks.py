@@ -19,7 +19,8 @@ if __name__ == '__main__':
         os.environ['MASTER_PORT'] = str(port + number)
         os.chdir(file.parent)
         try:
-            codes[file.parent.name] = main(['train', '-opt', file.name, '--launcher', 'pytorch'])
+            more = ['--set', 'dist_params.first_timeout=100', 'dist_params.timeout=100']
+            codes[file.parent.name] = main(['train', '-opt', file.name, '--launcher', 'pytorch', *more])
         except Exception:
             codes[file.parent.name] = traceback.format_exc()
         if codes[file.parent.name]:
