@@ -97,7 +97,7 @@ def test_a_stopped_one_goes_on_and_a_whole_one_stays(place, capsys):
 def test_what_does_not_belong_together_is_refused(place, capsys):
     assert sense(place) == 0
     assert main(['train', '-opt', 'opt.yml', '--set', DFM, 'network_g.dfm=false']) == 2
-    assert 'only VOTES looks at degradation maps' in capsys.readouterr().err
+    assert 'reads no degradation map of its own' in capsys.readouterr().err
     weights = checkpoint.load('dsm.pth')
     weights['params']['model.model1_1.SFENet1.weight'] += 1
     checkpoint.save(weights, 'other.pth')

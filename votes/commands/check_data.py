@@ -6,7 +6,7 @@ import argparse
 import json
 from pathlib import Path
 
-from votes.data.tools.check import as_json, check_option_file, may_train
+from votes.data.tools.check import SAMPLED, as_json, check_option_file, may_train
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -22,4 +22,6 @@ def run(args: argparse.Namespace) -> int:
         print(json.dumps(as_json(found), indent=1))
     else:
         print('\n'.join(map(str, found)) or 'nothing found')
+        if not args.all:
+            print(f'(the first {SAMPLED} frames of each clip were read; --all reads all)')
     return 0 if may_train(found) else 1
