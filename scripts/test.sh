@@ -16,4 +16,4 @@ ruff format --check .
 mypy
 lint-imports
 export OMP_NUM_THREADS=1 # the processes below share the cores
-pytest -q -n auto --maxprocesses 4 --dist loadfile "${which[@]}" "$@"
+pytest -q -n auto --maxprocesses 4 --dist loadgroup "${which[@]}" "$@"
