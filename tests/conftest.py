@@ -6,6 +6,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+import torch
 import yaml
 
 VDSR = {'type': 'VDSR', 'num_feat': 4, 'num_layer': 2, 'upscale': 2}  # of all networks the fastest to train
@@ -88,6 +89,7 @@ def place(pairs, tmp_path, monkeypatch):
     from votes.archs import build_network
 
     monkeypatch.chdir(pairs())
+    torch.manual_seed(0)  # runs of several tests are compared: all of them have the same DSM
     checkpoint.save({'params': build_network({'type': 'BIN', **TINY_DSM}).state_dict()}, 'dsm.pth')
 
     def write(model_type: str = 'VOTESModel', file: str = 'opt.yml', **changes: Any) -> str:
