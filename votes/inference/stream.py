@@ -40,8 +40,7 @@ class Stream:
     """
 
     def __init__(self, net: nn.Module, device: torch.device, amp: str = 'none', limits: Limits | None = None):
-        # matrix units of half precision want the channels of a pixel side by side
-        self.layout = torch.contiguous_format if amp == 'none' else torch.channels_last
+        self.layout = layout_of(net)
         self.net, self.device, self.amp = net, device, amp
         self.said = promise(net)
         self.limits = limits or Limits()
@@ -187,8 +186,17 @@ def piece_of(said: Promise, piece: int | None) -> int | None:
     return piece if isinstance(said.sees, Clip) else None
 
 
+def layout_of(net: nn.Module) -> torch.memory_format:
+    """How the weights of a network lie in memory: what is given to it lies best like that."""
+    last = torch.channels_last
+    weights = (p for p in net.parameters() if p.dim() == 4 and not p.is_contiguous())
+    return last if any(p.is_contiguous(memory_format=last) for p in weights) else torch.contiguous_format
+
+
 def laid_out(net: nn.Module, amp: str) -> nn.Module:
-    """The network with its weights in the memory layout that a precision is fastest in."""
+    """The network with its weights in the memory layout that a precision is fastest in: matrix units of half precision
+    want the channels of a pixel side by side.
+    """
     layout = torch.contiguous_format if amp == 'none' else torch.channels_last
     return in_layout(net, layout)
 
