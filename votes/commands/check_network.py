@@ -287,7 +287,15 @@ def check_network(
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('network', metavar='NAME|module:Class', help='a registered name, or a class of your own')
-    parser.add_argument('--set', nargs='+', action='extend', default=[], metavar='KEY=VALUE', dest='overrides')
+    parser.add_argument(
+        '--set',
+        nargs='+',
+        action='extend',
+        default=[],
+        metavar='KEY=VALUE',
+        dest='arguments',
+        help='arguments of its constructor',
+    )
     parser.add_argument('--ranks', type=int, default=2, help='processes of the distributed trial; 1 leaves it out')
 
 
@@ -295,7 +303,7 @@ def run(args: argparse.Namespace) -> int:
     import yaml
 
     more = {}
-    for word in args.overrides:
+    for word in args.arguments:
         key, found, value = word.partition('=')
         if not found:
             raise UserError('KEY=VALUE is needed', value=word)

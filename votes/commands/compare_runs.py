@@ -61,8 +61,8 @@ def compare_runs(first: Path, second: Path) -> tuple[bool, str]:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument('first', type=Path, metavar='experiments/A')
-    parser.add_argument('second', type=Path, metavar='experiments/B')
+    parser.add_argument('first', type=Path, metavar='experiments/A', help='folder of a training run')
+    parser.add_argument('second', type=Path, metavar='experiments/B', help='folder of another one')
 
 
 def run(args: argparse.Namespace) -> int:

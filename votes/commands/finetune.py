@@ -41,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--seed', type=int, default=0, help='of the split')
     parser.add_argument('--epochs', type=int, default=20, help='at most so many; an epoch sees every frame once')
     parser.add_argument('--patience', type=int, default=3, help='epochs without gain after which it ends')
-    parser.add_argument('--lr', type=float, default=5e-5)
+    parser.add_argument('--lr', type=float, default=5e-5, help='learning rate (default 5e-05)')
     parser.add_argument('--batch', type=int, default=16, help='samples of a step')
     parser.add_argument('--gt-size', type=int, default=128, help='side of the crops')
     parser.add_argument(

@@ -320,7 +320,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         '--planes', action='store_true', help='Y, U and V as the files hold them, at their depth, instead of RGB'
     )
     parser.add_argument('--raw', metavar='WxH:FORMAT[:RATE]', help='of raw YUV, such as 832x480:yuv420p10le:50')
-    parser.add_argument('--device', default='auto')
+    parser.add_argument('--device', default='auto', help='auto, cpu, cuda ... of what needs a network')
     parser.add_argument('--json', type=Path, metavar='OUT.json', help='writes everything, frame by frame')
     parser.add_argument('--format', choices=('text', 'markdown', 'latex', 'csv'), default='text', help='of compare')
     parser.add_argument('--any-protocol', action='store_true', help='compare although the protocols differ')

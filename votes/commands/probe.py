@@ -11,7 +11,7 @@ from votes.video.probe import as_text, probe
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument('videos', type=Path, nargs='+', metavar='FILE')
+    parser.add_argument('videos', type=Path, nargs='+', metavar='FILE', help='video files')
     parser.add_argument('--json', action='store_true', help='everything, for programs')
 
 

@@ -41,7 +41,7 @@ class Wish:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument('dataset', choices=sorted(LAYOUTS))
+    parser.add_argument('dataset', choices=sorted(LAYOUTS), help='what was downloaded; videos: your own')
     parser.add_argument('source', type=Path, help='folder with the downloaded files; .zip files in it are unpacked')
     parser.add_argument('output', type=Path, help='folder to make; the same command goes on where it stopped')
     parser.add_argument('--lq', type=Path, help='for videos: folder of compressed videos of the same names')
@@ -51,7 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--test', type=int, help='clips for testing, drawn with the seed')
     parser.add_argument('--val', type=int, help='clips for validation, drawn with the seed')
     parser.add_argument('--folds', type=int, help='so many splits whose test clips do not overlap')
-    parser.add_argument('--seed', type=int, default=0)
+    parser.add_argument('--seed', type=int, default=0, help='of what is drawn (default 0)')
 
 
 def run(args: argparse.Namespace) -> int:
