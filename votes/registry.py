@@ -141,12 +141,17 @@ LOSSES = Registry(
     'loss',
     {
         # a term of a training loss each
+        'BandLoss': 'votes.losses.detail_loss:BandLoss',
         'CharbonnierLoss': 'votes.losses.pixel_loss:CharbonnierLoss',
         'FourierLoss': 'votes.losses.detail_loss:FourierLoss',
         'GANLoss': 'votes.losses.gan_loss:GANLoss',
         'GradientLoss': 'votes.losses.detail_loss:GradientLoss',
         'HuberLoss': 'votes.losses.pixel_loss:HuberLoss',
         'L1Loss': 'votes.losses.pixel_loss:L1Loss',
+        'LDLLoss': 'votes.losses.artifact_loss:LDLLoss',
+        'OffsetDeviationLoss': 'votes.losses.offset_loss:OffsetDeviationLoss',
+        'OffsetTVLoss': 'votes.losses.offset_loss:OffsetTVLoss',
+        'RelativisticGANLoss': 'votes.losses.gan_loss:RelativisticGANLoss',
         'RankingLoss': 'votes.losses.ranking_loss:RankingLoss',
         'MSELoss': 'votes.losses.pixel_loss:MSELoss',
         'MultiScaleGANLoss': 'votes.losses.gan_loss:MultiScaleGANLoss',

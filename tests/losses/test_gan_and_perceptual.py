@@ -8,7 +8,7 @@ import torch
 from votes import checkpoint
 from votes.archs.vgg_arch import VGGFeatureExtractor
 from votes.errors import UserError
-from votes.losses.gan_loss import GANLoss, MultiScaleGANLoss
+from votes.losses.gan_loss import GANLoss, MultiScaleGANLoss, RelativisticGANLoss, high_passed
 from votes.losses.perceptual_loss import PerceptualLoss, gram
 
 LOGITS = torch.tensor([[0.0], [2.0]])
@@ -39,6 +39,34 @@ def test_gan_types_by_hand(gan_type, real, fake, judged):
 def test_several_scales():
     loss = MultiScaleGANLoss('wgan')
     assert loss([LOGITS, [LOGITS + 100, LOGITS + 2]], False) == pytest.approx((1 + 3) / 2)
+
+
+def test_relativistic_logits_are_compared_with_the_mean_of_the_others():
+    """ESRGAN's model in BasicSR, term by term."""
+    loss, plain = RelativisticGANLoss('vanilla', loss_weight=10), GANLoss('vanilla')
+    real = torch.tensor([[0.3], [1.2]], requires_grad=True)
+    fake = torch.tensor([[-0.4], [0.8]], requires_grad=True)
+    terms = loss.of_discriminator(real, fake)
+    assert terms['real'].item() == pytest.approx(float(plain(real.detach() - 0.2, True, is_disc=True)) / 2)
+    assert terms['fake'].item() == pytest.approx(float(plain(fake.detach() - 0.75, False, is_disc=True)) / 2)
+    (only_real,) = torch.autograd.grad(terms['real'], real, retain_graph=True)
+    assert torch.autograd.grad(terms['real'], fake, allow_unused=True) == (None,)
+    assert only_real.abs().sum() > 0
+    judged = loss.of_generator(fake, lambda: real)
+    assert judged.item() == pytest.approx(5 * float((plain(real - 0.2, False) + plain(fake - 0.75, True)).detach()))
+    assert torch.autograd.grad(judged, real, allow_unused=True, retain_graph=True) == (None,)
+    # through the mean, too
+    (gradient,) = torch.autograd.grad(judged, fake)
+    expected = (torch.sigmoid(fake.detach() - 0.75) - 1) / 4 - torch.sigmoid(real.detach() - 0.2).mean() / 4
+    torch.testing.assert_close(gradient, 10 * expected)
+
+
+def test_a_discriminator_of_high_frequencies_sees_no_flat_area():
+    picture = torch.full((1, 3, 9, 9), 0.8)
+    assert torch.allclose(high_passed(picture), torch.tensor(0.5))
+    picture[..., 4, 4] = 1
+    assert GANLoss('vanilla', high_pass=True).shown(picture)[..., 4, 4].min() > 0.55
+    assert GANLoss('vanilla').shown(picture) is picture
 
 
 @pytest.fixture
@@ -74,3 +102,19 @@ def test_weights_that_are_not_there_are_refused(tmp_path, monkeypatch):
     with pytest.raises(UserError, match='vgg_weights') as caught:
         PerceptualLoss({'conv5_4': 1.0})
     assert 'vgg19-dcbb9e9d.pth' in str(caught.value)
+
+
+def test_layers_of_vgg_with_batch_normalisation():
+    """Normalisation is that of evaluation; torchvision's numbers count it."""
+    torch.manual_seed(0)
+    vgg = VGGFeatureExtractor(['conv1_2', 'bn1_2', 'relu1_2'], 'vgg13_bn').eval()
+    torch.nn.init.normal_(vgg.vgg_net['bn1_2'].running_mean)
+    found = vgg(torch.rand(1, 3, 8, 8))
+    torch.testing.assert_close(found['bn1_2'], vgg.vgg_net['bn1_2'](found['conv1_2']))
+    torch.testing.assert_close(found['relu1_2'], found['bn1_2'].relu())
+    weights = vgg.state_dict()
+    places = {'conv1_1': 0, 'bn1_1': 1, 'conv1_2': 3, 'bn1_2': 4}
+    file = {f'features.{places[key.split(".")[1]]}.{key.split(".")[2]}': value for key, value in weights.items()}
+    assert vgg.published_weights({**file, 'features.7.weight': torch.zeros(1)}).keys() == weights.keys()
+    with pytest.raises(ValueError, match='no layer bn1_1'):
+        VGGFeatureExtractor(['bn1_1'], 'vgg13')

@@ -10,13 +10,16 @@ WIDTHS = (64, 128, 256, 512, 512)
 
 
 def layer_names(vgg_type: str) -> list[str]:
-    """Layers in order, as torchvision numbers them: conv1_1, relu1_1, ..., pool5."""
-    if vgg_type not in BLOCKS:
-        raise ValueError(f'vgg_type is one of {", ".join(BLOCKS)}, not {vgg_type!r}')
+    """Layers in order, as torchvision numbers them: conv1_1, relu1_1, ..., pool5; conv1_1, bn1_1, relu1_1, ... of those
+    with batch normalisation.
+    """
+    plain = vgg_type.removesuffix('_bn')
+    if plain not in BLOCKS:
+        raise ValueError(f'vgg_type is one of {", ".join(BLOCKS)}, or one of these with _bn, not {vgg_type!r}')
+    kinds = ('conv', 'relu') if plain == vgg_type else ('conv', 'bn', 'relu')
     names = []
-    for block, count in enumerate(BLOCKS[vgg_type], 1):
-        for number in range(1, count + 1):
-            names += [f'conv{block}_{number}', f'relu{block}_{number}']
+    for block, count in enumerate(BLOCKS[plain], 1):
+        names += [f'{kind}{block}_{number}' for number in range(1, count + 1) for kind in kinds]
         names.append(f'pool{block}')
     return names
 
@@ -25,8 +28,9 @@ class VGGFeatureExtractor(nn.Module):
     """RGB (B, 3, h, w) in [0, 1] -> the outputs of the layers asked for, by their names.
 
     Args:
-        layer_name_list: conv1_1, relu1_1, ..., pool1, conv2_1, ...; convolutions are taken before their ReLU.
-        vgg_type: vgg11, vgg13, vgg16 or vgg19, without batch normalisation.
+        layer_name_list: conv1_1, relu1_1, ..., pool1, conv2_1, ...; convolutions are taken before their ReLU, and
+            before their normalisation (bn1_1, ...) where there is one.
+        vgg_type: vgg11, vgg13, vgg16 or vgg19; with batch normalisation vgg11_bn, ...
         use_input_norm: pictures are normalised as for ImageNet.
         range_norm: pictures are in [-1, 1] and brought to [0, 1] first.
         requires_grad: its weights are trained too.
@@ -61,14 +65,16 @@ class VGGFeatureExtractor(nn.Module):
         last = max(names.index(name) for name in layer_name_list)
         self.vgg_net = nn.ModuleDict()
         channels = 3
-        for name in names[: last + 1]:
+        for before, name in zip(['', *names], names[: last + 1], strict=False):
             if name.startswith('conv'):
                 width = WIDTHS[int(name[4]) - 1]
                 self.vgg_net[name] = nn.Conv2d(channels, width, 3, padding=1)
                 channels = width
+            elif name.startswith('bn'):
+                self.vgg_net[name] = nn.BatchNorm2d(channels)
             elif name.startswith('relu'):
                 # in place, but not over what is asked for
-                self.vgg_net[name] = nn.ReLU(inplace=name.replace('relu', 'conv') not in self.layers)
+                self.vgg_net[name] = nn.ReLU(inplace=before not in self.layers)
             elif not remove_pooling:
                 self.vgg_net[name] = nn.MaxPool2d(2, pooling_stride)
         self.register_buffer('mean', torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1), persistent=False)

@@ -12,10 +12,17 @@ from votes.archs.vgg_arch import VGGFeatureExtractor
 from votes.checkpoint import load_network
 from votes.errors import UserError
 
-# where BasicSR looks for them
+# where BasicSR looks for them, under torchvision's names
+FOLDER = './experiments/pretrained_models'
 WEIGHTS = {
-    'vgg19': './experiments/pretrained_models/vgg19-dcbb9e9d.pth',
-    'vgg16': './experiments/pretrained_models/vgg16-397923af.pth',
+    'vgg11': f'{FOLDER}/vgg11-8a719046.pth',
+    'vgg11_bn': f'{FOLDER}/vgg11_bn-6002323d.pth',
+    'vgg13': f'{FOLDER}/vgg13-19584684.pth',
+    'vgg13_bn': f'{FOLDER}/vgg13_bn-abd245e5.pth',
+    'vgg16': f'{FOLDER}/vgg16-397923af.pth',
+    'vgg16_bn': f'{FOLDER}/vgg16_bn-6c64b313.pth',
+    'vgg19': f'{FOLDER}/vgg19-dcbb9e9d.pth',
+    'vgg19_bn': f'{FOLDER}/vgg19_bn-c79401a0.pth',
 }
 
 
@@ -24,7 +31,7 @@ class PerceptualLoss(nn.Module):
 
     Args:
         layer_weights: layer of VGG (see VGGFeatureExtractor) -> w.
-        vgg_type: which VGG.
+        vgg_type: which VGG, see there; with batch normalisation it is the one of evaluation.
         use_input_norm: pictures are normalised as for ImageNet.
         range_norm: pictures are in [-1, 1].
         perceptual_weight, style_weight: 0 for no such term.

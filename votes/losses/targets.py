@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from votes.archs.contract import luma_of
+from votes.ops.blur import gaussian_blur
+
+SHARP_SIGMA = 0.3 * ((51 - 1) * 0.5 - 1) + 0.8  # the width that OpenCV gives to a kernel of 51 taps
 
 
 def _resized(frames: Tensor, factor: float, mode: str, antialias: bool = False) -> Tensor:
@@ -36,25 +38,14 @@ def gt_sharp(frames: Tensor, scale: int) -> Tensor:
     is added where that is more than 10 steps of 8 bits, with soft borders.
     """
     flat = frames.flatten(0, -4)
-    detail = flat - _blurred(flat)
-    where = _blurred((detail.abs() * 255 > 10).to(flat.dtype))
+    detail = flat - gaussian_blur(flat, 51, SHARP_SIGMA)
+    where = gaussian_blur((detail.abs() * 255 > 10).to(flat.dtype), 51, SHARP_SIGMA)
     return (flat + where * ((flat + 0.5 * detail).clamp(0, 1) - flat)).unflatten(0, frames.shape[:-3])
 
 
 def gt_sharp_small_area(frames: Tensor, scale: int) -> Tensor:
     """`gt_sharp` at LQ size, means of S x S pixels."""
     return gt_small_area(gt_sharp(frames, scale), scale)
-
-
-def _blurred(x: Tensor) -> Tensor:
-    """(B, C, H, W) under a Gaussian of 51 taps, of the width that OpenCV gives to such a kernel."""
-    taps = torch.arange(-25, 26, dtype=x.dtype, device=x.device)
-    taps = torch.softmax(-0.5 * (taps / (0.3 * ((51 - 1) * 0.5 - 1) + 0.8)) ** 2, 0)
-    for axis, shape in ((-1, (1, 1, 1, 51)), (-2, (1, 1, 51, 1))):
-        sides = (25, 25, 0, 0) if axis == -1 else (0, 0, 25, 25)
-        grown = F.pad(x, sides, mode='reflect' if x.shape[axis] > 25 else 'replicate')
-        x = F.conv2d(grown, taps.view(shape).expand(x.shape[1], 1, *shape[2:]), groups=x.shape[1])
-    return x
 
 
 def gt_structure(frames: Tensor, scale: int) -> Tensor:

@@ -17,6 +17,7 @@ from torch.utils.checkpoint import checkpoint as recompute
 from votes.archs.contract import AMP, Result, apply, promise
 from votes.archs.parts.blocks import compile_blocks
 from votes.errors import UserError
+from votes.models.clipping import clip_adaptively
 from votes.models.terms import total
 from votes.options import PartOptions, Spec, TrainOptions
 from votes.processes import distributed
@@ -208,6 +209,8 @@ class Learner:
 
     def update(self, overflow: bool) -> None:
         """Moves the weights; with `overflow` only the loss scale."""
+        if self.train.adaptive_clip and not overflow:
+            clip_adaptively(self.named.values(), self.train.adaptive_clip)
         if self.train.grad_clip and not overflow:
             torch.nn.utils.clip_grads_with_norm_(self.named.values(), self.train.grad_clip, self.norm)
         self.scaler.step(self.optimizer)

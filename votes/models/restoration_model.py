@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Callable, Iterator
+import functools
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from torch import Tensor, nn
 
 from votes import checkpoint
 from votes.archs import build_network
-from votes.archs.contract import Result, promise
+from votes.archs.contract import Result, apply, promise
 from votes.archs.fields import FIELDS
 from votes.archs.parts.blocks import enlarged, in_layout
 from votes.data.sensed import check_dsm
@@ -22,7 +23,8 @@ from votes.data.transforms import orient
 from votes.errors import UserError
 from votes.models.learner import Learner
 from votes.models.optimisation import Outcome, Phase, take_step
-from votes.models.terms import build_terms, target_of
+from votes.models.terms import Beside, build_terms, target_of
+from votes.ops import offsets_watched
 from votes.options import Options, PartOptions
 
 Batch = dict[str, Any]
@@ -190,13 +192,16 @@ class RestorationModel:
             for part in zip(*(value.split(size) for value in sample.values()), strict=True)
         ]
         gains: list[Tensor] = []
+        watched = any(term.of_offsets for term in self.terms)
 
         def losses(piece: Batch) -> dict[str, Tensor]:
-            result = self.generator.forward(piece)
+            with contextlib.ExitStack() as inside:
+                offsets = inside.enter_context(offsets_watched()) if watched else []
+                result = self.generator.forward(piece)
             piece['result'] = {name: value.detach() for name, value in result.items()}
             if want_gain:
                 gains.append(self._gain(piece))
-            return self.losses(result, piece, iteration)
+            return self.losses(result, piece, iteration, offsets)
 
         outcome = take_step(
             self._phases(losses, iteration),
@@ -219,13 +224,27 @@ class RestorationModel:
         phases = [Phase(self.generator, losses)] if both else []
         return [*phases, Phase(self.learners['d'], self._judged)]
 
-    def losses(self, result: Result, piece: Batch, iteration: int = 1) -> dict[str, Tensor]:
-        """The generator's loss terms for what the network returned of a micro-batch."""
+    def losses(
+        self, result: Result, piece: Batch, iteration: int = 1, offsets: Sequence[Tensor] = ()
+    ) -> dict[str, Tensor]:
+        """The generator's loss terms for what the network returned of a micro-batch.
+
+        Args:
+            offsets: of its deformable convolutions, for losses that look at them.
+        """
         found: dict[str, Tensor] = {}
+        beside = Beside(self._judge, functools.cache(lambda: self._averaged(piece)), offsets)
         for term in self.terms:
-            if iteration > term.from_iter:
-                found |= term.values(result, piece, self.said, self.opt.scale, self._judge)
+            if term.factor(iteration):
+                found |= term.values(result, piece, self.said, self.opt.scale, beside, iteration)
         return found
+
+    @torch.no_grad()
+    def _averaged(self, piece: Batch) -> Result:
+        """What the moving average of the weights makes of a micro-batch."""
+        ema = self.generator.ema
+        assert ema is not None
+        return apply(ema, piece, amp=self.generator.dtype)
 
     def _judge(self, pictures: Tensor) -> Tensor:
         """The discriminator's logits of (B, 3, H, W), for gradients of the pictures alone."""
@@ -243,13 +262,15 @@ class RestorationModel:
         if 'result' not in piece:
             with torch.no_grad():
                 piece['result'] = self.generator.forward(piece)
-        found = {}
+        found: dict[str, Tensor] = {}
         for term in (term for term in self.terms if term.adversarial):
-            real = target_of(term.target, piece['gt'], self.said, self.opt.scale, term.frame).flatten(0, 1)
-            for kind, pictures in (('real', real), ('fake', piece['result'][term.output].flatten(0, 1))):
+            real = term.wanted(piece, self.said, self.opt.scale)
+            logits = []
+            for pictures in (real, piece['result'][term.output].flatten(0, 1)):
                 with self.learners['d'].autocast():
-                    logits = self.learners['d'].runner(pictures).float()
-                found[f'{term.name}_d_{kind}'] = term.loss(logits, kind == 'real', is_disc=True)
+                    logits.append(self.learners['d'].runner(term.loss.shown(pictures)).float())  # type: ignore[operator]
+            terms = term.loss.of_discriminator(*logits)  # type: ignore[operator]
+            found |= {f'{term.name}_d_{kind}': value for kind, value in terms.items()}
         return found
 
     def _gain(self, piece: Batch) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +14,22 @@ from votes.errors import UserError
 from votes.options import Spec, TrainOptions
 from votes.registry import LOSSES, TARGETS
 
-ABOUT = ('output', 'target', 'frame', 'from_iter')  # what a loss entry says besides its constructor's arguments
+ABOUT = ('output', 'target', 'frame', 'from_iter', 'until_iter')  # besides arguments of a loss's constructor
+
+
+@dataclass
+class Beside:
+    """What losses may look at besides an output and its target.
+
+    Attributes:
+        judge: pictures -> the discriminator's logits.
+        averaged: what the moving average of the weights makes of the sample.
+        offsets: of every deformable convolution that ran.
+    """
+
+    judge: Callable[[Tensor], Tensor] | None = None
+    averaged: Callable[[], Result] | None = None
+    offsets: Sequence[Tensor] = ()
 
 
 @dataclass
@@ -26,6 +41,7 @@ class Term:
         target: name in TARGETS.
         frame: of the GT window, counted from the centre frame.
         from_iter: the term counts after so many iterations.
+        until_iter: and less and less up to this one, from which on it does not count; None: it stays.
         weight: factor beside the loss's own.
     """
 
@@ -35,6 +51,7 @@ class Term:
     target: str = 'gt'
     frame: int = 0
     from_iter: int = 0
+    until_iter: int | None = None
     weight: float = 1.0
 
     @property
@@ -42,13 +59,28 @@ class Term:
         """Whether a discriminator says what the output is worth."""
         return bool(getattr(self.loss, 'adversarial', False))
 
+    @property
+    def of_offsets(self) -> bool:
+        """Whether it looks at the offsets of deformable convolutions, and at no output."""
+        return bool(getattr(self.loss, 'of_offsets', False))
+
+    def factor(self, iteration: int) -> float:
+        """Its weight in step number `iteration` (from 1)."""
+        if iteration <= self.from_iter:
+            return 0.0
+        if self.until_iter is None:
+            return self.weight
+        left = (self.until_iter + 1 - iteration) / (self.until_iter - self.from_iter)
+        return self.weight * max(0.0, left)
+
     def values(
         self,
         result: Result,
         sample: Mapping[str, Any],
         said: Promise,
         scale: int,
-        judge: Callable[[Tensor], Tensor] | None = None,
+        beside: Beside | None = None,
+        iteration: int = 1,
     ) -> dict[str, Tensor]:
         """The term, and what else the loss gives, by name.
 
@@ -57,8 +89,22 @@ class Term:
         Args:
             sample: 'gt' (B, T, 3, H, W) of all frames or of the restored one, 'once' likewise where it is compared, and
                 'lq' of all.
-            judge: the discriminator.
         """
+        beside = beside or Beside()
+        if self.of_offsets:
+            if not beside.offsets:
+                raise UserError(f'loss {self.name!r} looks at offsets: nothing deformable ran', where=said.name)
+            found: Any = self.loss(beside.offsets)
+        else:
+            found = self._compared(result, sample, said, scale, beside)
+        if isinstance(found, Tensor):
+            found = {self.name: found}
+        elif not isinstance(found, Mapping):  # perceptual and style
+            found = dict(zip((self.name, f'{self.name}_style'), found, strict=False))
+        factor = self.factor(iteration)
+        return {name: x if factor == 1 else factor * x for name, x in found.items() if x is not None}
+
+    def _compared(self, result: Result, sample: Mapping[str, Any], said: Promise, scale: int, beside: Beside) -> Any:
         if self.output not in result:
             raise UserError(
                 f'loss {self.name!r} compares an output that there is not',
@@ -68,27 +114,30 @@ class Term:
             )
         output = result[self.output].flatten(0, 1)
         if self.adversarial:
+            judge = beside.judge
             assert judge is not None
-            found: Any = self.loss(judge(output), True, is_disc=False)
-        else:
-            field = next((name for name in ('lq', 'once') if self.target.startswith(name)), 'gt')
-            if field not in sample:
-                raise UserError(
-                    f'loss {self.name!r} compares frames after the first of two encodes, and samples have none',
-                    value=self.target,
-                    fix='datasets.train.dataroot_once',
-                )
-            frames = sample[field]
-            target = target_of(self.target, frames, said, scale, self.frame).flatten(0, 1)
-            if output.dim() > target.dim():
-                target = target.unsqueeze(1).expand_as(output)
-            found = self.loss(output, target)
-        if isinstance(found, Tensor):
-            found = {self.name: found}
-        elif not isinstance(found, Mapping):  # perceptual and style
-            found = dict(zip((self.name, f'{self.name}_style'), found, strict=False))
-        factor = self.weight
-        return {name: x if factor == 1 else factor * x for name, x in found.items() if x is not None}
+            return self.loss.of_generator(  # type: ignore[operator]
+                judge(self.loss.shown(output)),  # type: ignore[operator]
+                lambda: judge(self.loss.shown(self.wanted(sample, said, scale))),  # type: ignore[operator]
+            )
+        target = self.wanted(sample, said, scale)
+        if output.dim() > target.dim():
+            target = target.unsqueeze(1).expand_as(output)
+        if getattr(self.loss, 'compares_average', False):
+            assert beside.averaged is not None
+            return self.loss(output, target, beside.averaged()[self.output].flatten(0, 1))
+        return self.loss(output, target)
+
+    def wanted(self, sample: Mapping[str, Any], said: Promise, scale: int) -> Tensor:
+        """What the output is compared with, (B*T_out, C, H, W)."""
+        field = next((name for name in ('lq', 'once') if self.target.startswith(name)), 'gt')
+        if field not in sample:
+            raise UserError(
+                f'loss {self.name!r} compares frames after the first of two encodes, and samples have none',
+                value=self.target,
+                fix='datasets.train.dataroot_once',
+            )
+        return target_of(self.target, sample[field], said, scale, self.frame).flatten(0, 1)
 
 
 def target_of(name: str, frames: Tensor, said: Promise, scale: int, frame: int = 0) -> Tensor:

@@ -7,6 +7,17 @@ from votes.ops.deform_conv import (
     counted_by_shape,
     deform_conv2d,
     fused_deform_conv2d,
+    offsets_watched,
+    watching,
 )
 
-__all__ = ['BACKENDS', 'backend_problem', 'choose_backend', 'counted_by_shape', 'deform_conv2d', 'fused_deform_conv2d']
+__all__ = [
+    'BACKENDS',
+    'backend_problem',
+    'choose_backend',
+    'counted_by_shape',
+    'deform_conv2d',
+    'fused_deform_conv2d',
+    'offsets_watched',
+    'watching',
+]

@@ -63,6 +63,25 @@ def choose_backend(name: str | None, device_type: str) -> str:
 choose_backend._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 
+_watched: list[Tensor] | None = None
+
+
+@contextlib.contextmanager
+def offsets_watched() -> Iterator[list[Tensor]]:
+    """Inside, the offsets of every `deform_conv2d` are added to the list, in order and with gradients."""
+    global _watched
+    before, _watched = _watched, []
+    try:
+        yield _watched
+    finally:
+        _watched = before
+
+
+def watching() -> bool:
+    """Whether somebody looks at offsets, which a kernel that makes them itself would not show."""
+    return _watched is not None
+
+
 _by_shape = False
 
 
@@ -130,6 +149,8 @@ def deform_conv2d(
         )
     if mask is not None and tuple(mask.shape) != (batch, groups * taps, *size):
         raise ValueError(f'mask {tuple(mask.shape)} is not {(batch, groups * taps, *size)}')
+    if _watched is not None:
+        _watched.append(offset)
     function = chunked.deform_conv2d_by_shape if _by_shape else BACKENDS[choose_backend(backend, x.device.type)]
     return function(x, offset, mask, weight, bias, stride, padding, dilation)
 

@@ -27,8 +27,8 @@ Problem = tuple[Key, str]
 
 # what the program itself passes
 SUPPLIED = {'scale', 'params', 'img', 'img2', 'self'}
-# what a loss says besides its constructor's arguments, see models/terms.py
-ABOUT_LOSSES = {'output': str, 'target': str, 'frame': int, 'from_iter': int}
+# what a loss entry says besides its constructor's arguments, see models.terms
+ABOUT_LOSSES = {'output': str, 'target': str, 'frame': int, 'from_iter': int, 'until_iter': int}
 # keys that people know from elsewhere, and that stand in another section here
 MOVED = dict.fromkeys(ValOptions.model_fields, 'val:') | dict.fromkeys(TrainOptions.model_fields, 'train:')
 OF_TRAINING = {
@@ -296,6 +296,14 @@ def _train_problems(opt: Options, net: Any) -> Iterator[Problem]:
     adversarial += [('train', 'losses', name) for name, spec in train.losses.items() if _adversarial(spec)]
     for key in adversarial if opt.network_d is None else ():
         yield key, 'needs a discriminator: network_d'
+    for name, spec in train.losses.items():
+        if getattr(_named(spec.type, registry.LOSSES), 'compares_average', False) and not train.ema_decay:
+            yield ('train', 'losses', name), 'compares with the moving average of the weights: train.ema_decay'
+        first, last = spec.args.get('from_iter') or 0, spec.args.get('until_iter')
+        if last is not None and last <= first:
+            yield ('train', 'losses', name, 'until_iter'), f'is not after from_iter ({first}; value {last})'
+    if train.grad_clip and train.adaptive_clip:
+        yield ('train', 'adaptive_clip'), 'clips in place of grad_clip: one of the two'
     if opt.network_d is not None and train.optim_d is None:
         yield ('train', 'optim_d'), 'is missing: how the discriminator of network_d is trained'
     if train.total_iter and train.warmup_iter >= train.total_iter:

@@ -27,7 +27,7 @@ NOT_HERE = {
     **dict.fromkeys(
         ('RealESRGANModel', 'RealESRNetModel'),
         'damages pictures while it trains, which is not supported as a model: here a recipe damages them '
-        '(datasets.train.degradation), and ESRGANModel trains',
+        '(datasets.train.degradation), and SRGANModel trains',
     ),
     **dict.fromkeys(
         ('RealESRGANDataset', 'RealESRGANPairedDataset'),
@@ -88,6 +88,7 @@ def accept_habits(file: OptionFile) -> list[str]:
     _move_parts(file)
     _move_averaging(file)
     _move_flow_rate(file)
+    _make_relativistic(file)
     if str(file.data.get('model_type')).startswith('RealESR'):
         for name in OF_REAL_ESRGAN & file.data.keys():
             del file.data[name]
@@ -171,6 +172,14 @@ def _move_averaging(file: OptionFile) -> None:
         if value is not None and train.setdefault('ema_decay', value) != value:
             file.problems.append(f'{place}: {dotted((*key, "ema_decay"))}: train.ema_decay is another')
         file.places.setdefault(('train', 'ema_decay'), place)
+
+
+def _make_relativistic(file: OptionFile) -> None:
+    """BasicSR's ESRGANModel compares logits with the mean of the others, whatever kind of GANLoss it is given."""
+    train = file.data.get('train')
+    loss = train.get('gan_opt') if isinstance(train, dict) else None
+    if file.data.get('model_type') == 'ESRGANModel' and isinstance(loss, dict) and loss.get('type') == 'GANLoss':
+        loss['type'] = 'RelativisticGANLoss'
 
 
 def _move_flow_rate(file: OptionFile) -> None:

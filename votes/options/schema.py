@@ -103,7 +103,8 @@ class TrainOptions(Section):
     gan_opt: Spec | None = Field(default=None, description='a loss that the discriminator gives')
     losses: dict[str, Spec] = Field(
         default_factory=dict,
-        description='name -> type and arguments of a loss, output (out), target (gt), frame (0), from_iter (0)',
+        description='name -> type and arguments of a loss, output (out), target (gt), frame (0), from_iter (0), '
+        'until_iter (up to which its weight falls to 0)',
     )
     parts: dict[str, PartOptions] = Field(default_factory=dict, description='what is done with parts of the network')
     net_d_iters: int = Field(default=1, ge=1, description='the generator is updated every so many iterations')
@@ -122,6 +123,9 @@ class TrainOptions(Section):
         description='batches of batch_size_per_gpu in one step: gradients are averaged, as over processes',
     )
     grad_clip: float | None = Field(default=None, gt=0, description='largest norm of all gradients together')
+    adaptive_clip: float | None = Field(
+        default=None, gt=0, description='largest norm of a gradient, a part of that of its weights, for each output'
+    )
     ema_decay: float = Field(default=0, ge=0, lt=1, description='moving average of the weights; 0 for none')
     amp: Literal['none', 'bf16', 'fp16'] = Field(default='none', description='precision of autocast')
     channels_last: bool = anytime(default=True, description='memory layout of the network')

@@ -14,7 +14,7 @@ from votes.options.schema import Options, Spec
 from votes.options.yaml_file import Key
 
 Problem = tuple[Key, str]
-TOLD_ELSEWHERE = {'output', 'target', 'frame', 'from_iter'}  # of a loss, see models/terms.py
+TOLD_ELSEWHERE = {'output', 'target', 'frame', 'from_iter', 'until_iter'}  # of a loss, see models/terms.py
 
 
 def nan_problems(data: Any, key: Key = ()) -> Iterator[Problem]:

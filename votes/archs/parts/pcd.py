@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from votes.archs.parts.blocks import conv3x3, conv_of_pair, first_share, lrelu, one_by_one, upsample, with_second, zero_
-from votes.ops import choose_backend, deform_conv2d, fused_deform_conv2d
+from votes.ops import choose_backend, deform_conv2d, fused_deform_conv2d, watching
 
 LEVELS = ('l1', 'l2', 'l3')
 
@@ -34,7 +34,8 @@ class DeformableConv(nn.Module):
 
     def forward(self, x: Tensor, guide: Tensor) -> Tensor:
         """x and guide (B, C, H, W) -> (B, C, H, W)."""
-        if choose_backend(None, x.device.type) == 'triton' and x.dtype != torch.float64:
+        fused = x.dtype != torch.float64 and not watching()
+        if fused and choose_backend(None, x.device.type) == 'triton':
             offsets = cast(nn.Conv2d, self.conv_offset)
             out, mean = fused_deform_conv2d(
                 x, guide, offsets.weight, cast(Tensor, offsets.bias), self.weight, self.bias
