@@ -23,6 +23,7 @@ from votes.data.codec_metadata import write_metadata
 from votes.data.open_source import open_source
 from votes.data.sources import Crop, Frame, FrameSource, cropped
 from votes.errors import UserError
+from votes.video.draws import ends
 from votes.video.metadata import each_frame
 from votes.video.recipe import Degradation, Recipe, degrade, read_recipe
 
@@ -35,32 +36,36 @@ def degrade_source(
     originals: Path | None = None,
     metadata: Path | None = None,
     workers: int = 1,
+    seed: int = 0,
     say: Callable[[str], None] = print,
 ) -> None:
     """Writes target/CLIP/00000000.png ... and target/manifest.json.
 
     The manifest has the recipe, versions, and for each clip the SHA-256 of its decoded frames, what each generation
-    did (bytes, bitrate, picture types, mean QP), and which frames are shown where the frame rate changes. It is written
-    last; a run that was stopped goes on with the next clip. Sizes that the recipe cannot divide are cropped at the
-    right and the bottom, which the manifest says.
+    did (bytes, bitrate, picture types, mean QP), what the recipe drew for it ('drawn'), and which frames are shown
+    where the frame rate changes. It is written last; a run that was stopped goes on with the next clip. Sizes that the
+    recipe cannot divide are cropped at the right and the bottom, which the manifest says.
 
     Args:
         originals: folder for the frames that the degraded ones show, as PNG too: a pair for training.
         metadata: folder for what the codec says about the last generation, see CodecMetadata.
         workers: clips at a time. Frames are read, coded and written one after the other: what is in memory does not
             grow with a clip's length.
+        seed: of what the recipe draws for each clip.
 
     Raises:
         UserError: `target` is complete already or was begun with another recipe, or frames do not fit the recipe.
     """
+    _check_metadata(recipe, metadata)
     target = Path(target)
     manifest, job = target / 'manifest.json', target / '.recipe.json'
     if manifest.exists() or (target.exists() and not job.exists()):
         raise UserError('the output exists', where=target, fix='choose another name')
     target.mkdir(parents=True, exist_ok=True)
-    if job.exists() and json.loads(job.read_text()) != recipe.model_dump():
+    asked = recipe.model_dump(mode='json') | ({'seed': seed} if recipe.drawn_from else {})
+    if job.exists() and json.loads(job.read_text()) != asked:
         raise UserError('this folder was begun with another recipe', where=target, fix='remove it')
-    write_json(job, recipe.model_dump())
+    write_json(job, asked)
     names = open_source(source).clips()
     opened = threading.local()  # a decoder belongs to one thread
 
@@ -69,17 +74,33 @@ def degrade_source(
             opened.source = open_source(source)
         clip = names[number]
         if not (_said(target, clip)).exists():
-            about = _degrade_clip(opened.source, clip, target, recipe, number, originals, metadata)
+            own = recipe.for_clip(seed, clip)
+            about = _degrade_clip(opened.source, clip, target, own, number, originals, metadata)
+            if recipe.drawn_from:
+                about['drawn'] = recipe.drawn(own)
             write_json(_said(target, clip), about)
-            say(_outcome(clip, recipe, about))
+            say(_outcome(clip, own, about))
 
     _each(one, len(names), workers)
     clips = {clip: json.loads((_said(target, clip)).read_text()) for clip in names}
     versions: dict[str, Any] = {'av': version('av'), 'libavcodec': list(library_versions['libavcodec'])}
     versions['decoding'] = DECODING
-    write_json(manifest, {'recipe': recipe.model_dump(), 'grid': recipe.grid, 'versions': versions, 'clips': clips})
+    about = {'recipe': asked, 'grid': recipe.grid, 'versions': versions, 'clips': clips}
+    write_json(manifest, about)
     for path in [job, *(_said(target, clip) for clip in clips)]:
         path.unlink()
+
+
+def _check_metadata(recipe: Recipe, metadata: Path | None) -> None:
+    """
+    Raises:
+        UserError: the last generation may change its resolution, so that its blocks lie on no one grid.
+    """
+    versions = [recipe, *(Recipe(**version) for _, _, version in ends(recipe.drawn_from or {}))]
+    if metadata and any(version.generations and version.generations[-1].switch for version in versions):
+        raise UserError(
+            'no metadata of a video whose resolution switches', where=recipe.name, fix='leave --metadata away'
+        )
 
 
 def _said(target: Path, clip: str) -> Path:
@@ -210,6 +231,8 @@ class OnTheFly:
     def window(self, clip: str, indices: list[int], crop: Crop, rng: np.random.Generator) -> list[Frame]:
         """The frames of a window, cropped (in LQ pixels)."""
         recipe, scale = self.recipes[int(rng.integers(len(self.recipes)))], self.scale
+        if recipe.drawn_from:  # anew for each sample: a clip is seen in many ways
+            recipe = recipe.for_clip(int(rng.integers(1 << 31)), clip)
         lead = int(rng.integers(self.LEAD)) if recipe.generations else 0  # without a codec nothing comes from before
         first = max(0, min(indices) - lead)
         starts, sides = [], []

@@ -12,109 +12,25 @@ from typing import Any, Literal
 import av
 import cv2
 import numpy as np
-import torch
-import torch.nn.functional as F
 from av.error import FFmpegError
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from votes.errors import UserError
 from votes.options.yaml_file import dotted, read_option_file
-from votes.video import steps
+from votes.video import draws, steps
 from votes.video.degrade import Frames
-from votes.video.encoders import steady_x264
+from votes.video.encoding import Encoding, activity_of
 from votes.video.metadata import TRUSTED_QP, TYPES, DecodedVideo, decode_with_metadata, quantisers
-from votes.video.recipe_check import out_of_limits, refused
-
-Kernel = Literal['ffmpeg_bicubic', 'matlab_bicubic', 'area', 'lanczos']
-QP_OPTION = {'libx264': 'qp', 'libx265': None, 'libvpx-vp9': None, 'libsvtav1': 'qp', 'mpeg4': 'qscale'}
-
-
-class Encoding(BaseModel):
-    """One generation: a codec and how hard it compresses. Exactly one of qp, crf and kbps."""
-
-    model_config = ConfigDict(extra='forbid')
-    codec: Literal['libx264', 'libx265', 'libvpx-vp9', 'libsvtav1', 'mpeg4'] = 'libx264'
-    qp: int | None = Field(default=None, ge=0, le=63)
-    crf: int | None = Field(default=None, ge=0, le=63)
-    kbps: int | None = Field(default=None, ge=1, le=2_000_000, description='average bitrate, kilobits a second')
-    two_pass: bool = False
-    preset: str | None = None
-    gop: int | None = Field(default=None, ge=1, description='frames from key frame to key frame at most')
-    bframes: int | None = Field(default=None, ge=0)
-    rate: int = Field(default=25, ge=1, le=1000, description='frames a second')
-    pix_fmt: Literal['yuv420p', 'yuv422p', 'yuv444p'] = 'yuv420p'
-    params: str = Field(default='', description="more of the encoder's own parameters, a=1:b=2 (x264 and x265)")
-    qp_cycle: list[int] | None = Field(
-        default=None,
-        min_length=2,
-        max_length=64,
-        description='quantisers of the first frames, which then repeat to the end (libx264 without B-frames)',
-    )
-
-    @model_validator(mode='after')
-    def _one_measure(self) -> Encoding:
-        if sum(value is not None for value in (self.qp, self.crf, self.kbps, self.qp_cycle)) != 1:
-            raise ValueError('exactly one of qp, crf and kbps is needed (or qp_cycle)')
-        if self.qp_cycle and (self.codec != 'libx264' or self.bframes != 0 or 'zones' in self.params):
-            raise ValueError('qp_cycle needs libx264, bframes: 0, and no zones in params')
-        if self.two_pass and (self.kbps is None or self.codec not in ('libx264', 'libx265')):
-            raise ValueError('two_pass needs kbps, and libx264 or libx265')
-        if self.qp is not None and self.codec == 'libvpx-vp9':
-            raise ValueError('libvpx-vp9 takes crf or kbps')
-        given = self.model_dump()
-        problems = out_of_limits(self.codec, given)
-        for qp in self.qp_cycle or ():
-            problems += out_of_limits(self.codec, {'qp': qp})
-        if problems:
-            raise ValueError('; '.join(dict.fromkeys(problems)))
-        return self
-
-    def options(self, stats: Path | None = None, number: int = 0, frames: int = 2) -> dict[str, str]:
-        """For the encoder; `stats` and `number` of one of two passes, `frames` of the whole clip."""
-        own = [self.params] if self.params else []
-        found: dict[str, str] = {'threads': '2'}  # x264 with one thread encodes differently: the same everywhere
-        if self.qp is not None:
-            name = QP_OPTION[self.codec]
-            if name:
-                found[name] = str(self.qp)
-            else:
-                own.append(f'qp={self.qp}')
-        if self.qp_cycle:
-            # x264 keeps a quantiser within what its ratios allow between I, P and B: as far apart as in the cycle
-            own += ['qpstep=51:ipratio=1:pbratio=4', 'zones=' + '/'.join(self._zones(self.qp_cycle, frames))]
-            found['qp'] = str(self.qp_cycle[0])
-        elif self.codec == 'libx264' and self.qp is None and steady_x264():
-            own.append(steady_x264())
-        if self.crf is not None:
-            found |= {'crf': str(self.crf), **({'b': '0'} if self.codec == 'libvpx-vp9' else {})}
-        if self.kbps is not None:
-            found['b'] = f'{self.kbps}k'
-        if self.preset:
-            found['preset'] = self.preset
-        if self.gop:
-            found['g'] = str(self.gop)
-        if self.bframes is not None:
-            found['bf'] = str(self.bframes)
-        if self.codec == 'libx265':
-            own += ['log-level=none', 'pools=2', 'frame-threads=1']
-        if stats is not None:
-            own += [f'pass={number}', f'stats={stats}']
-        if own and self.codec in ('libx264', 'libx265'):
-            found[f'{self.codec[3:]}-params'] = ':'.join(own)
-        return found
-
-    @staticmethod
-    def _zones(cycle: list[int], frames: int) -> list[str]:
-        return [f'{i},{i},q={cycle[i % len(cycle)]}' for i in range(frames)]
-
-    def problems(self) -> list[str]:
-        """What the encoder would refuse, ignore or clamp, tried on two small frames; a sentence each."""
-        return refused(self.codec, self.pix_fmt, tuple(sorted(self.options().items())), self.params)
+from votes.video.shrink import Kernel, emphasised, shrink
 
 
 class Recipe(BaseModel):
-    """Blur, noise, shrinking, then one generation of compression after the other."""
+    """Blur, noise, shrinking, then one generation of compression after the other.
+
+    Any value but name and scale may be a distribution (see votes.video.draws). The recipe itself then has the middle of
+    each, and `for_clip` gives the one of a clip.
+    """
 
     model_config = ConfigDict(extra='forbid')
     name: str
@@ -122,6 +38,10 @@ class Recipe(BaseModel):
     scale: int = Field(default=2, ge=1, le=8)
     kernel: Kernel = 'ffmpeg_bicubic'
     blur: float = Field(default=0, ge=0, le=100, description='sigma in pixels of the original')
+    phase: tuple[float, float] = Field(
+        default=(0, 0), description='right and down in pixels of the original: where shrinking takes its pixels from'
+    )
+    sharpen: float = Field(default=0, ge=-1, le=4, description='weight of unsharp masking after shrinking; < 0 smooths')
     noise: float = Field(default=0, ge=0, le=255, description='sigma in 8-bit levels, after shrinking')
     frame_rate: tuple[int, int] | None = Field(default=None, description='[from, to] frames a second: drops or repeats')
     steps: list[dict[str, Any]] = Field(
@@ -129,6 +49,18 @@ class Recipe(BaseModel):
         description='done to the originals first, in this order: {type: a degradation, prob: how likely, its settings}',
     )
     generations: list[Encoding] = Field(description='encodings; [] where the steps are all')
+    drawn_from: dict[str, Any] | None = Field(default=None, description='the recipe as it was written, where it draws')
+
+    @model_validator(mode='before')
+    @classmethod
+    def _middle(cls, data: Any) -> Any:
+        if not isinstance(data, dict) or data.get('drawn_from') or not list(draws.places(data)):
+            return data
+        wrong = draws.problems(data)
+        wrong += [f'{key} is the same for all clips' for key in ('name', 'scale') if draws.is_draw(data.get(key))]
+        if wrong:
+            raise ValueError('; '.join(wrong))
+        return {**draws.middle(data), 'drawn_from': data}
 
     @model_validator(mode='after')
     def _positive(self) -> Recipe:
@@ -139,7 +71,22 @@ class Recipe(BaseModel):
             raise ValueError('; '.join(wrong))
         if self.frame_rate and not all(1 <= rate <= 1000 for rate in self.frame_rate):
             raise ValueError('frame_rate is [from, to], both from 1 to 1000')
+        for key, value, version in draws.ends(self.drawn_from or {}):
+            try:
+                Recipe(**version)
+            except ValidationError as error:
+                said = '; '.join(item['msg'].removeprefix('Value error, ') for item in error.errors())
+                raise ValueError(f'{dotted(key)} may be drawn as {value!r}: {said}') from error
         return self
+
+    def for_clip(self, seed: int, clip: str) -> Recipe:
+        """The recipe of one clip: itself where nothing is drawn."""
+        return Recipe(**draws.drawn(self.drawn_from, seed, clip)) if self.drawn_from else self
+
+    def drawn(self, clip_recipe: Recipe) -> dict[str, Any]:
+        """Place in this recipe -> what was drawn there for a clip."""
+        data = clip_recipe.model_dump(mode='json')
+        return draws.values(self.drawn_from, data) if self.drawn_from else {}
 
     @property
     def step(self) -> int:
@@ -179,6 +126,10 @@ def read_recipe(path: str | Path) -> Recipe:
             key = ('generations', number)
             place = file.place(key) or str(path)
             problems += [f'{place}: {dotted(key)}: {text}' for text in encoding.problems()]
+        for key, value, version in draws.ends(recipe.drawn_from or {}):
+            said = [text for encoding in Recipe(**version).generations for text in encoding.problems()]
+            place = file.place(key) or str(path)
+            problems += [f'{place}: {dotted(key)} may be drawn as {value!r}: {text}' for text in dict.fromkeys(said)]
     if problems:
         raise UserError('\n'.join([f'problems in {path}', *(f'  {p}' for p in problems)]))
     return recipe
@@ -209,6 +160,7 @@ def degrade(
         describe: without it the list of generations is empty.
         last: takes what the codec says about the last generation.
     """
+    recipe = recipe.for_clip(seed, '')
     with tempfile.TemporaryDirectory(prefix='votes_degrade_') as folder:
         clip = Degradation(lambda: iter(frames), len(frames), frames[0].shape[:2], recipe, seed, Path(folder))
         degraded = list(clip.frames(describe))
@@ -229,7 +181,7 @@ class Degradation:
 
     Attributes:
         generations: what each did, when all frames were taken.
-        video: the file of the last generation.
+        video: the file of the last generation (of its first piece where the resolution switches).
         shown: which original frame each degraded one shows.
 
     Raises:
@@ -262,11 +214,11 @@ class Degradation:
         source: Callable[[], Iterable[NDArray[np.uint8]]] = self._prepared
         said: dict[int, Generation] = {}
         for number, encoding in enumerate(self.recipe.generations):
-            path = self.folder / f'{number}.mkv'
-            encode(source, path, encoding, self.size, len(self.shown))
+            files = self._coded(source, encoding, number)
 
-            def source(path: Path = path, encoding: Encoding = encoding, number: int = number) -> Any:
-                return _decoded(path, encoding, (lambda g: said.update({number: g})) if describe else None)
+            def source(files: list[Path] = files, encoding: Encoding = encoding, number: int = number) -> Any:
+                told = (lambda g: said.update({number: g})) if describe else None
+                return _decoded(files, encoding, self.size, told)
 
         count = 0
         for frame in source():
@@ -276,11 +228,28 @@ class Degradation:
             raise UserError('the codec gave another number of frames', value=f'{count} of {len(self.shown)}')
         self.generations = [said[number] for number in sorted(said)]
 
+    def _coded(self, source: Callable[[], Iterable[NDArray[np.uint8]]], encoding: Encoding, number: int) -> list[Path]:
+        """The files of one generation: one, or as many as there are pieces of different resolutions."""
+        files, first = [], 0
+        activity = activity_of(source(), encoding.follow.frames) if encoding.follow else None
+        for piece, (count, size) in enumerate(encoding.pieces(len(self.shown), self.size)):
+            path = self.folder / (f'{number}_{piece}.mkv' if piece else f'{number}.mkv')
+
+            def part(first: int = first, count: int = count) -> Iterator[NDArray[np.uint8]]:
+                # to the source's end: an earlier generation is described after its last frame
+                return (frame for i, frame in enumerate(source()) if first <= i < first + count)
+
+            encode(part, path, encoding, size, count, activity)
+            files.append(path)
+            first += count
+        return files
+
     def _prepared(self) -> Iterator[NDArray[np.uint8]]:
         """What the first encoder gets."""
         recipe, rng = self.recipe, np.random.default_rng(self.seed)
         # swscale shrinks within the conversion to YUV, as the ffmpeg program does
-        in_encoder = recipe.kernel == 'ffmpeg_bicubic' and not recipe.noise and bool(recipe.generations)
+        in_encoder = recipe.kernel == 'ffmpeg_bicubic' and bool(recipe.generations)
+        in_encoder = in_encoder and not (recipe.noise or recipe.sharpen or any(recipe.phase))
         sizes = steps.Sizes((self.size[0] * recipe.scale, self.size[1] * recipe.scale), self.size)
         step = steps.drawn(recipe.steps, rng, sizes)
         for frame in _at(self.originals(), self.shown):
@@ -289,7 +258,9 @@ class Degradation:
             if recipe.blur:
                 frame = np.asarray(cv2.GaussianBlur(frame, (0, 0), recipe.blur), np.uint8)
             if not in_encoder:
-                frame = shrink(frame, self.size, recipe.kernel)
+                frame = shrink(frame, self.size, recipe.kernel, recipe.phase)
+            if recipe.sharpen:
+                frame = emphasised(frame, recipe.sharpen)
             if recipe.noise:
                 noisy = np.rint(frame + rng.normal(0, recipe.noise, frame.shape))
                 frame = np.clip(noisy, 0, 255).astype(np.uint8)
@@ -306,53 +277,50 @@ def _at(frames: Iterable[NDArray[np.uint8]], shown: list[int]) -> Iterator[NDArr
             index = next(wanted, None)
 
 
-def _decoded(path: Path, encoding: Encoding, describe: Callable[[Generation], None] | None) -> Iterator[Any]:
-    """Every frame of a video, converted as ``ffmpeg -i IN OUT/%08d.png`` does; its description follows the last one."""
-    types, means, size = [], [], 0
-    with av.open(str(path)) as container:
-        stream: Any = container.streams.video[0]
-        trusted = stream.codec_context.name in TRUSTED_QP
-        if describe and trusted:
-            stream.codec_context.options = {'export_side_data': 'venc_params'}
-        for packet in container.demux(stream):
-            size += packet.size
-            for frame in packet.decode():
-                if describe:
-                    types.append(TYPES.get(int(frame.pict_type), '?'))
-                    told = quantisers(frame) if trusted else None
-                    means += [] if told is None else [float(told.mean())]
-                yield frame.to_ndarray(format='rgb24')
+def _decoded(
+    files: list[Path], encoding: Encoding, size: tuple[int, int], describe: Callable[[Generation], None] | None
+) -> Iterator[Any]:
+    """Every frame of a generation, converted as ``ffmpeg -i IN OUT/%08d.png`` does, and enlarged where it was coded
+    smaller; its description follows the last one."""
+    types, means, bits = [], [], 0
+    for path in files:
+        with av.open(str(path)) as container:
+            stream: Any = container.streams.video[0]
+            trusted = stream.codec_context.name in TRUSTED_QP
+            if describe and trusted:
+                stream.codec_context.options = {'export_side_data': 'venc_params'}
+            for packet in container.demux(stream):
+                bits += 8 * packet.size
+                for frame in packet.decode():
+                    if describe:
+                        types.append(TYPES.get(int(frame.pict_type), '?'))
+                        told = quantisers(frame) if trusted else None
+                        means += [] if told is None else [float(told.mean())]
+                    whole = (frame.height, frame.width) == size
+                    yield frame.to_ndarray(format='rgb24') if whole else _enlarged(frame, size)
     if describe and types:
         qp = round(float(np.mean(means)), 2) if len(means) == len(types) else None
-        kbps = round(8 * size * encoding.rate / len(types) / 1000, 1)
-        describe(Generation(path.stat().st_size, kbps, ''.join(types), qp))
+        kbps = round(bits * encoding.rate / len(types) / 1000, 1)
+        describe(Generation(sum(path.stat().st_size for path in files), kbps, ''.join(types), qp))
 
 
-def shrink(frame: NDArray[np.uint8], size: tuple[int, int], kernel: Kernel) -> NDArray[np.uint8]:
-    """RGB (H, W, 3) -> (h, w, 3), rounded."""
-    if frame.shape[:2] == size:
-        return frame
-    if kernel == 'matlab_bicubic':
-        batch = torch.from_numpy(np.ascontiguousarray(frame)).permute(2, 0, 1)[None].double()
-        small = F.interpolate(batch, size, mode='bicubic', align_corners=False, antialias=True)
-        return small[0].permute(1, 2, 0).round().clamp(0, 255).byte().numpy()
-    if kernel == 'area':
-        return np.asarray(cv2.resize(frame, size[::-1], interpolation=cv2.INTER_AREA), np.uint8)
-    name = {'lanczos': 'LANCZOS', 'ffmpeg_bicubic': 'BICUBIC'}[kernel]
-    scaled = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), 'rgb24').reformat(
-        size[1], size[0], 'rgb24', interpolation=name
-    )
-    return np.asarray(scaled.to_ndarray(), np.uint8)
+def _enlarged(frame: Any, size: tuple[int, int]) -> NDArray[np.uint8]:
+    return np.asarray(frame.reformat(size[1], size[0], 'rgb24', interpolation='BICUBIC').to_ndarray(), np.uint8)
 
 
 def encode(
-    frames: Callable[[], Iterable[NDArray[np.uint8]]], path: Path, encoding: Encoding, size: tuple[int, int], count: int
+    frames: Callable[[], Iterable[NDArray[np.uint8]]],
+    path: Path,
+    encoding: Encoding,
+    size: tuple[int, int],
+    count: int,
+    activity: list[float] | None = None,
 ) -> None:
     """Writes a video file of `count` frames, scaled to `size` on the way; twice where there are two passes."""
     stats = path.with_suffix('.stats') if encoding.two_pass else None
     for number in (1, 2) if stats else (0,):
         try:
-            _encode_once(frames(), path, encoding, size, encoding.options(stats, number, count))
+            _encode_once(frames(), path, encoding, size, encoding.options(stats, number, count, activity))
         except FFmpegError as error:
             raise UserError(
                 f'{encoding.codec} refuses these frames', value=f'{size[1]}x{size[0]}, {count} frames: {error}'
