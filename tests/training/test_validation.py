@@ -85,15 +85,17 @@ def test_a_rerun_repeats_nothing(place):
 
 
 def test_an_older_checkpoint_is_gone_on_from(place):
-    """The best weights may then be of an iteration that comes again."""
+    """The best weights may then be of an iteration that comes again; what is saved before it knows nothing of it."""
     file = place(**QUICK)
     assert main(['train', '-opt', file]) == 0
     before = record()
+    state = checkpoint.load(RUN / 'training_states' / '4.state')['position']
     for path in RUN.glob('*/*4.*'):
         path.unlink()
     assert main(['train', '-opt', file]) == 0
     assert [row['iter'] for row in rows()] == [2, 4]
     assert record() == before
+    assert checkpoint.load(RUN / 'training_states' / '4.state')['position'] == state
     agree()
 
 

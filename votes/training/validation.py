@@ -41,6 +41,7 @@ class Validation:
         self.metrics = opt.validation.metrics
         self.lower = lower_is_better({'metrics': {name: spec.model_dump() for name, spec in self.metrics.items()}})
         self.record = saves.states / 'validated.json'
+        self.ahead: dict[str, Any] | None = None  # what the best weights say, where they are of an iteration to come
         self._try_metrics()
 
     def _try_metrics(self) -> None:
@@ -112,10 +113,15 @@ class Validation:
         if not self.sets or not self.opt.logger.keep_best:
             return
         content = distributed.on_first(lambda: self._best_of_file(at))
-        if content is not None and content['iter'] != at.best_iter:
-            # of a validation whose iteration is still to come again, or that could not be noted any more
-            at.best_iter = content['iter']
-            at.best.setdefault(content['set'], {})[content['metric']] = content['value']
+        if content is not None and content['iter'] > at.iteration:
+            self.ahead = content  # its iteration is still to come again, and what is saved until then knows nothing of it
+        elif content is not None and content['iter'] != at.best_iter:
+            self._adopt(content, at)  # its validation could not be noted any more
+
+    @staticmethod
+    def _adopt(content: dict[str, Any], at: Position) -> None:
+        at.best_iter = content['iter']
+        at.best.setdefault(content['set'], {})[content['metric']] = content['value']
 
     def _best_of_file(self, at: Position) -> dict[str, Any] | None:
         """What models/net_g_best.pth says of itself; where it is damaged or gone, it is made again if it can be."""
@@ -168,7 +174,11 @@ class Validation:
             results[key] = result
         for key, result in results.items():
             logger.info('%s', '\n'.join([result.table(at.best.get(key), self.lower), *result.notes]))
+        if self.ahead and at.iteration >= self.ahead['iter']:
+            self._adopt(self.ahead, at)
         gained = self._compare(results, at)
+        if gained or (self.ahead and at.iteration >= self.ahead['iter']):
+            self.ahead = None  # those weights are another's now, or known
         at.validated = at.iteration
         if distributed.rank() == 0:
             self._keep(model, results, at, gained)
