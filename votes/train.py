@@ -26,6 +26,7 @@ from votes.data.grid import check_grid, grid_of
 from votes.errors import Stalled
 from votes.models import RestorationModel, build_model
 from votes.models.optimisation import Outcome
+from votes.models.terms import restoring
 from votes.options import Options
 from votes.processes import distributed
 from votes.processes.devices import device_of
@@ -227,7 +228,7 @@ def progress(log: RunLog, model: RestorationModel, guard: Guard, meter: StepMete
 def sign_of_life(meter: StepMeter, at: Position, outcome: Outcome) -> None:
     """A line after the first step, and where print_freq is long: that it goes on, and how fast."""
     if distributed.rank() == 0:
-        loss = sum(float(term) for term in outcome.terms.values())
+        loss = restoring({name: float(term) for name, term in outcome.terms.items()})
         pace = meter.pace(at.iteration)
         values = (loss, pace['seconds'], duration(pace['eta']))
         logger.info('it %d/%d (this step alone) loss %.5g, %.3f s/it, ETA %s', at.iteration, meter.total, *values)

@@ -264,3 +264,38 @@ def test_validation_shared_out_equals_one_process(place):
     pictures = [sorted(p.relative_to(r) for p in Path(r).rglob('*.png')) for r in ('alone', 'results')]
     assert pictures[0] == pictures[1]
     assert len(pictures[0]) == 42
+
+
+HEADS = '''
+from torch import nn
+from votes.archs.contract import Frame
+
+
+class Heads(nn.Module):
+    """Two pictures, of parameters of their own."""
+
+    sees, scale = Frame(), 1
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.second = nn.Conv2d(3, 3, 3, padding=1), nn.Conv2d(3, 3, 3, padding=1)
+
+    def forward(self, x):
+        return {'out': x + self.first(x), 'other': x + self.second(x)}
+'''
+
+
+def test_an_output_whose_loss_begins_later(place):
+    """Its parameters take part in the averaging over ranks before, and do not move."""
+    Path('heads.py').write_text(HEADS)
+    Path('lq').rename('small')
+    shutil.copytree('gt', 'lq')
+    losses = {'now': {'type': 'L1Loss'}, 'late': {'type': 'L1Loss', 'output': 'other', 'from_iter': 3}}
+    heads = {'network_g': {'type': 'heads:Heads'}, 'scale': 1, 'datasets__train__center_gt': False}
+    place('EDVRModel', **{**SMALL, **heads, 'train__pixel_opt': None, 'train__losses': losses})
+    code, output = launch()
+    assert code == 0, output
+    first, third, last = (weights(n, key='params') for n in (1, 3, 6))
+    assert torch.equal(first['second.weight'], third['second.weight'])
+    assert not torch.equal(third['second.weight'], last['second.weight'])
+    assert not torch.equal(first['first.weight'], third['first.weight'])

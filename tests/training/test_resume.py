@@ -11,6 +11,7 @@ from votes import checkpoint
 from votes.cli import main
 from votes.data import build_train_loader, build_train_set
 from votes.models import build_model
+from votes.models.terms import restoring
 from votes.options import load_options
 from votes.training.position import Position, Setup
 
@@ -75,7 +76,11 @@ CASES = {
     'stage 1 EMA': ('DSMModel', {'train__ema_decay': 0.5, 'datasets__train__batch_size_per_gpu': 1}),
     'GAN': (
         'EDVRModel',
-        {**ADVERSARIAL, 'train__ema_decay': 0.9, 'train__accumulate': 2, 'train__net_d_init_iters': 2},
+        {
+            **ADVERSARIAL,
+            **{'train__ema_decay': 0.9, 'train__ema_decay_d': 0.8},
+            **{'train__accumulate': 2, 'train__net_d_init_iters': 2},
+        },
     ),
     'EDVR fp16': ('EDVRModel', {'train__amp': 'fp16', 'train__tsa_iter': 2, 'train__dcn_lr_mul': 0.3}),
 }
@@ -246,6 +251,8 @@ def test_generator_and_discriminator_are_updated_or_skipped_together(place, monk
     outcome = model.step(batch, 1)
     assert outcome.finite
     assert set(outcome.terms) == {'l_pix', 'l_gan', 'l_gan_d_real', 'l_gan_d_fake'}
+    shown = restoring({name: float(term) for name, term in outcome.terms.items()})
+    assert shown == pytest.approx(float(outcome.terms['l_pix'] + outcome.terms['l_gan'])), 'of the generator alone'
     after = {name: everything_of(learner.net) for name, learner in model.learners.items()}
     assert all(not torch.equal(before[name][0], after[name][0]) for name in 'gd')
     judged = model._judged

@@ -120,8 +120,9 @@ class Learner:
         plans: dict[str, tuple[bool, bool]] = {}
         for part, prefixes in getattr(self.net, 'parts', {}).items():
             plan = self.parts.get(part)
+            offload = bool(plan and plan.offload)  # of what is computed again nothing is left to move
             again = plan.recompute if plan and plan.recompute is not None else self.train.activation_checkpoint
-            offload = bool(plan and plan.offload)
+            again = again and not offload
             if again or offload:
                 plans |= dict.fromkeys(_modules_of(self.net, prefixes), (again, offload))
         for path, module in list(self.net.named_modules()):

@@ -26,6 +26,7 @@ from votes.models.optimisation import Outcome, Phase, take_step
 from votes.models.terms import Beside, build_terms, target_of
 from votes.ops import offsets_watched
 from votes.options import Options, PartOptions
+from votes.processes import distributed
 
 Batch = dict[str, Any]
 
@@ -77,7 +78,7 @@ class RestorationModel:
         if self.net_d is not None:
             self.net_d.train()
             assert train.optim_d is not None
-            self.learners['d'] = Learner(self.net_d, train, train.optim_d)
+            self.learners['d'] = Learner(self.net_d, train, train.optim_d, ema_decay=train.ema_decay_d)
         if train.compile:
             self.learners['g'].compile(self._trial())
         for learner in self.learners.values():
@@ -237,6 +238,11 @@ class RestorationModel:
         for term in self.terms:
             if term.factor(iteration):
                 found |= term.values(result, piece, self.said, self.opt.scale, beside, iteration)
+        later = {term.output for term in self.terms if not term.factor(iteration)} & result.keys()
+        if later and found and distributed.world_size() > 1:
+            # ranks wait for gradients of every parameter, also of those that only another time's term needs
+            name, value = next(iter(found.items()))
+            found[name] = value + sum(0 * result[output].float().sum() for output in later)
         return found
 
     @torch.no_grad()
@@ -361,7 +367,10 @@ class RestorationModel:
         content['network_g'] = {'type': named.type, **named.args}
         found = {'net_g': {**content, **({'grid': self.grid} if self.grid else {})}}
         if self.net_d is not None:
+            average = self.learners['d'].ema if self.learners else None
             found['net_d'] = {'params': self.net_d.state_dict()}
+            if average is not None:
+                found['net_d']['params_ema'] = average.state_dict()
         return found
 
     def state(self) -> dict[str, Any]:
@@ -379,6 +388,8 @@ class RestorationModel:
             checkpoint.load_network(self.generator.ema, weights['net_g'], param_key='params_ema')
         if self.net_d is not None:
             checkpoint.load_network(self.net_d, weights['net_d'], param_key='params')
+            if self.learners['d'].ema is not None:
+                checkpoint.load_network(self.learners['d'].ema, weights['net_d'], param_key='params_ema')
         scalers = state.get('scalers') or {'g': state.get('scaler')}  # of the version before, which had one
         for (name, learner), moments in zip(self.learners.items(), state['optimizers'], strict=True):
             learner.load_state(moments, scalers.get(name))

@@ -14,6 +14,7 @@ from votes.errors import UserError
 from votes.options import Spec, TrainOptions
 from votes.registry import LOSSES, TARGETS
 
+DISCRIMINATOR = ('_d_real', '_d_fake')  # how the names of its terms end
 ABOUT = ('output', 'target', 'frame', 'from_iter', 'until_iter')  # besides arguments of a loss's constructor
 
 
@@ -182,6 +183,11 @@ def _built(spec: Spec) -> nn.Module:
     arguments = {key: value for key, value in spec.args.items() if key not in ABOUT}
     loss: nn.Module = LOSSES.get(spec.type)(**arguments)
     return loss.requires_grad_(False)
+
+
+def restoring(values: Mapping[str, float]) -> float:
+    """The generator's loss: the sum of its terms, without those of the discriminator."""
+    return sum(value for name, value in values.items() if not name.endswith(DISCRIMINATOR))
 
 
 def total(terms: Mapping[str, Tensor]) -> Tensor:

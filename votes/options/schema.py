@@ -127,6 +127,7 @@ class TrainOptions(Section):
         default=None, gt=0, description='largest norm of a gradient, a part of that of its weights, for each output'
     )
     ema_decay: float = Field(default=0, ge=0, lt=1, description='moving average of the weights; 0 for none')
+    ema_decay_d: float = Field(default=0, ge=0, lt=1, description='that of the discriminator')
     amp: Literal['none', 'bf16', 'fp16'] = Field(default='none', description='precision of autocast')
     channels_last: bool = anytime(default=True, description='memory layout of the network')
     compile: bool = anytime(default=False, description='torch.compile of blocks; where that fails, a notice and none')

@@ -21,6 +21,7 @@ import yaml
 
 import votes
 from votes import checkpoint
+from votes.models.terms import restoring
 from votes.options import Options
 from votes.processes import distributed
 from votes.processes.lease import Lease, LeaseLost
@@ -223,7 +224,7 @@ class StepMeter:
     def summary(self, iteration: int) -> dict[str, float]:
         """Mean loss terms since the last summary, seconds an iteration, share of waiting (0 to 1), seconds left."""
         values = {n: float(distributed.mean(term / max(1, self.count))) for n, term in self.terms.items()}
-        values |= {'loss': sum(values.values()), **self.pace(iteration)}
+        values |= {'loss': restoring(values), **self.pace(iteration)}
         self.terms, self.count = {}, 0
         return values
 

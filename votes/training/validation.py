@@ -114,7 +114,9 @@ class Validation:
             return
         content = distributed.on_first(lambda: self._best_of_file(at))
         if content is not None and content['iter'] > at.iteration:
-            self.ahead = content  # its iteration is still to come again, and what is saved until then knows nothing of it
+            self.ahead = (
+                content  # its iteration is still to come again, and what is saved until then knows nothing of it
+            )
         elif content is not None and content['iter'] != at.best_iter:
             self._adopt(content, at)  # its validation could not be noted any more
 
