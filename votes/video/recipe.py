@@ -20,6 +20,7 @@ from votes.errors import UserError
 from votes.options.yaml_file import dotted, read_option_file
 from votes.video import draws, steps
 from votes.video.degrade import Frames
+from votes.video.encoders import last_packets
 from votes.video.encoding import Encoding, activity_of
 from votes.video.metadata import TRUSTED_QP, TYPES, DecodedVideo, decode_with_metadata, quantisers
 from votes.video.shrink import Kernel, emphasised, shrink
@@ -337,10 +338,11 @@ def _encode_once(
         stream.thread_type = 'AUTO'  # else x264 cuts pictures into slices, which the ffmpeg program does not
         if encoding.codec == 'mpeg4' and encoding.qp is not None:
             stream.codec_context.qmin = stream.codec_context.qmax = encoding.qp
-        for i, array in enumerate(frames):
+        count = 0
+        for count, array in enumerate(frames, 1):
             frame = av.VideoFrame.from_ndarray(array, 'rgb24').reformat(
                 size[1], size[0], encoding.pix_fmt, interpolation='BICUBIC'
             )
-            frame.pts, frame.time_base = i, Fraction(1, encoding.rate)
+            frame.pts, frame.time_base = count - 1, Fraction(1, encoding.rate)
             container.mux(stream.encode(frame))
-        container.mux(stream.encode(None))
+        container.mux(last_packets(stream, count))

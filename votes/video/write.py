@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from votes.checkpoint import atomic_write
 from votes.errors import UserError
 from votes.video.colour import FULL_RANGE, RGB_CODE, Colour
-from votes.video.encoders import CODECS, FORMATS, RGB, Encoding
+from votes.video.encoders import CODECS, FORMATS, RGB, Encoding, last_packets
 
 
 class VideoWriter:
@@ -45,7 +45,7 @@ class VideoWriter:
         encoding: Encoding | None = None,
         aspect: Fraction | None = None,
     ):
-        self.path, self.time_base = Path(path), time_base
+        self.path, self.time_base, self.frames = Path(path), time_base, 0
         self.encoding = encoding or Encoding()
         ranged = CODECS[self.encoding.codec].ranged
         self.colour = colour if ranged else dataclasses.replace(colour, full=False)
@@ -86,6 +86,7 @@ class VideoWriter:
         frame.colorspace, frame.color_range = self.tags['colorspace'], self.tags['color_range']
         frame.pts, frame.time_base = pts, self.time_base
         self.container.mux(self.stream.encode(frame))
+        self.frames += 1
 
     def _encodable(self, rgb: NDArray[Any]) -> Any:
         wanted = self.stream.codec_context.pix_fmt
@@ -105,7 +106,7 @@ class VideoWriter:
     ) -> None:
         try:
             if kind is None:
-                self.container.mux(self.stream.encode(None))
+                self.container.mux(last_packets(self.stream, self.frames))
             self.container.close()
         except BaseException as problem:
             self._atomic.__exit__(type(problem), problem, problem.__traceback__)
