@@ -67,6 +67,14 @@ def test_zero_offsets_on_odd_sizes_in_float32():
         torch.testing.assert_close(ours.double(), expected, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize('backend', ['torch', 'reference'])
+def test_a_batch_of_none(backend):
+    tensors = inputs(batch=0)
+    out, *gradients = values_and_gradients(tensors, backend, padding=1)
+    assert out.shape[0] == 0 and out.dim() == 4
+    assert all(g.shape == t.shape and not g.any() for g, t in zip(gradients, tensors, strict=True))
+
+
 def test_chunks_do_not_change_the_result(monkeypatch):
     from votes.ops import chunked
 

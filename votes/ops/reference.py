@@ -36,7 +36,7 @@ def deform_conv2d(
     def corner(row: Tensor, column: Tensor) -> Tensor:
         inside = (row >= 0) & (row < height) & (column >= 0) & (column < width)
         index = row.clamp(0, height - 1).long() * width + column.clamp(0, width - 1).long()
-        index = index.reshape(batch, groups, 1, -1).expand(-1, -1, channels // groups, -1)
+        index = index.reshape(batch, groups, 1, taps * out_height * out_width).expand(-1, -1, channels // groups, -1)
         value = flat.gather(3, index).view(batch, groups, channels // groups, taps, out_height, out_width)
         return value * inside.unsqueeze(2)
 
@@ -51,7 +51,7 @@ def deform_conv2d(
     if mask is not None:
         columns = columns * mask.to(dtype).reshape(batch, groups, 1, taps, out_height, out_width)
     columns = columns.reshape(batch, channels * taps, out_height * out_width)
-    out = (weight.to(dtype).reshape(weight.shape[0], -1) @ columns).view(batch, -1, out_height, out_width)
+    out = (weight.to(dtype).reshape(weight.shape[0], -1) @ columns).view(batch, weight.shape[0], out_height, out_width)
     if bias is not None:
         out = out + bias.to(dtype).view(-1, 1, 1)
     return out.to(x.dtype)
