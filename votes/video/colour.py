@@ -57,7 +57,7 @@ class Colour:
             'color_range': FULL_RANGE if self.full else 1,
         }
 
-    def _matrix(self) -> NDArray[np.float32]:
+    def to_yuv_matrix(self) -> NDArray[np.float32]:
         """RGB in [0, 1] to Y in [0, 1] and U, V in [-0.5, 0.5]."""
         red, blue = MATRICES[self.matrix]
         luma = np.array([red, 1 - red - blue, blue])
@@ -76,7 +76,7 @@ class Colour:
         """(3, H, W) YUV 4:4:4 of `bits` bits -> RGB (H, W, 3), rounded: uint8 for 8 bits, else uint16 up to 65535."""
         factor, offset = self._scale(bits)
         white = WHITE[8 if bits == 8 else 16]
-        inverse = np.linalg.inv(self._matrix()) / factor * white
+        inverse = np.linalg.inv(self.to_yuv_matrix()) / factor * white
         rgb = np.tensordot(yuv.astype(np.float32), inverse.T.astype(np.float32), (0, 0)) - inverse @ offset
         return np.clip(np.rint(rgb), 0, white).astype(np.uint8 if bits == 8 else np.uint16)
 
@@ -84,6 +84,6 @@ class Colour:
         """RGB (H, W, 3), uint8 or uint16 -> (3, H, W) YUV 4:4:4 of `bits` bits, rounded: uint8 or uint16."""
         factor, offset = self._scale(bits)
         white = np.iinfo(rgb.dtype).max
-        yuv = rgb.astype(np.float32) @ (self._matrix() * (factor / white)[:, None]).T + offset
+        yuv = rgb.astype(np.float32) @ (self.to_yuv_matrix() * (factor / white)[:, None]).T + offset
         kind = np.uint8 if bits == 8 else np.uint16
         return np.ascontiguousarray(np.clip(np.rint(yuv), 0, 2**bits - 1).astype(kind).transpose(2, 0, 1))

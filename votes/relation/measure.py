@@ -1,0 +1,238 @@
+"""The whole relation of one clip to another, and how much of the one the other explains."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from votes.relation.colour import PIECES, Colours, compared
+from votes.relation.looks import Look, luma, shrunk, within
+from votes.relation.space import Space, brought, refined, snapped
+from votes.relation.timing import Timing, blends, clear_places, differences, expected, path
+
+SMALL = 48  # pixels: longest side of the pictures that are matched in time
+TRIED = 4  # places of LQ on GT that are measured, of those that are proposed
+COMPARED = 8  # frames by which space is refined
+STILL = 0.6  # levels: a clip that changes by less shows no motion
+WHOLE = 0.97  # share of GT that is seen where nothing was cropped
+UNKNOWN = 0.5  # share of a frame's variance that may be left; more, and it is no frame of GT
+
+
+@dataclass(frozen=True)
+class Relation:
+    """What LQ is of GT.
+
+    Attributes:
+        content, window: rectangles (top, left, height, width): what of LQ shows GT, and what of GT (upright) it shows.
+        correlation: of the luma of matched frames, the median over them, where both show something.
+        motion: correlation of what changes over time; NaN where nothing does.
+        unexplained: share of LQ's variance that GT does not explain.
+        seen: share of LQ's frames that show a frame of GT.
+        covered: share of GT's picture that LQ shows.
+    """
+
+    space: Space
+    timing: Timing
+    colours: Colours
+    content: tuple[int, int, int, int]
+    window: tuple[float, float, float, float]
+    correlation: float
+    motion: float
+    unexplained: float
+    seen: float
+    covered: float
+
+    def as_json(self) -> dict[str, Any]:
+        """Numbers for a file; frames as lists."""
+        content = asdict(self)
+        content['timing'] = {name: value.tolist() for name, value in vars(self.timing).items()}
+        return content
+
+
+@dataclass
+class _Fit:
+    """One way that LQ may lie on GT, with the frames that fit best then."""
+
+    space: Space
+    way: NDArray[np.int64]
+    lq: NDArray[np.float32]  # (T, n)
+    gt: NDArray[np.float32]  # (T_gt, n), gain and offset as LQ's
+    cost: NDArray[np.float64]
+    noise: float
+    left: float  # share of LQ's variance
+
+
+def measure(lq: Look, gt: Look, spaces: Iterable[Space], start: float = 0.0) -> Relation | None:
+    """How LQ shows GT, by the best of some places that are proposed.
+
+    Args:
+        spaces: see Catalogue; they are refined.
+        start: how sure it is that both begin together, see timing.path.
+
+    Returns:
+        None where LQ shows nothing at any of these places.
+    """
+    quick = [(score, space) for space in spaces for score in [_quick(lq, gt, space)] if score > 0]
+    fits: list[_Fit] = []
+    for score, space in sorted(quick, key=lambda pair: -pair[0])[:TRIED]:
+        if fits and score < 0.5 * quick[0][0]:
+            break
+        fit = _fitted(lq, gt, space, start)
+        if fit is not None:
+            fits.append(fit)
+    if not fits:
+        return None
+    best = min(fits, key=lambda fit: fit.left)
+    for _ in range(2):
+        better = _fitted(lq, gt, _moved(lq, gt, best, best.way), start)
+        if better is None or better.left > best.left:
+            break
+        best = better
+    if best.space.covered(gt.size, lq.size) < WHOLE:
+        best = _elsewhere(lq, gt, best, start)
+    reach = 0.5 + 0.08 * max(lq.size) / max(lq.grey.shape[1:])
+    edged = _fitted(lq, gt, snapped(best.space, lq.size, gt.size, reach), start)
+    if edged is not None and edged.left < 1.15 * best.left + 1e-3:
+        best = edged
+    return _described(lq, gt, best)
+
+
+def _seen(clip: Look, space: Space, lq: Look, out: tuple[int, int], picks: NDArray[np.int64]) -> NDArray[np.float32]:
+    """(N, h, w) GT's luma as LQ would show it; NaN where it would not."""
+    upright = space.upright(clip.grey[picks], 1)
+    return np.stack([brought(np.ascontiguousarray(f), space, lq.size, clip.size, out) for f in upright])
+
+
+def _quick(lq: Look, gt: Look, space: Space) -> float:
+    """Correlation of a few frames of LQ with the likest ones of GT; 0 where the places do not overlap."""
+    out = within(lq.size, 24)
+    some = np.unique(np.linspace(0, len(lq) - 1, 7).astype(int))
+    many = np.unique(np.linspace(0, len(gt) - 1, 40).astype(int))
+    seen = _seen(gt, space, lq, out, many)
+    known = np.isfinite(seen[0])
+    if known.mean() < 0.04:
+        return 0.0
+    a = np.stack([shrunk(lq.grey[i].astype(np.float32), out)[known] for i in some])
+    b = seen[:, known]
+    a, b = (x - x.mean(1, keepdims=True) for x in (a, b))
+    a, b = (x / (np.linalg.norm(x, axis=1, keepdims=True) + 5.0) for x in (a, b))
+    return float(np.median((a @ b.T).max(1))) * float(known.mean()) ** 0.25
+
+
+def _fitted(lq: Look, gt: Look, space: Space, start: float) -> _Fit | None:
+    """Frames matched twice: by what they show, then without what is always different."""
+    out = within(lq.size, SMALL)
+    seen = _seen(gt, space, lq, out, np.arange(len(gt)))
+    known = np.isfinite(seen[0])
+    if known.sum() < 30:
+        return None
+    a = np.stack([shrunk(frame.astype(np.float32), out)[known] for frame in lq.grey])
+    b = np.ascontiguousarray(seen[:, known])
+    gain = float(a.std() / max(b.std(), 1e-3))
+    b_fit, bias = gain * (b - b.mean()) + a.mean(), np.zeros(a.shape[1], np.float32)
+    way = expected(lq.times, gt.times)
+    for _ in range(2):
+        cost = differences(a - bias, b_fit)
+        noise = float(np.median(cost.min(1))) + 0.05
+        ahead = float(np.median(gt.times[way] - lq.times))
+        planned = expected(lq.times, gt.times, ahead) if start == 0 else expected(lq.times, gt.times)
+        way = path(cost, planned, noise, start)
+        shown = b[way]
+        centred = shown - shown.mean()
+        gain = float((centred * (a - a.mean())).sum() / max(1e-3, (centred**2).sum()))
+        gain = gain if gain > 0.2 else 1.0
+        b_fit = gain * (b - shown.mean()) + a.mean()
+        bias = (a - b_fit[way]).mean(0)
+    rest = (a - b_fit[way]) ** 2
+    variance = float(((a - a.mean()) ** 2).mean()) + 0.5
+    cost = differences(a - bias, b_fit)
+    return _Fit(space, way, a - bias, b_fit, cost, noise, float(rest.mean()) / variance)
+
+
+def _elsewhere(lq: Look, gt: Look, fit: _Fit, start: float) -> _Fit:
+    """The same some frames earlier or later, where that fits better.
+
+    Of a camera that pans, a crop that lies further left shows nearly the same in a later frame: only what moves on its
+    own, and the ends of the clip, tell.
+    """
+    for _ in range(8):
+        tried = []
+        for late in (-8, -3, -1, 1, 3, 8):
+            way = np.clip(fit.way + late, 0, len(gt) - 1)
+            other = _fitted(lq, gt, _moved(lq, gt, fit, way), start)
+            tried += [other] if other is not None else []
+        best = min(tried, key=lambda other: other.left, default=fit)
+        if best.left >= 0.97 * fit.left:
+            break
+        fit = best
+    return fit
+
+
+def _moved(lq: Look, gt: Look, fit: _Fit, way: NDArray[np.int64]) -> Space:
+    """The fit's space refined by frames spread over the clip."""
+    own = fit.cost[np.arange(len(fit.way)), fit.way]
+    good = np.flatnonzero(own <= np.quantile(own, 0.8) + 1e-6)
+    picks = good[np.unique(np.linspace(0, len(good) - 1, COMPARED).astype(int))]
+    upright = fit.space.upright(gt.grey[way[picks]], 1).astype(np.float32)
+    return refined(fit.space, lq.grey[picks].astype(np.float32), upright, lq.size, gt.size)
+
+
+def _described(lq: Look, gt: Look, fit: _Fit) -> Relation:
+    own = fit.cost[np.arange(len(fit.way)), fit.way]
+    spread = fit.lq.var(1) + 0.5
+    unknown = (own > UNKNOWN * spread) & (own > 6 * fit.noise + 4)
+    blended = blends(fit.lq, fit.gt, fit.way, fit.noise)
+    clear = clear_places(fit.cost, fit.way, fit.noise)
+    shown = np.where(unknown, -1, gt.numbers[fit.way])
+    timing = Timing(shown.astype(np.int64), lq.numbers, clear, blended & ~unknown)
+    matched = np.flatnonzero(timing.matched)
+    picks = matched if len(matched) else np.arange(len(fit.way))
+    a, b = fit.lq[picks], fit.gt[fit.way[picks]]
+    correlations = [_correlation(x, y) for x, y in zip(a, b, strict=True)]
+    moving_a, moving_b = a - a.mean(0), b - b.mean(0)
+    moves = float(np.sqrt((moving_b**2).mean())) > STILL
+    colours = _colours(lq, gt, fit, picks)
+    return Relation(
+        fit.space,
+        timing,
+        colours,
+        fit.space.content(lq.size, gt.size),
+        fit.space.window(lq.size, gt.size),
+        float(np.median(correlations)),
+        _correlation(moving_a, moving_b) if moves else float('nan'),
+        fit.left,
+        float((~unknown).mean()),
+        fit.space.covered(gt.size, lq.size),
+    )
+
+
+def _correlation(a: NDArray[Any], b: NDArray[Any]) -> float:
+    a, b = a - a.mean(), b - b.mean()
+    return float((a * b).sum() / np.sqrt(((a * a).sum() + 1e-3) * ((b * b).sum() + 1e-3)))
+
+
+def _colours(lq: Look, gt: Look, fit: _Fit, picks: NDArray[np.int64]) -> Colours:
+    """By blocks of frames spread over the clip."""
+    chosen = picks[np.unique(np.linspace(0, len(picks) - 1, 24).astype(int))]
+    out = within(lq.size, 24)
+    ours, theirs, groups = [], [], []
+    rows, columns = np.mgrid[: out[0], : out[1]]
+    piece = (rows * 2 // out[0]) * 4 + columns * 4 // out[1]  # PIECES parts of the picture
+    for i in chosen:
+        original = np.ascontiguousarray(fit.space.upright(gt.coloured[fit.way[i]]))
+        seen = brought(original, fit.space, lq.size, gt.size, out)
+        known = cv2.erode(np.isfinite(seen[..., 0]).astype(np.uint8), np.ones((3, 3), np.uint8), borderValue=1) > 0
+        ours.append(shrunk(lq.coloured[i].astype(np.float32), out)[known])
+        theirs.append(seen[known])
+        groups.append(piece[known] % PIECES)
+    return compared(np.concatenate(ours), np.concatenate(theirs), np.concatenate(groups))
+
+
+def likeness(first: NDArray[np.uint8], second: NDArray[np.uint8]) -> float:
+    """Correlation of the luma of two RGB pictures of one size."""
+    return _correlation(luma(first), luma(second))
