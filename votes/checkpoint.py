@@ -186,6 +186,21 @@ def load(path: str | os.PathLike[str]) -> dict[str, Any]:
     return content
 
 
+def read_safetensors(path: str | os.PathLike[str]) -> dict[str, Tensor]:
+    """The tensors of a .safetensors file, in its order.
+
+    Raises:
+        UserError: it is missing or damaged.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise UserError('checkpoint cannot be read', where=path, value=error) from error
+
+
 def read_weights(path: str | os.PathLike[str], param_key: str | None = None) -> dict[str, Tensor]:
     """The state_dict in a checkpoint: under `param_key`, or under the first of params_ema, params, state_dict, or bare.
 

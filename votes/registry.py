@@ -253,6 +253,7 @@ SOURCES = Registry(
         'lmdb': 'votes.data.lmdb_source:LmdbSource',
         'video': 'votes.data.video_source:VideoSource',
         'yuv': 'votes.data.video_source:YuvSource',
+        'pictures': 'votes.data.picture_source:PictureSource',
         'disk': 'votes.data.sources:FolderSource',
     },
 )
@@ -262,5 +263,6 @@ SCHEDULERS = Registry(
     {
         'CosineAnnealingRestartLR': 'votes.models.lr_schedule:CosineAnnealingRestartLR',
         'MultiStepLR': 'votes.models.lr_schedule:MultiStepLR',
+        'MultiStepRestartLR': 'votes.models.lr_schedule:MultiStepLR',  # BasicSR's other name for it
     },
 )

@@ -19,13 +19,7 @@ def read(path: Path, param_key: str | None = None) -> dict[str, Tensor]:
     """Weights of a .pth or a .safetensors file."""
     if path.suffix != '.safetensors':
         return checkpoint.read_weights(path, param_key)
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    try:
-        return load_file(path)
-    except (SafetensorError, OSError) as error:
-        raise UserError('checkpoint cannot be read', where=path, value=error) from error
+    return checkpoint.read_safetensors(path)
 
 
 def inspect(path: Path) -> str:

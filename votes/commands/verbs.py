@@ -22,6 +22,9 @@ VERBS = {
     'probe': Verb('votes.commands.probe', 'Videos', 'what a video file holds, and how strongly it is compressed'),
     'metrics': Verb('votes.commands.metrics', 'Videos', 'two videos or folders of frames compared; or results files'),
     'train': Verb('votes.train', 'Training', 'train a network from an option file'),
+    'migrate': Verb(
+        'votes.commands.migrate', 'Training', 'option files and runs of BasicSR, traiNNer-redux and mmagic, as ours'
+    ),
     'launch': Verb('votes.processes.launch', 'Training', 'train or test on several processes and machines'),
     'finetune': Verb(
         'votes.commands.finetune', 'Training', 'adapt a trained network to the videos of another platform'

@@ -170,12 +170,19 @@ class Learner:
         return torch.autocast(self.device.type, dtype=self.dtype or torch.bfloat16, enabled=self.dtype is not None)
 
     def learning_rate(self, iteration: int, scale: float = 1) -> float:
-        """Sets the rate of update number `iteration` (from 1) and returns that of ``lr_mul: 1``."""
-        train, base = self.train, 0.0
-        warm = min(1.0, iteration / train.warmup_iter) if train.warmup_iter > 0 else 1.0
+        """Sets the rate of update number `iteration` (from 1) and returns that of ``lr_mul: 1``.
+
+        While it warms up, the rate rises in a line to the one that the options name, whatever the schedule says of
+        these iterations, as in BasicSR.
+        """
+        warmup, base = self.train.warmup_iter, 0.0
         for group in self.optimizer.param_groups:
-            lr = self.schedule(group['initial_lr'], iteration - 1) if self.schedule else group['initial_lr']
-            group['lr'] = lr * warm * scale if group['lr_mul'] else 0.0  # whatever the schedule's lowest rate is
+            lr = group['initial_lr']
+            if iteration < warmup:
+                lr *= iteration / warmup
+            elif self.schedule:
+                lr = self.schedule(lr, iteration - 1)
+            group['lr'] = lr * scale if group['lr_mul'] else 0.0  # whatever the schedule's lowest rate is
             base = max(base, group['lr'] / group['lr_mul'] if group['lr_mul'] else 0)
         return base
 

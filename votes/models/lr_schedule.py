@@ -36,18 +36,34 @@ class CosineAnnealingRestartLR:
 
 
 class MultiStepLR:
-    """The base rate times gamma at each milestone.
+    """The base rate times gamma at each milestone; at a restart it is a weight's share of the base rate again.
+
+    After a warm-up it is the base rate; BasicSR's, which goes on from the rate before, stays at (N - 1) / N of it after
+    N iterations of warm-up, up to the next restart.
 
     Args:
         milestones: iterations, increasing.
         gamma: factor, or one for each milestone.
+        restarts, restart_weights: iterations at which the rate begins anew, and its factors (BasicSR's
+            MultiStepRestartLR). Milestones before a restart, or at it, count no more.
     """
 
-    def __init__(self, milestones: list[int], gamma: float | list[float] = 0.1):
+    def __init__(
+        self,
+        milestones: list[int],
+        gamma: float | list[float] = 0.1,
+        restarts: Sequence[int] = (0,),
+        restart_weights: Sequence[float] = (1,),
+    ):
         factors = gamma if isinstance(gamma, list) else [gamma] * len(milestones)
         if len(factors) != len(milestones):
             raise ValueError(f'{len(milestones)} milestones but {len(factors)} of gamma')
-        self.milestones, self.factors = sorted(milestones), factors
+        if len(restarts) != len(restart_weights):
+            raise ValueError(f'{len(restarts)} restarts but {len(restart_weights)} restart_weights')
+        self.steps = sorted(zip(milestones, factors, strict=True))
+        self.restarts = sorted(zip(restarts, restart_weights, strict=True))
 
     def __call__(self, base_lr: float, iteration: int) -> float:
-        return base_lr * math.prod(self.factors[: bisect.bisect_right(self.milestones, iteration)])
+        """The rate after `iteration` updates."""
+        begun, weight = max(((at, w) for at, w in self.restarts if at <= iteration), default=(-1, 1.0))
+        return base_lr * weight * math.prod(factor for at, factor in self.steps if begun < at <= iteration)

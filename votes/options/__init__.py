@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import itertools
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ from pydantic import ValidationError
 
 from votes.errors import UserError
 from votes.options.check import all_signature_problems, consistency_problems, key_in, nearest
+from votes.options.foreign import refusals
 from votes.options.habits import accept_habits
 from votes.options.paths import drop_spare_dsm, path_problems
 from votes.options.schema import DatasetOptions, Options, PartOptions, Section, Spec, TrainOptions, ValOptions
@@ -103,6 +103,31 @@ def load_options(
     """
     file = read_option_file(path)
     apply_overrides(file, overrides or [])
+    opt, problems = examine(file, mode, check_paths)
+    said = file.problems + [f'{_place(file, key, path)}: {text}' for key, text in problems]
+    if said:
+        raise OptionError(path, said)
+    if opt.debug:
+        opt.logger.print_freq, opt.logger.save_checkpoint_freq, opt.validation.val_freq = 1, 8, 8
+    return opt
+
+
+def _place(file: OptionFile, key: Key, path: str | Path) -> str:
+    place = file.place(key) or str(path)
+    return f'{place}: {dotted(key)}' if key else place
+
+
+def examine(file: OptionFile, mode: str = 'train', check_paths: bool = False) -> tuple[Options, list[tuple[Key, str]]]:
+    """Options as complete as the content of a file allows, and every problem with its key. `file.data` is rewritten
+    into the words of the schema, see accept_habits.
+
+    Raises:
+        OptionError: it is of another program, or of things that are not here: a sentence each, and nothing else.
+    """
+    refused = refusals(file.data)
+    if refused:
+        where = file.place(('name',)).rpartition(':')[0] or 'the option file'
+        raise OptionError(where, [f'{_place(file, key, where)}: {text}' for key, text in refused])
     notices = accept_habits(file)
     opt, found = _build(file)
     opt.notices = notices
@@ -115,15 +140,8 @@ def load_options(
         derived += path_problems(opt, mode)
     # what the schema says about a key is enough
     derived = [(key, text) for key, text in derived if not any(key[: n + 1] in found for n in range(len(key)))]
-    problems = file.problems + [
-        f'{file.place(key) or path}: {dotted(key)}: {text}' for key, text in itertools.chain(found.items(), derived)
-    ]
-    if problems:
-        raise OptionError(path, problems)
     opt.val = opt.val or ValOptions()
-    if opt.debug:
-        opt.logger.print_freq, opt.logger.save_checkpoint_freq, opt.val.val_freq = 1, 8, 8
-    return opt
+    return opt, [*found.items(), *derived]
 
 
-__all__ = ['DatasetOptions', 'OptionError', 'Options', 'PartOptions', 'Spec', 'TrainOptions', 'load_options']
+__all__ = ['DatasetOptions', 'OptionError', 'Options', 'PartOptions', 'Spec', 'TrainOptions', 'examine', 'load_options']

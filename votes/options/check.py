@@ -19,7 +19,6 @@ from pydantic import ConfigDict, PydanticSchemaGenerationError, TypeAdapter, Val
 
 from votes import registry
 from votes.errors import UserError
-from votes.options.habits import NOT_HERE
 from votes.options.schema import DatasetOptions, Options, Spec, TrainOptions, ValOptions
 from votes.options.yaml_file import Key
 
@@ -86,8 +85,7 @@ def signature_problems(
         parameters = _parameters(spec, kind)
     except UserError as error:
         if spec.type:
-            said = NOT_HERE.get(spec.type)
-            yield (*key, 'type'), f'{spec.type} {said}' if said else f'{error.what}; {error.details["fix"]}'
+            yield (*key, 'type'), f'{error.what}; {error.details["fix"]}'
         return
     target = kind.get(spec.type)
     hints = {**typing.get_type_hints(target.__init__ if inspect.isclass(target) else target), **(beside or {})}
@@ -120,9 +118,7 @@ def all_signature_problems(opt: Options) -> Iterator[Problem]:
     for name, data in opt.datasets.items():
         yield from signature_problems(data, registry.DATASETS, ('datasets', name))
     if opt.model_type and opt.model_type not in registry.MODELS.table and ':' not in opt.model_type:
-        said = NOT_HERE.get(opt.model_type)
-        known = f'unknown (value {opt.model_type!r}); known: {", ".join(registry.MODELS.names())}'
-        yield ('model_type',), f'{opt.model_type} {said}' if said else known
+        yield ('model_type',), f'unknown (value {opt.model_type!r}); known: {", ".join(registry.MODELS.names())}'
     if opt.network_d is not None:
         yield from signature_problems(opt.network_d, registry.NETWORKS, ('network_d',))
     if opt.train:
@@ -355,9 +351,12 @@ def _sample_problems(opt: Options, data: DatasetOptions, net: Any) -> Iterator[P
 
 def _schedule_problems(schedule: Spec, total_iter: int) -> Iterator[Problem]:
     key = ('train', 'scheduler')
-    periods, weights, steps, factors = (
-        _argument(schedule, registry.SCHEDULERS, name) for name in ('periods', 'restart_weights', 'milestones', 'gamma')
+    periods, weights, steps, factors, restarts = (
+        _argument(schedule, registry.SCHEDULERS, name)
+        for name in ('periods', 'restart_weights', 'milestones', 'gamma', 'restarts')
     )
+    if restarts is not None and weights is not None and len(restarts) != len(weights):
+        yield (*key, 'restart_weights'), f'{len(weights)} weights for {len(restarts)} restarts'
     if periods is not None:
         if weights is not None and len(periods) != len(weights):
             yield (*key, 'restart_weights'), f'{len(weights)} weights for {len(periods)} periods'

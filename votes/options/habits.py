@@ -22,36 +22,6 @@ OF_PARTS = (
     ('train', 'fix_iter', 'freeze', ('flow', 'keyframes')),  # its older name
     ('train', 'flow_lr_mul', 'lr_mul', ('flow', 'keyframes')),
 )
-# types of BasicSR that are not here, and what to do instead
-NOT_HERE = {
-    **dict.fromkeys(
-        ('RealESRGANModel', 'RealESRNetModel'),
-        'damages pictures while it trains, which is not supported as a model: here a recipe damages them '
-        '(datasets.train.degradation), and SRGANModel trains',
-    ),
-    **dict.fromkeys(
-        ('RealESRGANDataset', 'RealESRGANPairedDataset'),
-        'is not supported: UVSSMDataset with `degradation` damages clips by a recipe',
-    ),
-    **dict.fromkeys(
-        ('PairedImageDataset', 'SingleImageDataset', 'FFHQDataset'),
-        'reads a folder of pictures, which is not supported: here each picture is a clip of one frame (UVSSMDataset)',
-    ),
-    **dict.fromkeys(
-        ('StyleGAN2Model', 'HiFaceGANModel', 'SwinIRModel'), 'trains networks of single pictures that are not here'
-    ),
-}
-# what goes with them at the top of a file: said with the type, not key by key
-OF_REAL_ESRGAN = {
-    *(f'{name}_gt_usm' for name in ('l1', 'percep', 'gan')),
-    *(
-        f'{name}{number}'
-        for name in ('resize_prob', 'resize_range', 'gaussian_noise_prob', 'noise_range', 'poisson_scale_range')
-        for number in ('', '2')
-    ),
-    *(f'{name}{number}' for name in ('gray_noise_prob', 'jpeg_range') for number in ('', '2')),
-    *('second_blur_prob', 'gt_size', 'queue_size'),
-}
 NO_EFFECT = {
     'senmap_iter',
     'dataroot_mask',
@@ -89,9 +59,6 @@ def accept_habits(file: OptionFile) -> list[str]:
     _move_averaging(file)
     _move_flow_rate(file)
     _make_relativistic(file)
-    if str(file.data.get('model_type')).startswith('RealESR'):
-        for name in OF_REAL_ESRGAN & file.data.keys():
-            del file.data[name]
     idle = {
         name
         for key, section in walk(file.data)

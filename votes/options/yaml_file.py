@@ -118,6 +118,12 @@ def _compose(text: str, where: object) -> yaml.Node | None:
 
 
 def _read_one(path: Path) -> OptionFile:
+    if path.suffix == '.py':
+        raise UserError(
+            'this is a configuration in Python, as mmagic has them',
+            where=path,
+            fix='`votes migrate` writes it as an option file of this project; nothing of it is executed',
+        )
     try:
         text = path.read_text(encoding='utf-8-sig')
     except (OSError, UnicodeDecodeError) as error:

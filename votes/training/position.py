@@ -121,7 +121,7 @@ def save(model: RestorationModel, saves: Saves, position: Position, setup: Setup
 
 def load(model: RestorationModel, folder: Path, iteration: int, state: dict[str, Any], samples: int) -> Position:
     """Takes a checkpoint over into `model`; one of another program is at ``iter`` and has seen that many steps."""
-    if 'setup' in state:
+    if 'setup' in state or 'migrated' in state:
         names = model.weights()
         model.resume({name: weights_path(folder, iteration, name) for name in names}, state)
     else:
