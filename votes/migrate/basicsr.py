@@ -70,7 +70,7 @@ def pictures(where: str, section: dict[str, Any], training: bool) -> list[str]:
 def _first_iterations(train: dict[str, Any]) -> list[str]:
     """There, iteration N itself already trains what rests at first; here N iterations rest."""
     changed = []
-    for key in ('tsa_iter', 'fix_flow'):
+    for key in ('tsa_iter', 'fix_flow', 'fix_iter'):
         count = train.get(key)
         if isinstance(count, int) and not isinstance(count, bool) and count > 0:
             train[key] = count - 1

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from votes import checkpoint
@@ -20,10 +19,6 @@ class _Ignored:
 
     def __setstate__(self, state: Any) -> None:
         self.args = ()
-
-
-def _array(*args: Any) -> Any:
-    return np.empty(0)
 
 
 # classes of objects in its logs, by the names that files have for them

@@ -70,9 +70,7 @@ def converted(data: dict[str, Any]) -> tuple[str, dict[str, Any], list[str], lis
     if isinstance(train, dict) and training:
         _train(options, train, accumulate, changed, left_out)
     if options.get('network_d') is not None and _unknown(str(options['network_d'].get('type'))):
-        left_out.append(
-            f'network_d: {options["network_d"]["type"]} is not here, UNetDiscriminatorSN stands in its place'
-        )
+        left_out.append(f'network_d: {options["network_d"]["type"]} is not here, UNetDiscriminatorSN is in its place')
         options['network_d'] = {'type': 'UNetDiscriminatorSN', 'num_in_ch': 3, 'num_feat': 64}
     _validation(options)
     for key in IDLE & options.keys():
