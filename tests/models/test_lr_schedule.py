@@ -48,3 +48,10 @@ def test_multi_step():
     assert [falling(1.0, i) for i in (9, 10, 20)] == [1, 0.5, 0.2]
     with pytest.raises(ValueError, match='2 milestones but 1'):
         MultiStepLR([10, 20], [0.5])
+
+
+def test_restarts():
+    schedule = MultiStepLR([10, 20, 30], 0.5, restarts=[0, 20], restart_weights=[1, 0.8])
+    assert [schedule(1.0, i) for i in (0, 10, 19, 20, 29, 30)] == [1, 0.5, 0.5, 0.8, 0.8, 0.4]
+    with pytest.raises(ValueError, match='1 restarts but 2'):
+        MultiStepLR([10], restarts=[0], restart_weights=[1, 2])

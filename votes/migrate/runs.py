@@ -115,7 +115,7 @@ def _halves(opt: Options, stored: Stored) -> dict[str, Half]:
     train = opt.training
     specs: dict[str, tuple[Spec, Spec, float]] = {'g': (opt.network_g, train.optim_g, train.ema_decay)}
     if opt.network_d is not None and train.optim_d is not None:
-        specs['d'] = (opt.network_d, train.optim_d, 0.0)
+        specs['d'] = (opt.network_d, train.optim_d, train.ema_decay_d)
     halves = {}
     for number, (name, (network, optim, decay)) in enumerate(specs.items()):
         if f'net_{name}' not in stored.weights:
