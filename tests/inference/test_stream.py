@@ -176,7 +176,9 @@ def test_turns_and_back():
     for turn, _ in members:
         assert torch.equal(turned_back('lq', turned('lq', x, turn), turn), x)
     assert [len(parse_ensemble(t)) for t in ('none', 'x4', 'x8', 'temporal', 'x4+temporal')] == [1, 4, 8, 2, 8]
-    for bad in ('x5', 'x4+x8', '', 'none+'):
+    assert len(parse_ensemble('x12')) == 12
+    assert {turn for turn, _ in parse_ensemble('x6')} < {turn for turn, _ in parse_ensemble('x8')}
+    for bad in ('x12+temporal', 'x5', 'x4+x8', '', 'none+'):
         with pytest.raises(UserError, match='unknown ensemble'):
             parse_ensemble(bad)
 

@@ -49,7 +49,7 @@ def add_network(parser: argparse.ArgumentParser) -> None:
     group.add_argument('--amp', choices=(*AMP, 'auto'), default='auto', help='auto: bf16 on a GPU if nobody can see it')
     group.add_argument('--compile', action='store_true', help='torch.compile: for long videos')
     group.add_argument(
-        '--ensemble', default='none', help='x4, x8, temporal, x4+temporal or x8+temporal: better, slower'
+        '--ensemble', default='none', help='x4, x6, x8, x12 (x6+temporal), temporal, x8+temporal: better, slower'
     )
     group.add_argument('--tile', type=int, help='side of tiles in pixels, 0 for none; default: what fits into memory')
     group.add_argument('--overlap', type=int, default=32, help='pixels that tiles share (default 32)')

@@ -17,19 +17,33 @@ from votes.inference.stream import Frames, Shown, Stream
 from votes.inference.views import View
 
 
+FLIPS: list[Turn] = [(h, v, False) for h, v in itertools.product((False, True), repeat=2)]
+TURNS: dict[str, list[Turn]] = {
+    'none': FLIPS[:1],
+    'x4': FLIPS,
+    # upright and turned by 90 degrees, each as it is, mirrored left to right and top to bottom (QENet)
+    'x6': [(False, False, False), (True, False, False), (False, True, False)]
+    + [(True, False, True), (False, False, True), (True, True, True)],
+    'x8': [(h, v, t) for h, v, _ in FLIPS for t in (False, True)],
+}
+
+
 def parse_ensemble(text: str) -> list[tuple[Turn, bool]]:
-    """'x4' (mirrored), 'x8' (and turned), 'temporal' (and backwards), 'x4+temporal', 'x8+temporal' or 'none'.
+    """'x4' (mirrored), 'x6' (NJU-Vision's in the NTIRE 2021 challenge), 'x8' (mirrored and turned), 'temporal' (and
+    backwards), 'x4+temporal', 'x6+temporal', also called 'x12', 'x8+temporal' or 'none'.
 
     Raises:
         UserError: something else.
     """
-    words = set(text.split('+'))
-    if not words <= {'none', 'x4', 'x8', 'temporal'} or len(words & {'none', 'x4', 'x8'}) > 1 or words == {'none', ''}:
-        raise UserError('unknown ensemble', value=text, fix='x4, x8, temporal, x4+temporal or x8+temporal')
-    flips = (False, True) if words & {'x4', 'x8'} else (False,)
-    transposed = (False, True) if 'x8' in words else (False,)
+    words = {'x6+temporal' if text == 'x12' else text}
+    words = {word for part in words for word in part.split('+')}
+    turns = words - {'temporal'}
+    if not words <= {*TURNS, 'temporal'} or len(turns) > 1:
+        raise UserError(
+            'unknown ensemble', value=text, fix='x4, x6, x8, x12, temporal, x4+temporal, x6+temporal or x8+temporal'
+        )
     backwards = (False, True) if 'temporal' in words else (False,)
-    return [((h, v, t), back) for h, v, t, back in itertools.product(flips, flips, transposed, backwards)]
+    return [(turn, back) for turn in TURNS[next(iter(turns), 'none')] for back in backwards]
 
 
 def check_ensemble(members: list[tuple[Turn, bool]], said: Promise) -> None:
