@@ -49,6 +49,7 @@ from torch import Tensor, nn
 
 from votes.archs.fields import FIELDS, padded
 from votes.archs.parts.blocks import enlarged
+from votes.archs.windows import Pick
 from votes.errors import UserError
 
 Result = dict[str, Tensor]
@@ -70,13 +71,14 @@ class Window:
         frames: of a window.
         centre: which of them is restored, the middle one unless told.
         pick: 'next' to each other, or 'peaks': the frame, and the nearest frames of peak quality (field 'pqf') before
-            and after it; (frames - 1) / 2 of them on either side.
-        adjacent: of 'peaks', the frames next to the centre are among them, whatever their quality.
+            and after it; (frames - 1) / 2 of them on either side. In place of those, 'intra' has I frames, 'anchors' I
+            and P frames (field 'pict_type').
+        adjacent: where frames are picked, those next to the centre are among them, whatever their quality.
     """
 
     frames: int = 5
     centre: int = -1
-    pick: Literal['next', 'peaks'] = 'next'
+    pick: Pick = 'next'
     adjacent: bool = False
 
     def __post_init__(self) -> None:
@@ -84,6 +86,11 @@ class Window:
             object.__setattr__(self, 'centre', self.frames // 2)
         if not 0 <= self.centre < self.frames:
             raise ValueError(f'a window of {self.frames} frames has no frame {self.centre}')
+
+    @property
+    def picks(self) -> bool:
+        """Whether its frames are chosen by what the codec says of them."""
+        return self.pick != 'next'
 
 
 @dataclass(frozen=True)

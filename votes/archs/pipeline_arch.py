@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from votes.archs import build_network, infer_options
 from votes.archs.contract import Causal, Clip, Frame, Promise, Sees, Window, apply, promise
 from votes.archs.parts.propagation import AT_ONCE, in_pieces
-from votes.archs.windows import peak_indices, window_indices
+from votes.archs.windows import TYPES, Pick, peak_indices, window_indices
 from votes.errors import UserError
 
 PLACES = ('first', 'second')
@@ -47,8 +47,12 @@ class Pipeline(nn.Module):
             )
         self.scale = restorer.scale
         self.sees = _sees(cleaner.sees, restorer.sees)
-        picks = [said.sees for said in self.promises if isinstance(said.sees, Window) and said.sees.pick == 'peaks']
-        self.inputs = tuple(dict.fromkeys((*cleaner.inputs, *restorer.inputs, *(['pqf'] if picks else []))))
+        picked = [
+            'pict_type' if said.sees.pick in TYPES else 'pqf'
+            for said in self.promises
+            if isinstance(said.sees, Window) and said.sees.picks
+        ]
+        self.inputs = tuple(dict.fromkeys((*cleaner.inputs, *restorer.inputs, *picked)))
         self.optional = tuple(dict.fromkeys((*cleaner.optional, *restorer.optional)))
         self.parts = _parts(cleaner, restorer)
         supervised = {name: {**entry} for name, entry in restorer.supervised.items()}
@@ -105,8 +109,8 @@ class Pipeline(nn.Module):
         """Which frames the first network sees for each of `numbers`, (B or 1, len(numbers), n)."""
         if isinstance(sees, Frame):
             return torch.tensor(numbers).view(1, -1, 1)
-        if sees.pick == 'peaks':
-            rows = [[bool(x) for x in row] for row in fields['pqf'].flatten(1).tolist()]
+        if sees.picks:
+            rows = _picked(sees.pick, fields)
             window = sees.frames, sees.centre, sees.adjacent
             return torch.tensor([[peak_indices(i, row, *window) for i in numbers] for row in rows])
         # windows that are longer than the clip repeat its last frame too
@@ -126,6 +130,13 @@ class Pipeline(nn.Module):
             }
         except UserError:
             return None
+
+
+def _picked(pick: Pick, fields: Mapping[str, Tensor]) -> list[list[bool]]:
+    """Which frames of each clip of a batch are picked."""
+    if pick in TYPES:
+        return [[chr(int(x)) in TYPES[pick] for x in row] for row in fields['pict_type'].flatten(1).tolist()]
+    return [[bool(x) for x in row] for row in fields['pqf'].flatten(1).tolist()]
 
 
 def _sees(first: Sees, second: Sees) -> Sees:

@@ -13,7 +13,9 @@ from votes.archs.contract import Window
 from votes.archs.parts.blocks import check_window, conv3x3, count_of
 from votes.archs.parts.channel_attention import ChannelAttention
 from votes.archs.parts.deformable_fusion import DeformableFusion
+from votes.archs.parts.gated_fusion import between, gate_of
 from votes.archs.parts.published import Weights, fitting, size_of
+from votes.archs.windows import Pick
 
 
 class AdaptiveBlock(nn.Module):
@@ -64,6 +66,7 @@ class SMGF(nn.Module):
         nf, nb, fused_nf: of the fusion, see parts.deformable_fusion.
         num_feat, wide, num_block: channels of the blocks, of their insides, and blocks.
         gated: two models, between which a gate decides everywhere; false: one.
+        pick: frames that are picked, see archs.contract.Window: 'anchors' in track 3, whose videos have I and P frames.
     """
 
     small = {'radius': 2, 'nf': 4, 'nb': 2, 'fused_nf': 8, 'num_feat': 8, 'wide': 16, 'num_block': 1, 'gated': True}
@@ -78,13 +81,14 @@ class SMGF(nn.Module):
         wide: int = 256,
         num_block: int = 96,
         gated: bool = False,
+        pick: Pick = 'peaks',
     ):
         super().__init__()
-        self.sees = Window(2 * radius + 1, pick='peaks', adjacent=True)
+        self.sees = Window(2 * radius + 1, pick=pick, adjacent=True)
         self.multiple = 2**nb
         size = 3 * self.sees.frames, nf, nb, fused_nf, num_feat, wide, num_block
         self.models = nn.ModuleList([_Fusion(*size) for _ in range(2 if gated else 1)])
-        self.gate = None
+        self.gate: nn.Sequential | None = None
         self.parts = {
             'alignment': tuple(f'models.{i}.ffnet.' for i in range(len(self.models))),
             'deformable': tuple(
@@ -92,13 +96,7 @@ class SMGF(nn.Module):
             ),
         }
         if gated:
-            self.gate = nn.Sequential(
-                conv3x3(9, num_feat),
-                nn.ReLU(inplace=True),
-                conv3x3(num_feat, num_feat),
-                nn.ReLU(inplace=True),
-                conv3x3(num_feat, 1),
-            )
+            self.gate = gate_of(num_feat)
             self.parts |= {'first': ('models.0.',), 'second': ('models.1.',), 'gate': ('gate.',)}
 
     def forward(self, x: Tensor) -> Tensor:
@@ -109,8 +107,7 @@ class SMGF(nn.Module):
         found = [model(planes, frame) for model in self.models]
         if self.gate is None:
             return found[0]
-        mask = self.gate(torch.cat((*found, frame), 1)).sigmoid()
-        return mask * found[0] + (1 - mask) * found[1]
+        return between(self.gate, found[0], found[1], frame)
 
     @classmethod
     def from_weights(cls, weights: Weights) -> dict[str, Any] | None:

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from typing import Literal
 
 Padding = Literal['replicate', 'reflection', 'reflection_circle', 'circle']
+Pick = Literal['next', 'peaks', 'intra', 'anchors']
+TYPES = {'intra': 'I', 'anchors': 'IP'}  # picture types that are picked
 
 
 def window_indices(

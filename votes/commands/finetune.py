@@ -190,7 +190,7 @@ def pairs_of(args: argparse.Namespace, target: Path, said: Promise) -> Path:
 
 
 def reads_metadata(said: Promise) -> bool:
-    return bool(said.inputs) or (isinstance(said.sees, Window) and said.sees.pick == 'peaks')
+    return bool(said.inputs) or (isinstance(said.sees, Window) and said.sees.picks)
 
 
 def sections(data: Path, part: str) -> dict[str, Any]:

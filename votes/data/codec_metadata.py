@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from votes.archs.fields import FIELDS, reversed_in_time
+from votes.archs.windows import TYPES, Pick
 from votes.checkpoint import write_json
 from votes.data.sources import Crop
 from votes.data.video_source import VideoSource
@@ -167,8 +168,10 @@ class CodecMetadata:
         found['pqf'] = torch.tensor([about['pqf'][i] for i in indices])
         return found
 
-    def peaks(self, clip: str) -> list[bool]:
-        """Which frames are of peak quality."""
+    def peaks(self, clip: str, pick: Pick = 'peaks') -> list[bool]:
+        """Which frames are of peak quality, or of the picture types that are picked, see archs.contract.Window."""
+        if pick in TYPES:
+            return [kind in TYPES[pick] for kind in self.about(clip)['types']]
         return [bool(peak) for peak in self.about(clip)['pqf']]
 
     def _dense(self, clip: str, name: str, indices: list[int], crop: Crop) -> Tensor:

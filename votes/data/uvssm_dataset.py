@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from votes.archs.fields import FIELDS, reversed_in_time
-from votes.archs.windows import peak_indices
+from votes.archs.windows import Pick, peak_indices
 from votes.data.clip_lists import Split, excluded_by, read_meta_info
 from votes.data.codec_metadata import CodecMetadata
 from votes.data.grid import grid_of
@@ -30,8 +30,8 @@ class UVSSMDataset(Dataset):
     Args:
         num_frame: frames T of a sample, as the network sees them unless told; -1: all frames of a clip.
         centre: which of them is the centre frame, the middle one unless told; the network's where it has one.
-        pick: 'next' to each other, or 'peaks': a frame and its neighbours of peak quality, with `codec_metadata`.
-        adjacent: of 'peaks', the frames next to the centre are among them.
+        pick: 'next' to each other, or frames that `codec_metadata` tells, see archs.contract.Window.
+        adjacent: of these, the frames next to the centre are among them.
         center_gt: GT is the centre frame alone, or all T frames; what the losses need unless told.
         gt_size: side of the square GT crop.
         scale: GT size / LQ size.
@@ -84,7 +84,7 @@ class UVSSMDataset(Dataset):
         io_backend: dict[str, str] | None = None,
         num_frame: int = 5,
         centre: int | None = None,
-        pick: Literal['next', 'peaks'] = 'next',
+        pick: Pick = 'next',
         adjacent: bool = False,
         center_gt: bool = True,
         gt_size: int = 128,
@@ -111,8 +111,12 @@ class UVSSMDataset(Dataset):
         self.intervals = interval_list or [1]
         self.num_frame, self.center_gt, self.gt_size, self.scale = num_frame, center_gt, gt_size, scale
         self.centre, self.pick, self.adjacent = num_frame // 2 if centre is None else centre, pick, adjacent
-        if pick == 'peaks' and not codec_metadata:
-            raise UserError('neighbours of peak quality need codec_metadata', where=dataroot_gt, fix='`votes metadata`')
+        if pick != 'next' and not codec_metadata:
+            raise UserError(
+                'neighbours of peak quality, or of a picture type, need codec_metadata',
+                where=dataroot_gt,
+                fix='`votes metadata`',
+            )
         if (num_frame == -1 and self.intervals != [1]) or (flip_sequence and center_gt):
             raise UserError(
                 'whole clips have no steps between frames, mirrored ones no centre frame',
@@ -133,7 +137,7 @@ class UVSSMDataset(Dataset):
             only=kept,
             middle_gt=self.middle_gt,
             io_backend=io_backend,
-            least=1 if pick == 'peaks' or num_frame == -1 else (num_frame - 1) * max(self.intervals) + 1,
+            least=1 if pick != 'next' or num_frame == -1 else (num_frame - 1) * max(self.intervals) + 1,
             degradation=[degradation] if isinstance(degradation, str) else degradation,
         )
         self.grid = grid_of(self)
@@ -185,8 +189,8 @@ class UVSSMDataset(Dataset):
 
     def _frames(self, clip: str, rng: np.random.Generator) -> list[int]:
         interval, length = int(rng.choice(self.intervals)), self.pairs.lengths[clip]
-        if self.pick == 'peaks' and self.metadata:
-            peaks = self.metadata.peaks(clip)[:length]
+        if self.pick != 'next' and self.metadata:
+            peaks = self.metadata.peaks(clip, self.pick)[:length]
             return peak_indices(int(rng.integers(length)), peaks, self.num_frame, self.centre, self.adjacent)
         if self.num_frame == -1:
             return list(range(length))

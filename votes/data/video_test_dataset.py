@@ -11,7 +11,7 @@ from typing import Any
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from votes.archs.windows import Padding, window_indices
+from votes.archs.windows import Padding, Pick, window_indices
 from votes.data.clip_lists import Split
 from votes.data.codec_metadata import CodecMetadata
 from votes.data.pairs import ClipPairs
@@ -98,9 +98,9 @@ class VideoUVSSMTestDataset(Dataset):
         """The original of a frame, uint8 (3, S*h, S*w)."""
         return to_tensor([self.pairs.read_gt(clip, index)])[0]
 
-    def peak(self, clip: str) -> Callable[[int], bool] | None:
-        """Which frames of a clip are of peak quality, where that is known."""
-        return None if self.metadata is None else self.metadata.peaks(clip).__getitem__
+    def peak(self, clip: str, pick: Pick = 'peaks') -> Callable[[int], bool] | None:
+        """Which frames of a clip are picked, where that is known, see Window."""
+        return None if self.metadata is None else self.metadata.peaks(clip, pick).__getitem__
 
     def __len__(self) -> int:
         return self.ends[-1]

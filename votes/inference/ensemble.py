@@ -16,7 +16,6 @@ from votes.errors import UserError
 from votes.inference.stream import Frames, Shown, Stream
 from votes.inference.views import View
 
-
 FLIPS: list[Turn] = [(h, v, False) for h, v in itertools.product((False, True), repeat=2)]
 TURNS: dict[str, list[Turn]] = {
     'none': FLIPS[:1],

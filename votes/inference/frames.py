@@ -50,7 +50,13 @@ def restored_frames(
     early = getattr(dataset, 'warm_up', 0)
     numbers = {number + early for number in wanted}
     last = max(numbers)
-    views = Views(stream.said, dataset.padding, numbers.__contains__, piece, dataset.peak(clip))
+    views = Views(
+        stream.said,
+        dataset.padding,
+        numbers.__contains__,
+        piece,
+        dataset.peak(clip, getattr(stream.said.sees, 'pick', 'next')),
+    )
 
     def read() -> Iterator[tuple[View, dict[int, Shown]]]:
         known: dict[int, Shown] = {}

@@ -38,7 +38,7 @@ class Views:
         padding: what stands in for frames beyond a clip's end, of windows.
         wanted: which frames are to be restored. A Causal network sees the others too.
         piece: frames at a time of a Clip network, with its `context` before and after them; None for the whole clip.
-        peak: whether a frame is of peak quality, for networks that pick those.
+        peak: whether a frame is one of those that networks pick: of peak quality, or of a picture type.
         start: frames before this one are not restored, not even by a Causal network, whose state is known here.
 
     A video shorter than a window repeats its first and last frames; one shorter than a Clip's `least` is mirrored.
@@ -55,8 +55,8 @@ class Views:
     ):
         self.said, self.sees, self.padding, self.wanted, self.piece = said, said.sees, padding, wanted, piece
         self.peak, self.peaks, self.start = peak, list[bool](), start
-        if isinstance(self.sees, Window) and self.sees.pick == 'peaks' and peak is None:
-            raise broken(said, 'picks frames of peak quality, and nothing says which they are', 'no field pqf')
+        if isinstance(self.sees, Window) and self.sees.picks and peak is None:
+            raise broken(said, f'picks frames ({self.sees.pick}), and nothing says which they are', 'no codec metadata')
         self.held: dict[int, Any] = {}
         self.read = 0  # frames so far
         self.next = 0  # the first frame that has not been centre yet
@@ -115,7 +115,7 @@ class Views:
 
     def _indices(self, centres: list[int]) -> list[int]:
         sees, frame = self.sees, centres[0]
-        if isinstance(sees, Window) and sees.pick == 'peaks':
+        if isinstance(sees, Window) and sees.picks:
             first = min(self.held)
             near = [self.held.get(i) is not None and self.peaks[i] for i in range(first, self.read)]
             return [first + i for i in peak_indices(frame - first, near, sees.frames, sees.centre, sees.adjacent)]

@@ -116,7 +116,7 @@ def videos_of(pattern: str) -> list[Path]:
 
 def needs_codec(said: Promise) -> bool:
     """Whether a network reads what the decoder knows, or picks its frames by that."""
-    return bool(said.inputs) or (isinstance(said.sees, Window) and said.sees.pick == 'peaks')
+    return bool(said.inputs) or (isinstance(said.sees, Window) and said.sees.picks)
 
 
 class SideInformation:
@@ -127,7 +127,7 @@ class SideInformation:
     """
 
     def __init__(self, source: Path, said: Promise):
-        wanted = ', '.join(said.inputs) or 'frames of peak quality'
+        wanted = ', '.join(said.inputs) or 'which frames to pick'
         if not source.is_file():
             raise UserError(f'{said.name} reads what a decoder knows ({wanted})', where=source, fix='a video file')
         self.folder = tempfile.TemporaryDirectory(prefix='votes_metadata_')
@@ -137,10 +137,11 @@ class SideInformation:
             size = reader.size
         if tuple(self.metadata.about('video')['size']) != size:
             raise UserError(f'{said.name} reads {wanted}, and this video is shown turned', where=source)
-        self.names, self.size, self.peaks = said.inputs, size, self.metadata.peaks('video')
+        self.names, self.size = said.inputs, size
+        self.peaks = self.metadata.peaks('video', getattr(said.sees, 'pick', 'peaks'))
 
     def peak(self, number: int) -> bool:
-        """Whether a frame is of peak quality."""
+        """Whether a frame is picked: of peak quality, or of a picture type."""
         return self.peaks[number] if number < len(self.peaks) else False
 
     def read(self, number: int) -> dict[str, Tensor]:
