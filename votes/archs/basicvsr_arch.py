@@ -21,7 +21,8 @@ class BasicVSR(Enlarging):
     Args:
         num_feat: channels C of the features.
         num_block: residual blocks of each direction; the paper and published weights have 30.
-        scale: 4 as published; 2 or 3 enlarge in one step.
+        scale: 4 as published; 2 or 3 enlarge in one step; 1 restores frames at their size, as VUE's system in the NTIRE
+            2021 challenge does.
 
     Training starts from a trained flow network, which rests at first and then learns slowly: ``train.parts.flow`` with
     `weights`, `freeze` and `lr_mul`.
@@ -72,7 +73,7 @@ class BasicVSR(Enlarging):
     def from_weights(cls, weights: dict[str, Tensor]) -> dict[str, Any] | None:
         """Constructor arguments told by a state_dict of this class, of BasicSR or of mmagic."""
         weights = cls.published_weights(weights)
-        if not {'backward_trunk.main.0.weight', 'fusion.weight', 'upconv1.weight'} <= weights.keys():
+        if not {'backward_trunk.main.0.weight', 'fusion.weight', 'conv_hr.weight'} <= weights.keys():
             return None
         told = {
             'num_feat': weights['backward_trunk.main.0.weight'].shape[0],

@@ -96,7 +96,7 @@ class EDVR(WindowNetwork):
             sizes of BasicSR's network fit only there. Not of scale 3.
         with_predeblur: a module in place of the first convolution that restores blurred frames.
         with_tsa: temporal and spatial attention, or a 1x1 convolution in its place.
-        scale: 2, 3 or 4 (BasicSR: always 4).
+        scale: 1, 2, 3 or 4 (BasicSR: always 4).
         init: how weights start, see WindowNetwork.
         Others: see WindowNetwork.
     """
@@ -119,7 +119,7 @@ class EDVR(WindowNetwork):
         scale: int = 4,
         init: Init = 'default',
     ):
-        if hr_in and (not with_predeblur or scale == 3):
+        if hr_in and (not with_predeblur or scale not in (2, 4)):
             raise ValueError(f'hr_in needs with_predeblur, and a scale of 2 or 4: {with_predeblur} and {scale}')
         super().__init__(
             num_in_ch,

@@ -67,6 +67,8 @@ class RRDBNet(nn.Module):
         num_feat: channels F of the features.
         num_block: RRDBs, 23 in the papers, 6 in Real-ESRGAN's network of drawings.
         num_grow_ch: channels that a convolution of a dense block adds.
+        upsampling: false, of scale 1, for features at the size of the input and nothing that enlarges them, as pSMGF in
+            the NTIRE 2021 challenge has it.
     """
 
     sees = Frame()
@@ -80,16 +82,19 @@ class RRDBNet(nn.Module):
         num_feat: int = 64,
         num_block: int = 23,
         num_grow_ch: int = 32,
+        upsampling: bool = True,
     ):
         super().__init__()
-        if scale not in FOLDED:
-            raise ValueError(f'scale must be 4, 2 or 1, not {scale}')
-        self.scale, self.multiple = scale, FOLDED[scale]
+        if scale not in FOLDED or (scale > 1 and not upsampling):
+            raise ValueError(f'scale must be 4, 2 or 1, and 1 without upsampling, not {scale}')
+        self.scale, self.multiple = scale, FOLDED[scale] if upsampling else 1
         self.conv_first = conv3x3(num_in_ch * self.multiple**2, num_feat)
         self.body = nn.Sequential(*[RRDB(num_feat, num_grow_ch) for _ in range(num_block)])
         self.conv_body = conv3x3(num_feat, num_feat)
-        self.conv_up1 = conv3x3(num_feat, num_feat)
-        self.conv_up2 = conv3x3(num_feat, num_feat)
+        self.upsampling = upsampling
+        if upsampling:
+            self.conv_up1 = conv3x3(num_feat, num_feat)
+            self.conv_up2 = conv3x3(num_feat, num_feat)
         self.conv_hr = conv3x3(num_feat, num_feat)
         self.conv_last = conv3x3(num_feat, num_out_ch)
 
@@ -97,7 +102,7 @@ class RRDBNet(nn.Module):
         """(B, 3, h, w) -> (B, 3, S*h, S*w)."""
         shallow = self.conv_first(F.pixel_unshuffle(x, self.multiple))
         deep = self.conv_body(self.body(shallow)) + shallow
-        for conv in (self.conv_up1, self.conv_up2):
+        for conv in (self.conv_up1, self.conv_up2) if self.upsampling else ():
             deep = _lrelu(conv(F.interpolate(deep, scale_factor=2, mode='nearest')))
         return self.conv_last(_lrelu(self.conv_hr(deep)))
 
@@ -128,14 +133,16 @@ class RRDBNet(nn.Module):
         if not {'conv_first.weight', 'body.0.rdb1.conv1.weight', 'conv_last.weight'} <= own.keys():
             return None
         channels, num_out_ch = size_of(own, 'conv_first.weight', 1), size_of(own, 'conv_last.weight')
-        scale = next((scale for scale, n in FOLDED.items() if channels == num_out_ch * n**2), 4)
+        upsampling = 'conv_up1.weight' in own
+        scale = next((scale for scale, n in FOLDED.items() if channels == num_out_ch * n**2), 4) if upsampling else 1
         return fitting(
             cls,
             weights,
-            num_in_ch=channels // FOLDED[scale] ** 2,
+            num_in_ch=channels // FOLDED[scale] ** 2 if upsampling else channels,
             num_out_ch=num_out_ch,
             scale=scale,
             num_feat=size_of(own, 'conv_first.weight'),
             num_block=count_of(own, 'body.'),
             num_grow_ch=size_of(own, 'body.0.rdb1.conv1.weight'),
+            upsampling=upsampling,
         )

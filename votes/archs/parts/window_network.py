@@ -89,7 +89,7 @@ class WindowNetwork(AlignedFeatures, Enlarging):
         num_extract_block: residual blocks of the feature extraction.
         num_reconstruct_block: residual blocks N of the reconstruction.
         center_frame_idx: which frame of the window is restored (default: the middle one).
-        scale: output size / input size, 2, 3 or 4.
+        scale: output size / input size, 1, 2, 3 or 4.
 
     The release's initialisation ('default') is PyTorch's for plain convolutions, under which a signal fades about
     twofold a layer. 'kaiming' keeps its size and starts from the enlarged input: short trainings get further.
@@ -201,7 +201,7 @@ class WindowNetwork(AlignedFeatures, Enlarging):
 def trunk_of(weights: Mapping[str, Tensor]) -> dict[str, int] | None:
     """Constructor arguments of the trunk that EDVR and VOTES share, told by a state_dict; None where it is no such."""
     first = weights.get('conv_first.weight', weights.get('predeblur.conv_first.weight'))
-    layers = {'conv_last.weight', 'upconv1.weight', 'pcd_align.dcn_pack.l1.conv_offset.weight'}
+    layers = {'conv_last.weight', 'conv_hr.weight', 'pcd_align.dcn_pack.l1.conv_offset.weight'}
     if first is None or not layers <= weights.keys():
         return None
     taps = weights['pcd_align.dcn_pack.l1.weight'].shape[2:].numel()
