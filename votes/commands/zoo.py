@@ -39,6 +39,7 @@ class Entry:
         files: option files under options/ that name it, those for training first.
         parity: cases of the results file, see benchmarks/parity.py.
         cost: None until it is counted.
+        chosen: of a network that was never published: what is specified, and what was chosen.
     """
 
     name: str
@@ -50,6 +51,7 @@ class Entry:
     files: list[str]
     parity: list[dict[str, Any]] = field(default_factory=list)
     cost: Cost | None = None
+    chosen: str = ''
 
     def as_json(self) -> dict[str, Any]:
         content = {key: value for key, value in asdict(self).items() if key not in ('said', 'cost')}
@@ -109,7 +111,15 @@ def describe(name: str) -> Entry:
         _scales(cls, net) if whole else [],
         [path for path, _ in files],
         _parity().get(name, []),
+        chosen=_chosen(cls),
     )
+
+
+def _chosen(cls: Any) -> str:
+    """The paragraph of a class's docstring that says what the report of the challenge specifies."""
+    paragraphs = inspect.cleandoc(cls.__doc__ or '').split('\n\n')
+    found = [text for text in paragraphs if text.startswith('The report of the challenge specifies')]
+    return ' '.join(found[0].split()) if found else ''
 
 
 def _scales(cls: Any, net: Any) -> list[int]:
@@ -141,12 +151,15 @@ def described(names: list[str], count: bool = True) -> list[Entry]:
     return sorted(entries, key=lambda e: (order.index(type(e.said.sees)) if e.said else len(order), e.name))
 
 
+NEAR = {'next': '', 'peaks': ' of peak quality', 'intra': ', I frames', 'anchors': ', I and P frames'}
+
+
 def _sees(said: Promise) -> str:
     sees = said.sees
     if isinstance(sees, Frame):
         text = 'a frame'
     elif isinstance(sees, Window):
-        near = {'next': '', 'peaks': ' of peak quality'}[sees.pick] + (' and adjacent' if sees.adjacent else '')
+        near = NEAR[sees.pick] + (' and adjacent' if sees.adjacent else '')
         text = f'{sees.frames} frames{near}' + ('' if sees.centre == sees.frames // 2 else f', the {sees.centre + 1}th')
     elif isinstance(sees, Clip):
         text = 'a clip' + (f' of at least {sees.least}' if sees.least > 1 else '')
@@ -244,6 +257,15 @@ The first one has the arguments that were counted; further ones are counted here
 | network | counted with | further files |
 |---|---|---|
 """
+CHOSEN = """
+## Systems that were never published
+
+What the report of the NTIRE 2021 challenge (Yang et al., CVPR Workshops 2021) specifies of them, and what had to be
+chosen.
+
+| network | specified and chosen |
+|---|---|
+"""
 PARTS = """
 ## Parts of networks
 
@@ -263,6 +285,7 @@ def page(entries: list[Entry]) -> str:
         (SEEN, map(seen_row, whole)),
         (COUNTED, map(counted_row, whole)),
         (MADE_WITH, map(made_with_row, whole)),
+        (CHOSEN, [f'| {entry.name} | {entry.chosen} |' for entry in whole if entry.chosen]),
         (PARTS, parts),
     ):
         text += title + '\n'.join(rows) + '\n'
