@@ -82,6 +82,7 @@ NETWORKS = Registry(
         'CAVSR': 'votes.archs.cavsr_arch:CAVSR',
         'CAVSREncoder': 'votes.archs.cavsr_arch:CAVSREncoder',
         'CAVSRRanker': 'votes.archs.cavsr_ranker_arch:CAVSRRanker',
+        'DISVSR': 'votes.archs.disvsr_arch:DISVSR',
         'DUF': 'votes.archs.duf_arch:DUF',
         'EDSR': 'votes.archs.edsr_arch:EDSR',
         'CDAVSR': 'votes.archs.cdavsr_arch:CDAVSR',
@@ -259,6 +260,7 @@ DATASETS = Registry(
 SOURCES = Registry(
     'frame store',
     {
+        'versions': 'votes.data.versions_source:VersionsSource',
         'packed': 'votes.data.packed_source:PackedSource',
         'lmdb': 'votes.data.lmdb_source:LmdbSource',
         'video': 'votes.data.video_source:VideoSource',
@@ -272,6 +274,7 @@ SCHEDULERS = Registry(
     'scheduler',
     {
         'CosineAnnealingRestartLR': 'votes.models.lr_schedule:CosineAnnealingRestartLR',
+        'HoldThenCosineLR': 'votes.models.lr_schedule:HoldThenCosineLR',
         'MultiStepLR': 'votes.models.lr_schedule:MultiStepLR',
         'MultiStepRestartLR': 'votes.models.lr_schedule:MultiStepLR',  # BasicSR's other name for it
     },

@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from votes.models.lr_schedule import CosineAnnealingRestartLR, MultiStepLR
+from votes.models.lr_schedule import CosineAnnealingRestartLR, HoldThenCosineLR, MultiStepLR
 
 
 def test_cosine_by_hand():
@@ -55,3 +55,12 @@ def test_restarts():
     assert [schedule(1.0, i) for i in (0, 10, 19, 20, 29, 30)] == [1, 0.5, 0.5, 0.8, 0.8, 0.4]
     with pytest.raises(ValueError, match='1 restarts but 2'):
         MultiStepLR([10], restarts=[0], restart_weights=[1, 2])
+
+
+def test_held_then_a_cosine():
+    schedule = HoldThenCosineLR(10, 30, eta_min=0.1)
+    assert [schedule(1.0, n) for n in (0, 10)] == [1, 1]
+    assert schedule(1.0, 20) == pytest.approx(0.55)
+    assert schedule(1.0, 30) == schedule(1.0, 99) == pytest.approx(0.1)
+    with pytest.raises(ValueError, match='below'):
+        HoldThenCosineLR(30, 30)

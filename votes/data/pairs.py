@@ -112,8 +112,9 @@ class ClipPairs:
 
     def read_lq(self, clip: str, indices: list[int], crop: Crop, rng: np.random.Generator) -> list[Frame]:
         """The frames of a window, cropped; `rng` decides how they are degraded where that happens now."""
-        if isinstance(self.lq, OnTheFly):
-            return self.lq.window(clip, indices, crop, rng)
+        window = getattr(self.lq, 'window', None)
+        if window:
+            return list(window(clip, indices, crop, rng))
         return [self.lq.read(clip, i, crop) for i in indices]
 
     def read_gt(self, clip: str, index: int, lq_crop: Crop | None = None, shift: tuple[int, int] = (0, 0)) -> Frame:

@@ -67,3 +67,25 @@ class MultiStepLR:
         """The rate after `iteration` updates."""
         begun, weight = max(((at, w) for at, w in self.restarts if at <= iteration), default=(-1, 1.0))
         return base_lr * weight * math.prod(factor for at, factor in self.steps if begun < at <= iteration)
+
+
+class HoldThenCosineLR:
+    """The base rate until `hold`, then a cosine from it to eta_min at `total`.
+
+    A run may go on at its base rate until the time that it has is nearly over, and then end well: `hold` and `total`
+    need not be known before.
+
+    Args:
+        hold: the last iteration at the base rate.
+        total: the iteration from which on the rate is eta_min.
+        eta_min: the lowest rate.
+    """
+
+    def __init__(self, hold: int, total: int, eta_min: float = 0):
+        if not 0 <= hold < total:
+            raise ValueError(f'hold {hold} must be below total {total}')
+        self.hold, self.total, self.eta_min = hold, total, eta_min
+
+    def __call__(self, base_lr: float, iteration: int) -> float:
+        share = min(max(iteration - self.hold, 0) / (self.total - self.hold), 1)
+        return self.eta_min + (base_lr - self.eta_min) * (1 + math.cos(math.pi * share)) / 2

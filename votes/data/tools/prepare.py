@@ -20,10 +20,12 @@ from votes import checkpoint
 from votes.data.degrading import degrade_source, write_clip
 from votes.data.sources import FolderSource
 from votes.data.tools.layouts import LAYOUTS, Clips, Layout, Places
+from votes.data.tools.open_clips import prepare_open_clips
 from votes.errors import UserError
 from votes.video.recipe import read_recipe
 
 Say = Callable[[str], None]
+OPEN = 'open-clips'
 
 
 @dataclass
@@ -41,9 +43,16 @@ class Wish:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument('dataset', choices=sorted(LAYOUTS), help='what was downloaded; videos: your own')
-    parser.add_argument('source', type=Path, help='folder with the downloaded files; .zip files in it are unpacked')
-    parser.add_argument('output', type=Path, help='folder to make; the same command goes on where it stopped')
+    parser.add_argument('dataset', choices=sorted([*LAYOUTS, OPEN]), help='what was downloaded; videos: your own')
+    parser.add_argument(
+        'source', type=Path, help=f'folder with the downloaded files; .zip files in it are unpacked. Not of {OPEN}'
+    )
+    parser.add_argument(
+        'output', type=Path, nargs='?', help='folder to make; the same command goes on where it stopped'
+    )
+    parser.add_argument(
+        '--from', type=Path, dest='files', metavar='FILES', help=f'for {OPEN}: folder with the files of its list'
+    )
     parser.add_argument('--lq', type=Path, help='for videos: folder of compressed videos of the same names')
     parser.add_argument('--recipe', action='append', default=[], metavar='R.yml', help='makes LQ frames by this recipe')
     parser.add_argument('--frames', type=int, help='at most so many frames of each clip')
@@ -55,6 +64,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    if args.dataset == OPEN:
+        if args.output:
+            raise UserError(
+                f'{OPEN} takes one folder', value=args.output, fix=f'votes prepare {OPEN} FOLDER --from FILES'
+            )
+        prepare_open_clips(args.source, args.files, args.frames, args.recipe)
+        return 0
+    if args.output is None:
+        raise UserError('where to?', fix=f'votes prepare {args.dataset} DOWNLOADS FOLDER')
     wish = Wish(args.lq, args.recipe, args.frames, args.copy, args.test, args.val, args.folds, args.seed)
     prepare(args.dataset, args.source, args.output, wish)
     return 0
