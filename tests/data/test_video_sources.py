@@ -1,0 +1,86 @@
+"""Frames straight out of videos and raw files are those of a full decode."""
+
+import av
+import cv2
+import numpy as np
+import pytest
+
+from votes.data.open_source import open_source
+from votes.errors import UserError
+from votes.video.read import VideoReader
+
+
+def write_video(path, frames, codec='libx264', rate=25, **options):
+    with av.open(str(path), 'w') as container:
+        stream = container.add_stream(codec, rate=rate, options=options)
+        stream.height, stream.width = frames[0].shape[:2]
+        stream.pix_fmt = 'yuv420p'
+        for frame in frames:
+            for packet in stream.encode(av.VideoFrame.from_ndarray(frame, 'rgb24')):
+                container.mux(packet)
+        for packet in stream.encode():
+            container.mux(packet)
+
+
+def moving(count, size=(48, 64)):
+    base = cv2.resize(np.random.default_rng(0).integers(0, 256, (12, 40, 3), np.uint8), (200, 60))
+    return [np.ascontiguousarray(base[i % 6 : i % 6 + size[0], 2 * i : 2 * i + size[1]]) for i in range(count)]
+
+
+@pytest.mark.parametrize(
+    ('suffix', 'codec', 'options'),
+    [
+        ('mp4', 'libx264', {'bf': '3', 'g': '12', 'b-pyramid': 'normal'}),
+        ('mkv', 'libx264', {'x264-params': 'open-gop=1:keyint=9:bframes=2'}),
+        ('webm', 'libvpx-vp9', {'g': '10'}),
+        ('mp4', 'libx265', {'x265-params': 'log-level=none:keyint=8:bframes=3'}),
+        ('ts', 'libx264', {'g': '7', 'bf': '2'}),
+    ],
+)
+def test_any_frame_of_a_video_is_the_one_of_a_full_decode(tmp_path, suffix, codec, options):
+    (tmp_path / 'videos').mkdir()
+    write_video(tmp_path / 'videos' / f'clip.{suffix}', moving(50), codec, **options)
+    with VideoReader(tmp_path / 'videos' / f'clip.{suffix}') as reader:
+        everything = [frame.rgb for frame in reader]
+    source = open_source(tmp_path / 'videos')
+    assert source.clips() == ['clip']
+    assert source.length('clip') == len(everything) == 50
+    assert source.size('clip') == (48, 64)
+    jumps = [0, 49, 3, 4, 5, 30, 12, 11, 13, 48, 1, 25, 24, 9, 10, *np.random.default_rng(1).permutation(50)]
+    for i in jumps:
+        assert np.array_equal(source.read('clip', int(i)), everything[i]), i
+    assert np.array_equal(source.read('clip', 7, (4, 6, 10, 12)), everything[7][4:14, 6:18])
+
+
+def test_videos_stay_few_and_unreadable_ones_are_named(tmp_path):
+    for i in range(6):
+        write_video(tmp_path / f'{i}.mp4', moving(6))
+    source = open_source(tmp_path)
+    for _ in range(2):
+        assert [source.read(clip, 3).shape for clip in source.clips()] == [(48, 64, 3)] * 6
+    assert len(source._opened) == source.OPEN
+    (tmp_path / '7.mp4').write_bytes(b'nothing')
+    with pytest.raises(UserError, match='not a readable video'):
+        open_source(tmp_path).length('7')
+
+
+def test_raw_yuv(tmp_path):
+    """The same pictures as the decoder's planes, written out."""
+    (tmp_path / 'raw').mkdir()
+    (tmp_path / 'video').mkdir()
+    write_video(tmp_path / 'video' / 'ball.mp4', [cv2.GaussianBlur(f, (0, 0), 6) for f in moving(6)])
+    with av.open(str(tmp_path / 'video' / 'ball.mp4')) as container:
+        planes = [f.to_ndarray().tobytes() for f in container.decode(video=0)]
+    (tmp_path / 'raw' / 'ball_64x48_yuv420p.yuv').write_bytes(b''.join(planes))
+    raw, video = open_source(tmp_path / 'raw'), open_source(tmp_path / 'video')
+    assert raw.clips() == ['ball']
+    assert (raw.length('ball'), raw.size('ball')) == (6, (48, 64))
+    for i in range(6):  # not equal: the decoder knows where chroma lies, a raw file does not
+        assert np.abs(raw.read('ball', i).astype(int) - video.read('ball', i)).mean() < 1
+        assert np.abs(raw.read('ball', i).astype(int) - video.read('ball', 5 - i)).mean() > 1.5
+    (tmp_path / 'raw' / 'ball_64x48_yuv420p.yuv').write_bytes(b''.join(planes)[:-5])
+    with pytest.raises(UserError, match='no whole number of frames'):
+        open_source(tmp_path / 'raw')
+    (tmp_path / 'raw' / 'ball_64x48_yuv420p.yuv').rename(tmp_path / 'raw' / 'ball.yuv')
+    with pytest.raises(UserError, match='without its size'):
+        open_source(tmp_path / 'raw')
