@@ -195,6 +195,9 @@ def _check_kinds(said: Promise) -> None:
         value = getattr(said, key)
         check(isinstance(value, int) and value >= 1, key, 'a whole number from 1 on')
     check(said.channels in ('rgb', 'luma'), 'channels', "'rgb' or 'luma'")
+    vectors = [name for name in (*said.inputs, *said.optional) if name in FIELDS and FIELDS[name].kind == 'vectors']
+    apart = isinstance(said.sees, Window) and said.sees.picks and not said.sees.adjacent
+    check(not (apart and vectors), 'inputs', 'no motion vectors: frames that are picked are not next to each other')
     for key in ('inputs', 'optional'):
         check(isinstance(getattr(said, key), tuple | list), key, "a tuple of names, ('qp',)")
     words = "a mapping of names to tuples of beginnings of parameters' names, {'flow': ('spynet.',)}"

@@ -102,6 +102,19 @@ def reversed_in_time(sample: Mapping[str, Any], dim: int) -> dict[str, Any]:
     return result
 
 
+def followed_backwards(sample: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a sample, (T, ...), with the same frames backwards behind them, (2 * T, ...).
+
+    Its last frame stands twice: between the two nothing moves, which is known.
+    """
+    back = reversed_in_time(sample, 0)
+    found = {name: torch.cat([x, back[name]]) for name, x in sample.items() if name in FIELDS and name != 'difference'}
+    for name, direction in (('mv_past', 0), ('past_valid', 0), ('mv_future', -1), ('future_valid', -1)):
+        if name in found:
+            found[name][len(found[name]) // 2 + direction] = int(name.endswith('valid'))
+    return found
+
+
 def padded(name: str, x: Tensor, bottom: int, right: int) -> Tensor:
     """A field (..., C, h, w) grown at the bottom and the right: pictures and differences are mirrored, other side
     information continues its edge (a mirrored motion would point the wrong way). Frames too small to be mirrored

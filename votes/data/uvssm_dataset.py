@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from votes.archs.fields import FIELDS, reversed_in_time
+from votes.archs.fields import followed_backwards
 from votes.archs.windows import Pick, peak_indices
 from votes.data.clip_lists import Split, excluded_by, read_meta_info
 from votes.data.codec_metadata import CodecMetadata
@@ -116,6 +115,13 @@ class UVSSMDataset(Dataset):
                 'neighbours of peak quality, or of a picture type, need codec_metadata',
                 where=dataroot_gt,
                 fix='`votes metadata`',
+            )
+        if codec_metadata and pick == 'next' and self.intervals != [1]:
+            raise UserError(
+                'motion vectors are those to the next frame, and samples would not hold it',
+                where=dataroot_gt,
+                value=f'interval_list {self.intervals}, codec_metadata {codec_metadata}',
+                fix='interval_list: [1]',
             )
         if (num_frame == -1 and self.intervals != [1]) or (flip_sequence and center_gt):
             raise UserError(
@@ -244,6 +250,5 @@ class UVSSMDataset(Dataset):
             **(self.metadata.read(clip, frames, crop) if self.metadata else {}),
         }
         if self.flip_sequence:
-            back = reversed_in_time(sample, 0)
-            sample |= {k: torch.cat([v, back[k]]) for k, v in sample.items() if k in FIELDS and k != 'difference'}
+            sample |= followed_backwards(sample)
         return {**sample, 'turn': turn} if self.augment_on_device else orient(sample, turn)

@@ -12,7 +12,9 @@ from pathlib import Path
 from torch import Tensor
 
 from votes.archs.contract import Promise, Window
-from votes.data.codec_metadata import CodecMetadata, write_metadata
+from votes.archs.fields import FIELDS
+from votes.archs.windows import TYPES, Pick
+from votes.data.codec_metadata import CODEC_FIELDS, CodecMetadata, write_metadata
 from votes.data.sources import SUFFIXES, FolderSource
 from votes.data.video_source import VIDEO_SUFFIXES
 from votes.errors import UserError
@@ -122,8 +124,15 @@ def needs_codec(said: Promise) -> bool:
 class SideInformation:
     """What the codec says about the frames of a video, extracted into a temporary folder before the first frame.
 
+    Of a codec that says nothing (HEVC, VP9, AV1: no motion vectors, no quantisers) a network is shown zeros that are
+    marked as not valid, and quantisers of -1.
+
+    Attributes:
+        notes: what the network is shown in place of what the video does not tell.
+
     Raises:
-        UserError: the source is no video file, or is shown turned, which motion vectors are not.
+        UserError: the source is no video file, or is shown turned, which motion vectors are not; or the network needs
+            what the video does not tell.
     """
 
     def __init__(self, source: Path, said: Promise):
@@ -134,11 +143,36 @@ class SideInformation:
         write_metadata(Path(self.folder.name) / 'video', each_frame(source, keep_frames=False))
         self.metadata = CodecMetadata(self.folder.name)
         with VideoReader(source) as reader:
-            size = reader.size
+            size, codec = reader.size, reader.stream.codec_context.name
         if tuple(self.metadata.about('video')['size']) != size:
             raise UserError(f'{said.name} reads {wanted}, and this video is shown turned', where=source)
         self.names, self.size = said.inputs, size
-        self.peaks = self.metadata.peaks('video', getattr(said.sees, 'pick', 'peaks'))
+        pick: Pick = getattr(said.sees, 'pick', 'peaks')
+        self.peaks = self.metadata.peaks('video', pick)
+        self.notes = self._substitutes(said, codec, pick)
+
+    def _substitutes(self, said: Promise, codec: str, pick: Pick) -> list[str]:
+        """What stands in for fields that the video does not tell, a line each."""
+        lacks = [name for name in said.inputs if name in CODEC_FIELDS and self.metadata.field('video', name) is None]
+        vectors = [name for name in lacks if FIELDS[name].kind == 'vectors']
+        blind = [name for name in vectors if f'{name.removeprefix("mv_")}_valid' not in said.inputs]
+        if blind:
+            raise UserError(
+                f'{said.name} needs {", ".join(blind)}, and cannot tell that there are none',
+                value=f'{codec} gives no motion vectors',
+                fix='a video of H.264 or MPEG-4, or another network',
+            )
+        notes = []
+        if vectors:
+            notes.append(f'no motion vectors ({codec}): {said.name} is shown zeros, marked as not valid')
+        if 'qp' in lacks:
+            notes.append(f'no quantisers ({codec}): {said.name} is shown -1, not known')
+        unknown = all(kind == '?' for kind in self.metadata.about('video')['types'])
+        if unknown and ('pict_type' in said.inputs or pick in TYPES):
+            notes.append(f'no picture types ({codec}): {said.name} is shown that they are not known')
+        if getattr(said.sees, 'picks', False) and not any(self.peaks):
+            notes.append(f'no frame is picked ({pick}): {said.name} is shown the frame itself in their place')
+        return notes
 
     def peak(self, number: int) -> bool:
         """Whether a frame is picked: of peak quality, or of a picture type."""

@@ -94,7 +94,7 @@ class Restoration:
         check_ensemble(parse_ensemble(settings.ensemble), self.said)
         self.side_information = SideInformation(self.source, self.said) if needs_codec(self.said) else None
         self.snapshots: dict[int, dict[str, Any]] = {}  # segment -> what the next one needs of it
-        self.notes: list[str] = []
+        self.notes: list[str] = list(self.side_information.notes) if self.side_information else []
         self.decoded = 0
         with self.open() as reader:
             self.size = reader.size
