@@ -73,7 +73,7 @@ def provide_data(root, opt):
             if folder and not (root / folder).is_dir():
                 write_codec_metadata(root / folder, small)
         for key in ('meta_info_file', 'meta_val_file', 'meta_test_file'):
-            if 'demo' in str(data.args.get(key)):
+            if any(word in str(data.args.get(key)) for word in ('demo', 'open_clips')):
                 (root / data.args[key]).parent.mkdir(exist_ok=True, parents=True)
                 clip = 3 + ('val' in data.args[key]) + 2 * ('test' in data.args[key])
                 (root / data.args[key]).write_text(
