@@ -15,7 +15,7 @@ from votes.data.grid import stored_grid
 from votes.data.open_source import open_source
 from votes.data.pairs import ClipPairs
 from votes.data.tools.layouts import LAYOUTS
-from votes.data.tools.prepare import folds
+from votes.data.tools.splits import folds
 from votes.errors import UserError
 from votes.video.degrade import encode_h264
 

@@ -14,18 +14,18 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
-
 from votes import checkpoint
 from votes.data.degrading import degrade_source, write_clip
 from votes.data.sources import FolderSource
 from votes.data.tools.layouts import LAYOUTS, Clips, Layout, Places
+from votes.data.tools.ldv_like import prepare_ldv_like
 from votes.data.tools.open_clips import prepare_open_clips
+from votes.data.tools.splits import folds
 from votes.errors import UserError
 from votes.video.recipe import read_recipe
 
 Say = Callable[[str], None]
-OPEN = 'open-clips'
+OPEN, LDV = 'open-clips', 'ldv-like'
 
 
 @dataclass
@@ -43,7 +43,8 @@ class Wish:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument('dataset', choices=sorted([*LAYOUTS, OPEN]), help='what was downloaded; videos: your own')
+    named = sorted([*LAYOUTS, OPEN, LDV])
+    parser.add_argument('dataset', choices=named, help='what was downloaded; videos, ldv-like: your own')
     parser.add_argument(
         'source', type=Path, help=f'folder with the downloaded files; .zip files in it are unpacked. Not of {OPEN}'
     )
@@ -73,6 +74,9 @@ def run(args: argparse.Namespace) -> int:
         return 0
     if args.output is None:
         raise UserError('where to?', fix=f'votes prepare {args.dataset} DOWNLOADS FOLDER')
+    if args.dataset == LDV:
+        prepare_ldv_like(args.source, args.output, args.frames, args.test, args.val, args.seed)
+        return 0
     wish = Wish(args.lq, args.recipe, args.frames, args.copy, args.test, args.val, args.folds, args.seed)
     prepare(args.dataset, args.source, args.output, wish)
     return 0
@@ -234,26 +238,6 @@ def _write_lists(folder: Path, layout: Layout, counts: dict[str, int], wish: Wis
             with checkpoint.atomic_write(folder / name) as temporary:
                 temporary.write_text('\n'.join(lines) + '\n')
     return [name for name in lists if (folder / name).is_file()]
-
-
-def folds(clips: list[str], number: int, test: int, val: int, seed: int) -> list[dict[str, list[str]]]:
-    """Seeded splits into 'train', 'val' and 'test' whose test clips do not overlap (the paper: 5, of 10 and 4).
-
-    Raises:
-        UserError: there are too few clips.
-    """
-    if number and (number * test > len(clips) or test + val >= len(clips)):
-        raise UserError(
-            'too few clips for this split', value=f'{len(clips)} clips, {number} times {test} test, {val} val'
-        )
-    order = [clips[i] for i in np.random.default_rng(seed).permutation(len(clips))]
-    found = []
-    for k in range(number):
-        tested = order[k * test : (k + 1) * test]
-        rest = [clip for clip in order if clip not in set(tested)]
-        rest = rest[k * test :] + rest[: k * test]  # other clips for validation in each
-        found.append({'train': sorted(rest[val:]), 'val': sorted(rest[:val]), 'test': sorted(tested)})
-    return found
 
 
 def _say_options(folder: Path, lq: list[str], lists: list[str], say: Say) -> None:
