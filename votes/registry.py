@@ -192,6 +192,7 @@ METRICS = Registry(
         'calculate_psnr': 'votes.metrics.psnr_ssim:calculate_psnr',
         'calculate_ssim': 'votes.metrics.psnr_ssim:calculate_ssim',
         'calculate_ms_ssim': 'votes.metrics.psnr_ssim:calculate_ms_ssim',
+        'calculate_uniform_ssim': 'votes.metrics.psnr_ssim:calculate_uniform_ssim',
     },
 )
 TARGETS = Registry(

@@ -25,6 +25,7 @@ from votes.options import Options
 from votes.processes import distributed
 from votes.processes.devices import device_of
 from votes.processes.program import add_program_arguments, end_process, run_program
+from votes.reports.protocol import rounding_of
 from votes.training.run_log import RunLog, logger, put_aside
 
 
@@ -106,7 +107,7 @@ def write_results(path: Path, opt: Options, sets: dict[str, VideoUVSSMTestDatase
                 k: 'Y' if spec.args.get('test_y_channel') else 'RGB' for k, spec in opt.validation.metrics.items()
             },
             'range': '0 to 255',
-            'rounding': 'output rounded to 8 bit',
+            'rounding': rounding_of({key: spec.args for key, spec in opt.validation.metrics.items()}),
             'data': {opt.datasets[key].name or key: recognised(dataset) for key, dataset in sets.items()},
             'luma': 'BT.601 studio range, Y = 16 + 65.481 R + 128.553 G + 24.966 B, where test_y_channel is true',
             'aggregation': 'mean over the frames of a clip, then over clips',

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from votes.errors import UserError
-from votes.metrics.psnr_ssim import calculate_psnr, calculate_ssim, to_y_channel
+from votes.metrics.psnr_ssim import calculate_psnr, calculate_ssim, calculate_uniform_ssim, to_y_channel
 from votes.registry import METRICS
 
 
@@ -63,3 +63,37 @@ def test_bad_pictures_are_named():
         calculate_psnr(first, second, 20)
     with pytest.raises(ValueError, match='11x11'):
         calculate_ssim(first, second, 14)
+
+
+def test_uniform_ssim_is_that_of_scikit_image():
+    rng = np.random.default_rng(0)
+    first = rng.integers(0, 200, (21, 26, 3)).astype(np.float64)
+    second = np.clip(first + rng.normal(0, 20, first.shape), 0, 255)
+    expected = structural_similarity(first, second, data_range=255, channel_axis=2)
+    assert calculate_uniform_ssim(first, second, 0, rounding='none') == pytest.approx(expected, abs=1e-9)
+    y = to_y_channel(np.floor(first)), to_y_channel(np.floor(second))
+    span = y[0].max() - y[0].min()
+    expected = structural_similarity(*y, data_range=span)
+    found = calculate_uniform_ssim(first, second, 0, True, 'truncate', data_range='prediction')
+    assert found == pytest.approx(expected, abs=1e-9)
+
+
+def test_rounding_and_the_middle():
+    first = np.full((70, 101, 3), 9.7)
+    second = np.full((70, 101, 3), 10, np.uint8)
+    assert calculate_psnr(first, second, 0) == np.inf
+    assert calculate_psnr(first, second, 0, rounding='truncate') == pytest.approx(20 * np.log10(255))
+    assert calculate_psnr(first, second, 0, rounding='none') == pytest.approx(20 * np.log10(255 / 0.3))
+    # 70 - 16 = 54 -> 32, 101 - 16 = 85 -> 64: rows 19 to 50, columns 18 to 81
+    other = second.copy()
+    other[19, 18] = other[50, 81] = 30
+    outside = second.copy()
+    outside[18], outside[51], outside[:, 17], outside[:, 82] = (30,) * 4
+    assert calculate_psnr(outside, second, 0, centre_multiple=32) == np.inf
+    assert calculate_psnr(other, second, 0, centre_multiple=32) == pytest.approx(
+        10 * np.log10(255**2 / (400 * 2 / (32 * 64)))
+    )
+    with pytest.raises(UserError, match='leaves nothing'):
+        calculate_psnr(first, second, 0, centre_multiple=64)
+    with pytest.raises(UserError, match='unknown rounding'):
+        calculate_psnr(first, second, 0, rounding='up')

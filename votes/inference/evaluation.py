@@ -32,6 +32,11 @@ ENLARGED = ('bilinear', 'bicubic')  # baselines that LQ is brought to GT's size 
 FrameValues = dict[str, dict[str, float]]  # row ('bilinear', 'restored') -> metric -> value
 
 
+def to_floats(frame: Tensor) -> NDArray[np.float32]:
+    """(3, H, W) in [0, 1] -> float32 RGB (H, W, 3) in [0, 255]."""
+    return (frame.float() * 255).permute(1, 2, 0).cpu().numpy()
+
+
 def to_image(frame: Tensor) -> NDArray[np.uint8]:
     """(3, H, W) in [0, 1] -> uint8 RGB (H, W, 3), rounded."""
     return frame.detach().clamp(0, 1).mul(255).round().byte().permute(1, 2, 0).cpu().numpy()
@@ -139,17 +144,27 @@ def evaluate(
                 if stop():
                     break
                 gt = model.target(to_float(dataset.gt(clip, index), model.device))
-                images = {row: to_image(frame) for row, frame in model.baselines(lq).items()}
-                images[RESTORED] = to_image(restored)
-                mine[clip, index] = {
-                    row: {key: measure(image, to_image(gt), **args) for key, (measure, args) in measures.items()}
-                    for row, image in images.items()
-                }
+                shown = {**model.baselines(lq), RESTORED: restored}
+                mine[clip, index] = {row: _measured(frame, gt, measures) for row, frame in shown.items()}
                 if image_folder is not None:
-                    write_image(image_folder / clip / f'{index:08d}{suffix}.png', images[RESTORED])
+                    write_image(image_folder / clip / f'{index:08d}{suffix}.png', to_image(restored))
     frames = _gathered(mine, dataset)
     told = list(dict.fromkeys(note for part in distributed.gather(notes) for note in part))
     return None if frames is None else Evaluation(name, frames, time.monotonic() - started, told)
+
+
+def _measured(frame: Tensor, gt: Tensor, measures: Mapping[str, tuple[Callable[..., float], dict[str, Any]]]) -> Any:
+    """Metric -> value of a frame (3, H, W) in [0, 1]; metrics that do not round are given floats, others 8 bits."""
+    pictures = to_image(frame), to_image(gt)
+    exact: tuple[Any, Any] | None = None
+    found = {}
+    for key, (measure, args) in measures.items():
+        given: tuple[Any, Any] = pictures
+        if args.get('rounding', 'round') != 'round':
+            exact = exact or (to_floats(frame), to_floats(gt))
+            given = exact
+        found[key] = measure(*given, **args)
+    return found
 
 
 def _gathered(mine: dict[tuple[str, int], FrameValues], dataset: Any) -> dict[tuple[str, int], FrameValues] | None:

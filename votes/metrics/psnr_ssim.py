@@ -19,6 +19,9 @@ from votes.errors import UserError
 
 Picture = NDArray[Any]
 Channel = Literal['y', 'rgb']
+Rounding = Literal['round', 'truncate', 'none']
+ROUNDINGS = ('round', 'truncate', 'none')
+COMISR_LESS = 16  # pixels, see calculate_psnr
 WINDOW = cv2.getGaussianKernel(11, 1.5)
 C1, C2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
 MS_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # Wang, Simoncelli, Bovik 2003
@@ -110,28 +113,119 @@ def ms_ssim(first: Tensor, second: Tensor) -> Tensor:
     return result.mean(1)
 
 
-def _pair(img: Picture, img2: Picture, crop_border: int, test_y_channel: bool) -> list[Tensor]:
+def uniform_ssim(first: Tensor, second: Tensor, data_range: Tensor) -> Tensor:
+    """SSIM as scikit-image has it unless told: plain means over 7x7 windows, variances of 49 values over 48, windows
+    that lie inside alone. Planes (B, C, h, w), and the range of values (B,) -> (B,), the mean over channels.
+
+    Raises:
+        ValueError: a frame is smaller than the window.
+    """
+    if min(first.shape[-2:]) < 7:
+        raise ValueError(f'this SSIM needs 7x7 pixels after cropping, there are {tuple(first.shape[-2:])}')
+
+    def mean(x: Tensor) -> Tensor:
+        return F.avg_pool2d(x, 7, 1)
+
+    more = 49 / 48
+    mean1, mean2 = mean(first), mean(second)
+    variance1, variance2 = more * (mean(first**2) - mean1**2), more * (mean(second**2) - mean2**2)
+    covariance = more * (mean(first * second) - mean1 * mean2)
+    c1, c2 = ((k * data_range.view(-1, 1, 1, 1)) ** 2 for k in (0.01, 0.03))
+    similar = (2 * mean1 * mean2 + c1) * (2 * covariance + c2)
+    return (similar / ((mean1**2 + mean2**2 + c1) * (variance1 + variance2 + c2))).mean((1, 2, 3))
+
+
+def brought_to_8_bits(picture: Picture, rounding: Rounding) -> Picture:
+    """A picture of floats as it is measured: 'round' or 'truncate' to whole values in [0, 255], or 'none': as it is."""
+    if rounding not in ROUNDINGS:
+        raise UserError('unknown rounding of a metric', value=rounding, fix=', '.join(ROUNDINGS))
+    if picture.dtype == np.uint8 or rounding == 'none':
+        return picture
+    clipped = np.clip(picture, 0, 255)
+    return np.floor(clipped) if rounding == 'truncate' else np.rint(clipped)
+
+
+def _pair(
+    img: Picture,
+    img2: Picture,
+    crop_border: int,
+    test_y_channel: bool,
+    rounding: Rounding = 'round',
+    centre_multiple: int = 0,
+) -> list[Tensor]:
     if img.shape != img2.shape or img.ndim != 3 or img.shape[2] != 3:
         raise ValueError(f'two RGB pictures (H, W, 3) of one size are needed, not {img.shape} and {img2.shape}')
-    batches = [torch.from_numpy(np.ascontiguousarray(p.transpose(2, 0, 1))).unsqueeze(0) for p in (img, img2)]
+    if centre_multiple:
+        sides = [(n - COMISR_LESS) // centre_multiple * centre_multiple for n in img.shape[:2]]
+        if min(sides) < 1:
+            raise UserError(f'centre_multiple {centre_multiple} leaves nothing of a picture', value=img.shape[:2])
+        tops = [(n - side) // 2 for n, side in zip(img.shape, sides, strict=False)]
+        rows, columns = (slice(top, top + side) for top, side in zip(tops, sides, strict=True))
+        img, img2 = img[rows, columns], img2[rows, columns]
+    pictures = (brought_to_8_bits(picture, rounding) for picture in (img, img2))
+    batches = [torch.from_numpy(np.ascontiguousarray(p.transpose(2, 0, 1))).unsqueeze(0) for p in pictures]
     return [planes(batch, crop_border, 'y' if test_y_channel else 'rgb') for batch in batches]
 
 
-def calculate_psnr(img: Picture, img2: Picture, crop_border: int, test_y_channel: bool = False) -> float:
+def calculate_psnr(
+    img: Picture,
+    img2: Picture,
+    crop_border: int,
+    test_y_channel: bool = False,
+    rounding: Rounding = 'round',
+    centre_multiple: int = 0,
+) -> float:
     """PSNR in dB of two RGB pictures (H, W, 3), uint8 or float in [0, 255].
 
     Args:
         crop_border: pixels left out at each edge.
         test_y_channel: compare luma instead of all three channels together.
+        rounding: of floats: 'round' or 'truncate' to 8 bits, or 'none' (MFQE, STDF, OVQE: luma as floats; DUF, COMISR:
+            truncated).
+        centre_multiple: COMISR's crop: of the middle, sides that are multiples of this and at least 16 pixels shorter.
     """
-    return float(psnr(*_pair(img, img2, crop_border, test_y_channel)))
+    return float(psnr(*_pair(img, img2, crop_border, test_y_channel, rounding, centre_multiple)))
 
 
-def calculate_ssim(img: Picture, img2: Picture, crop_border: int, test_y_channel: bool = False) -> float:
+def calculate_ssim(
+    img: Picture,
+    img2: Picture,
+    crop_border: int,
+    test_y_channel: bool = False,
+    rounding: Rounding = 'round',
+    centre_multiple: int = 0,
+) -> float:
     """SSIM of two RGB pictures, see calculate_psnr; of luma, or the mean over R, G and B."""
-    return float(ssim(*_pair(img, img2, crop_border, test_y_channel)))
+    return float(ssim(*_pair(img, img2, crop_border, test_y_channel, rounding, centre_multiple)))
 
 
-def calculate_ms_ssim(img: Picture, img2: Picture, crop_border: int, test_y_channel: bool = False) -> float:
+def calculate_ms_ssim(
+    img: Picture,
+    img2: Picture,
+    crop_border: int,
+    test_y_channel: bool = False,
+    rounding: Rounding = 'round',
+    centre_multiple: int = 0,
+) -> float:
     """MS-SSIM of two RGB pictures, see calculate_psnr."""
-    return float(ms_ssim(*_pair(img, img2, crop_border, test_y_channel)))
+    return float(ms_ssim(*_pair(img, img2, crop_border, test_y_channel, rounding, centre_multiple)))
+
+
+def calculate_uniform_ssim(
+    img: Picture,
+    img2: Picture,
+    crop_border: int,
+    test_y_channel: bool = False,
+    rounding: Rounding = 'round',
+    centre_multiple: int = 0,
+    data_range: Literal['prediction'] | float = 255.0,
+) -> float:
+    """SSIM by scikit-image's defaults, see uniform_ssim and calculate_psnr.
+
+    Args:
+        data_range: 'prediction': from the least to the largest value of the first picture, as COMISR has it.
+    """
+    first, second = _pair(img, img2, crop_border, test_y_channel, rounding, centre_multiple)
+    span = first.flatten(1).amax(1) - first.flatten(1).amin(1)
+    wide = span if data_range == 'prediction' else torch.full_like(span, float(data_range))
+    return float(uniform_ssim(first, second, wide))

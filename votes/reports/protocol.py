@@ -31,7 +31,9 @@ def _how(spec: Mapping[str, Any]) -> str:
     lower = ', lower is better' if spec.get('better') == 'lower' else ''
     if 'crop_border' in spec or 'test_y_channel' in spec:
         border = spec.get('crop_border', 0)
-        return f'{"Y" if spec.get("test_y_channel") else "RGB"}, {border} pixels cropped{lower}'
+        how = {'truncate': ', truncated to 8 bit', 'none': ', not rounded'}.get(spec.get('rounding', 'round'), '')
+        how += f', the middle in multiples of {n}' if (n := spec.get('centre_multiple')) else ''
+        return f'{"Y" if spec.get("test_y_channel") else "RGB"}, {border} pixels cropped{how}{lower}'
     return f'{spec.get("how") or spec.get("type")}{lower}'
 
 
@@ -40,9 +42,15 @@ def of_options(options: Mapping[str, Any]) -> dict[str, Any]:
     metrics = (options.get('val') or {}).get('metrics') or {}
     return {
         'metrics': metrics,
-        'rounding': 'output rounded to 8 bit',
+        'rounding': rounding_of(metrics),
         'aggregation': 'mean over the frames of a clip, then over clips',
     }
+
+
+def rounding_of(metrics: Mapping[str, Mapping[str, Any]]) -> str:
+    """What is measured of outputs whose metrics do not say it themselves."""
+    kinds = {spec.get('rounding', 'round') for spec in metrics.values()}
+    return '' if kinds and 'round' not in kinds else 'output rounded to 8 bit' + ' elsewhere' * (len(kinds) > 1)
 
 
 def lower_is_better(protocol: Mapping[str, Any]) -> set[str]:
