@@ -50,6 +50,9 @@ class Recipe(BaseModel):
         description='done to the originals first, in this order: {type: a degradation, prob: how likely, its settings}',
     )
     generations: list[Encoding] = Field(description='encodings; [] where the steps are all')
+    confidence: dict[str, float] = Field(
+        default_factory=dict, description='of a measured recipe: place of a value -> how sure it is, 0 to 1'
+    )
     drawn_from: dict[str, Any] | None = Field(default=None, description='the recipe as it was written, where it draws')
 
     @model_validator(mode='before')

@@ -1,0 +1,176 @@
+"""How hard an encoder compresses, and by which rule: found by encoding the originals until the streams are alike."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from votes.platforms.pairs import Frames
+from votes.platforms.streams import constant, ripple
+from votes.platforms.synthesis import made_by
+from votes.platforms.values import Measured, spread, votes_of
+from votes.video.bitstream import Bitstream
+from votes.video.recipe import Recipe
+from votes.video.recipe_check import X26_PRESETS
+
+ROUNDS = 4  # encodings of a search
+CLOSE = 0.2  # of a quantiser (of one in VP9's units: 4 times that)
+LIMITS = {'libx264': (0.0, 51.0), 'libx265': (0.0, 51.0), 'libvpx-vp9': (0.0, 63.0)}
+STEP = {'libvpx-vp9': 4.1}  # of the measured quantiser for one of crf
+STEADY_BITS = 0.12  # spread of log kbit/s below which clips of unlike content have one bitrate
+PRESET_FRAMES = 24
+PRESETS = tuple(p for p in X26_PRESETS if p not in ('placebo',))
+
+
+@dataclass
+class Sample:
+    """A clip at the disposal of searches: its first frames of GT, and the stream of what the platform made of it."""
+
+    name: str
+    gt: Frames
+    stream: Bitstream
+
+
+def with_encoding(recipe: Recipe, changes: dict[str, Any]) -> Recipe:
+    """A recipe whose last generation has other settings; a new measure replaces the old one."""
+    data = recipe.model_dump(mode='json', exclude_none=True)
+    data.pop('drawn_from', None)
+    last = dict(data['generations'][-1])
+    if changes.keys() & {'qp', 'crf', 'kbps', 'qp_cycle'}:
+        for measure in ('qp', 'crf', 'kbps', 'qp_cycle', 'two_pass'):
+            last.pop(measure, None)
+    data['generations'][-1] = {key: value for key, value in (last | changes).items() if value is not None}
+    return Recipe(**data)
+
+
+def fitted_crf(recipe: Recipe, sample: Sample) -> tuple[float, Bitstream]:
+    """The crf with which the mean quantiser of the clip's first frames is that of the download, and its stream."""
+    codec = recipe.generations[-1].codec
+    low, high = LIMITS.get(codec, (0.0, 51.0))
+    step, whole = STEP.get(codec, 1.0), codec not in ('libx264', 'libx265')
+    wanted = _mean_qp(sample.stream, len(sample.gt))
+    crf = np.clip(wanted / step, low, high)
+    seen: list[tuple[float, float, Bitstream]] = []
+    for _ in range(ROUNDS):
+        crf = round(float(crf)) if whole else round(float(crf), 1)
+        if any(crf == other for other, _, _ in seen):
+            break
+        stream = made_by(with_encoding(recipe, {'crf': crf}), sample.gt).stream
+        assert stream is not None
+        miss = wanted - (stream.qp or 0)
+        seen.append((crf, miss, stream))
+        if abs(miss) < CLOSE * step:
+            break
+        slope = step
+        if len(seen) > 1 and seen[-1][0] != seen[-2][0]:
+            slope = max(0.3 * step, -(seen[-1][1] - seen[-2][1]) / (seen[-1][0] - seen[-2][0]))
+        crf = np.clip(crf + miss / slope, low, high)
+    best = min(seen, key=lambda row: abs(row[1]))
+    rest = 0.0 if whole else np.clip(best[1] / step, -0.5, 0.5)
+    return best[0] + float(rest), best[2]
+
+
+def _mean_qp(stream: Bitstream, count: int) -> float:
+    found = [frame.qp for frame in stream.frames[:count] if frame.qp is not None]
+    return float(np.mean(found)) if found else 30.0
+
+
+def preset_by_trial(recipe: Recipe, sample: Sample) -> Measured:
+    """The preset whose streams are most alike: references, tools, picture types, bits at the same quantiser."""
+    short = Sample(sample.name, sample.gt[:PRESET_FRAMES], sample.stream)
+    if recipe.generations[-1].crf is not None:
+        crf, _ = fitted_crf(with_encoding(recipe, {'preset': 'veryfast'}), short)
+        recipe = with_encoding(recipe, {'crf': round(crf, 1)})
+    found = []
+    for preset in PRESETS:
+        made = made_by(with_encoding(recipe, {'preset': preset}), short.gt).stream
+        assert made is not None
+        found.append((unlike(made, sample.stream), preset))
+    found.sort()
+    margin = found[1][0] - found[0][0]
+    return Measured(found[0][1], 0.4 + 0.5 * min(1, margin / 0.3), f'streams are most alike with {found[0][1]}')
+
+
+def unlike(made: Bitstream, real: Bitstream) -> float:
+    """How far a stream's tools, types and bits are from another's; 0 for the same."""
+    count = min(len(made.frames), len(real.frames))
+    total = 0.0
+    for feature in ('cabac', 'transform_8x8', 'weighted', 'block'):
+        total += made.features.get(feature) != real.features.get(feature)
+    total += (made.deblocking != real.deblocking) + 0.3 * abs((made.references or 0) - (real.references or 0))
+    total += 0.3 * abs(made.features.get('active_references', 0) - real.features.get('active_references', 0))
+    total += float(np.mean([a != b for a, b in zip(made.types[:count], real.types[:count], strict=True)]))
+    bits = [sum(frame.bytes for frame in stream.frames[:count]) for stream in (made, real)]
+    quantisers = [_mean_qp(stream, count) for stream in (made, real)]
+    if min(bits) > 0:
+        total += abs(float(np.log2(bits[0] / bits[1])) + (quantisers[0] - quantisers[1]) / 6)
+    return total
+
+
+@dataclass
+class Rule:
+    """What is held over a clip and from clip to clip.
+
+    Attributes:
+        field: of an encoding: 'qp', 'qp_cycle', 'crf' or 'kbps'.
+        value: for the recipe.
+        clips: clip -> what its own frames are encoded with (a crf where the rule is a bitrate: it holds for a part).
+    """
+
+    field: str
+    value: Measured
+    clips: dict[str, dict[str, Any]]
+
+
+def rule(recipe: Recipe, samples: Sequence[Sample]) -> Rule:
+    """How the rate is controlled, of one codec's clips.
+
+    A quantiser that is one for all frames of a type is said as qp, a ripple as qp_cycle. Else the crf is searched that
+    gives each clip's quantisers; where bits agree better from clip to clip than that does, it is a bitrate.
+    """
+    streams = [sample.stream for sample in samples]
+    names = [sample.name for sample in samples]
+    codec = recipe.generations[-1].codec
+    cycles = [ripple(stream) for stream in streams]
+    if codec == 'libx264' and all(cycle is not None for cycle in cycles):
+        cycle, share = votes_of([tuple(c or ()) for c in cycles])
+        value = Measured(list(cycle), 0.95 * share, f'quantisers repeat after {len(cycle)} frames')
+        return Rule('qp_cycle', value, {name: {'qp_cycle': list(cycle)} for name in names})
+    fixed = [constant(stream) for stream in streams]
+    if codec in ('libx264', 'libx265') and all(qp is not None for qp in fixed):
+        value = spread([float(qp or 0) for qp in fixed], 0.5, 'one quantiser for a type of frames', (0, 51), True)
+        return Rule('qp', value, {name: {'qp': qp} for name, qp in zip(names, fixed, strict=True)})
+    fits = {sample.name: fitted_crf(recipe, sample) for sample in samples}
+    return _crf_or_bitrate(codec, samples, fits)
+
+
+def _crf_or_bitrate(codec: str, samples: Sequence[Sample], fits: dict[str, tuple[float, Bitstream]]) -> Rule:
+    values = np.array([crf for crf, _ in fits.values()])
+    whole = codec not in ('libx264', 'libx265')
+    limits = LIMITS.get(codec, (0.0, 51.0))
+    own = {name: {'crf': float(np.clip(round(v, 0 if whole else 1), *limits))} for name, (v, _) in fits.items()}
+    own = {name: {'crf': int(m['crf']) if whole else m['crf']} for name, m in own.items()}
+    kbps = [sample.stream.kbps for sample in samples]
+    steady = {'crf': float(values.std()), 'kbps': float(np.log(np.maximum(kbps, 1e-3)).std()) / STEADY_BITS}
+    if len(values) > 1 and steady['kbps'] < steady['crf']:
+        found = spread(kbps, 0.1 * float(np.median(kbps)), 'kbit/s', (1, 2e6), True)
+        found.confidence = round(found.confidence * steady['crf'] / (steady['crf'] + steady['kbps']), 2)
+        found.why += f'; they agree better than crf would ({values.min():.1f} to {values.max():.1f})'
+        return Rule('kbps', found, own)
+    tolerance = 1.0 if whole else 0.8
+    found = spread([float(v) for v in values], tolerance, 'crf that gives the quantisers', limits, whole)
+    ratio = [_bits_apart(made, sample) for sample, (_, made) in zip(samples, fits.values(), strict=True)]
+    worst = float(np.median(np.abs(ratio)))
+    found.confidence = round(found.confidence * (1 - min(0.5, worst / 2)), 2)
+    found.why += f'; bits then differ by {100 * (2**worst - 1):.0f} %'
+    return Rule('crf', found, own)
+
+
+def _bits_apart(made: Bitstream, sample: Sample) -> float:
+    """Binary logarithm of how many times as many bits the download has for the same frames."""
+    count = len(sample.gt)
+    bits = [sum(frame.bytes for frame in stream.frames[:count]) for stream in (sample.stream, made)]
+    return float(np.log2(max(1, bits[0]) / max(1, bits[1])))
