@@ -49,6 +49,10 @@ VERBS = {
     ),
     'prepare': Verb('votes.data.tools.prepare', 'Data', 'a downloaded dataset into clips, lists and splits'),
     'degrade': Verb('votes.commands.degrade', 'Data', 'clips through a recipe of shrinking and real codecs'),
+    'calibrate': Verb(
+        'votes.commands.calibrate', 'Data', 'what a platform does to videos, from pairs: a recipe, checked against them'
+    ),
+    'platform': Verb('votes.commands.platform', 'Data', 'the sheet of a platform: its recipe and what it rests on'),
     'metadata': Verb('votes.commands.metadata', 'Data', 'motion vectors, quantisers and picture types of videos'),
     'pack': Verb('votes.commands.pack', 'Data', 'frames into a store that reads crops fast, or into an LMDB'),
     'check-data': Verb(

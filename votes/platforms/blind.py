@@ -69,7 +69,7 @@ def _frames(path: Path) -> Frames:
     found: Frames = []
     with VideoReader(path) as reader:
         for frame in reader:
-            found.append(frame.rgb())
+            found.append(frame.rgb)
             if len(found) >= LOOKED_AT:
                 break
     return found

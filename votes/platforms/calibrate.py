@@ -18,9 +18,9 @@ from votes.video.bitstream import Bitstream
 from votes.video.recipe import Recipe
 
 FRAMES = 48  # of a clip that are encoded for the rate
-LOOKED_AT = 12  # of them for the kernel
+LOOKED_AT = 10  # of them for the kernel
 SIDE = 384  # pixels of LQ
-MOST = 8  # clips that are encoded
+MOST = 5  # clips that are encoded
 Say = Callable[[str], None]
 
 

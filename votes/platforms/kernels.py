@@ -24,6 +24,7 @@ PHASES = ((-0.5, -0.5), (0.5, 0.5), (0.5, 0.0), (-0.5, 0.0), (0.0, 0.5), (0.0, -
 SHARPER = (-0.4, -0.2, 0.2, 0.4, 0.7, 1.0)
 FEW, CLOSE = 2, 3  # clips on which all kernels are tried; kernels that are tried on all
 NO_SHIFT, NO_EMPHASIS = 0.15, 0.06  # pixels of GT; share of fine detail: below these nothing is looked for
+FLOOR = 0.02  # squared levels: less difference than this is none
 WORTH = 0.93  # what is left of the error where another phase or sharpening is taken for real
 
 
@@ -78,7 +79,7 @@ def kernel_of(recipe: Recipe, crops: Sequence[Crop]) -> tuple[Measured, dict[str
 def _relative(table: dict[str, list[float]]) -> dict[str, float]:
     """Errors as times of the best one's; clips count alike, however strongly they were compressed."""
     lowest = np.min(list(table.values()), axis=0)
-    return {name: float(np.mean(np.array(e) / np.maximum(lowest, 1e-6))) for name, e in table.items()}
+    return {name: float(np.mean((np.array(e) + FLOOR) / (lowest + FLOOR))) for name, e in table.items()}
 
 
 def phase_of(recipe: Recipe, crops: Sequence[Crop]) -> Measured:

@@ -40,13 +40,14 @@ def verify(
     for kind, one in kinds.items():
         plain = one.model_copy(update={'frame_rate': None, 'drawn_from': _without_rate(one)})
         clips = {pair.name: _compared(plain, pair, frames, seed) for pair in pairs}
-        mean = {
-            name: round(float(np.mean(values)), 4)
-            for name in COLUMNS
-            if (values := [row[name] for row in clips.values() if row.get(name) is not None])
-        }
+        mean = {name: _mean([row.get(name) for row in clips.values()]) for name in COLUMNS}
         found[kind] = {'name': one.name, 'clips': clips, 'mean': mean}
     return found
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    there = [value for value in values if value is not None]
+    return round(float(np.mean(there)), 4) if there else None
 
 
 def generic_recipe(pairs: Sequence[Pair]) -> Recipe:
