@@ -1,5 +1,6 @@
 """Small clips on disk and tiny option files, for tests of every room."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -107,3 +108,23 @@ def place(pairs, tmp_path, monkeypatch):
         return file
 
     return write
+
+
+@pytest.fixture
+def browser(tmp_path):
+    """Headless Chromium; the test is skipped where it is not installed."""
+    chromium, driver = (shutil.which(name) for name in ('chromium', 'chromedriver'))
+    if not (chromium and driver):
+        pytest.skip('no chromium and chromedriver here')
+    from selenium import webdriver
+
+    options = webdriver.ChromeOptions()
+    options.binary_location = chromium
+    for word in ('headless', 'no-sandbox', 'disable-gpu', 'disable-background-networking', 'no-first-run'):
+        options.add_argument(f'--{word}')
+    (tmp_path / 'downloads').mkdir()
+    options.add_experimental_option('prefs', {'download.default_directory': str(tmp_path / 'downloads')})
+    options.set_capability('goog:loggingPrefs', {'browser': 'ALL'})
+    started = webdriver.Chrome(options, webdriver.ChromeService(driver))
+    yield started
+    started.quit()

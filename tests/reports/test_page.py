@@ -16,8 +16,6 @@ from votes.cli import main
 from votes.options import load_options
 from votes.reports import frames, page
 
-CHROMIUM, DRIVER = (shutil.which(name) for name in ('chromium', 'chromedriver'))
-
 
 @pytest.fixture
 def evaluated(place):
@@ -126,22 +124,6 @@ def test_pictures_are_cut_to_their_middle():
     assert cut.shape == (512, 512, 3)
     assert cut[256, 256].tolist() == [255, 255, 255]
     assert page.QUALITY > 90
-
-
-@pytest.fixture
-def browser():
-    if not (CHROMIUM and DRIVER):
-        pytest.skip('no chromium and chromedriver here')
-    from selenium import webdriver
-
-    options = webdriver.ChromeOptions()
-    options.binary_location = CHROMIUM
-    for word in ('headless', 'no-sandbox', 'disable-gpu', 'disable-background-networking', 'no-first-run'):
-        options.add_argument(f'--{word}')
-    options.set_capability('goog:loggingPrefs', {'browser': 'ALL'})
-    driver = webdriver.Chrome(options, webdriver.ChromeService(DRIVER))
-    yield driver
-    driver.quit()
 
 
 @pytest.mark.parametrize('size', [(1200, 900), (390, 800)], ids=['desktop', 'phone'])

@@ -51,6 +51,9 @@ def add_network(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         '--ensemble', default='none', help='x4, x6, x8, x12 (x6+temporal), temporal, x8+temporal: better, slower'
     )
+    group.add_argument(
+        '--strength', type=float, default=1.0, help='share of the result; the rest is the source (default 1)'
+    )
     group.add_argument('--tile', type=int, help='side of tiles in pixels, 0 for none; default: what fits into memory')
     group.add_argument('--overlap', type=int, default=32, help='pixels that tiles share (default 32)')
     group.add_argument('--batch', type=int, default=1, help='windows at a time')
@@ -80,7 +83,7 @@ def settings(args: argparse.Namespace, rate: Fraction = Fraction(25)) -> Setting
     pairs = [tuple(text.split('=', 1)) for text in args.e]
     if any(len(pair) != 2 for pair in pairs):
         raise UserError('options of the encoder are KEY=VALUE', value=' '.join(args.e))
-    names = ('amp', 'compile', 'ensemble', 'tile', 'overlap', 'batch', 'chunk')
+    names = ('amp', 'compile', 'ensemble', 'tile', 'overlap', 'batch', 'chunk', 'strength')
     return Settings(
         codec=args.codec,
         crf=args.crf,

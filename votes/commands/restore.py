@@ -56,8 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    if args.part is not None:
-        end_with_parent()
+    end_with_parent()
     device = pick_device(args.device)
     videos = videos_of(args.input)
     if not videos:

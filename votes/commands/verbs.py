@@ -18,6 +18,7 @@ class Verb(NamedTuple):
 
 VERBS = {
     'restore': Verb('votes.commands.restore', 'Videos', 'restore a video file, or many'),
+    'app': Verb('votes.commands.app', 'Videos', 'a page on this machine: drop a video, watch, compare, download'),
     'dfm': Verb('votes.commands.dfm', 'Videos', 'the degradation map of a video as a heat-map video'),
     'probe': Verb('votes.commands.probe', 'Videos', 'what a video file holds, and how strongly it is compressed'),
     'metrics': Verb('votes.commands.metrics', 'Videos', 'two videos or folders of frames compared; or results files'),

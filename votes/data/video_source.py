@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,49 +13,12 @@ from votes.data.raw_video import EXACT, RawFormat, format_of
 from votes.data.sources import Crop, Frame, cropped
 from votes.errors import UserError
 from votes.video.colour import Colour
-from votes.video.read import VideoReader, frame_to_rgb
+from votes.video.random_access import RandomAccess
+from votes.video.read import frame_to_rgb
 
 VIDEO_SUFFIXES = (
     '.mp4', '.mkv', '.mov', '.webm', '.avi', '.m4v', '.ts', '.mts', '.m2ts', '.mpg', '.mpeg', '.wmv', '.flv', '.3gp'
 )  # fmt: skip
-
-
-class _OpenVideo:
-    """One video with the time of every frame, and where the decoder stands."""
-
-    def __init__(self, path: Path):
-        self.reader = VideoReader(path, threads=1)  # workers are what is many; each decoder's threads hold frames
-        self.times, self.keys = self.reader.frame_times()
-        self.frames: Iterator | None = None
-        self.next = 0
-
-    def read(self, index: int) -> Frame:
-        """Frame `index` in the order of display; decodes on from where it stands if that is no detour."""
-        if self.frames is None or index < self.next or self._key_before(index) > self._key_before(max(0, self.next)):
-            key = self._key_before(index)
-            self.frames, self.next = self.reader.frames_from(self.times[key]), key
-        rgb = self._decode_to(index)
-        if rgb is None:  # some containers (MPEG-TS) land behind the time that was asked for: once more, from the start
-            self.frames = self.reader.frames_from(None)
-            rgb = self._decode_to(index)
-        if rgb is not None:
-            return rgb
-        raise UserError(
-            'a frame of the video cannot be decoded',
-            where=self.reader.path,
-            value=f'frame {index} of {len(self.times)}',
-        )
-
-    def _decode_to(self, index: int) -> Frame | None:
-        """Frame `index`, known by its time, or None if the decoder is past it."""
-        for frame in self.frames or ():
-            if frame.pts >= self.times[index]:
-                self.next = index + 1
-                return frame.rgb if frame.pts == self.times[index] else None
-        return None
-
-    def _key_before(self, index: int) -> int:
-        return self.keys[np.searchsorted(self.keys, index, side='right') - 1]
 
 
 def _suffixes(root: Path) -> set[str]:
@@ -91,7 +53,7 @@ class VideoSource:
         if len(self._paths) < len(files):
             raise UserError('two videos of one name', where=self.root, value=', '.join(p.name for p in files[:6]))
         self._shapes: dict[str, tuple[int, tuple[int, int]]] = {}
-        self._opened: dict[str, _OpenVideo] = {}
+        self._opened: dict[str, RandomAccess] = {}
         self._process = os.getpid()
 
     def clips(self) -> list[str]:
@@ -101,7 +63,7 @@ class VideoSource:
         """The video file of a clip."""
         return self._paths[clip]
 
-    def _video(self, clip: str) -> _OpenVideo:
+    def _video(self, clip: str) -> RandomAccess:
         if clip not in self._paths:
             raise UserError(f'no clip {clip!r}', where=self.root, value=f'{len(self._paths)} videos')
         if self._process != os.getpid():  # a decoder does not survive a fork
@@ -109,7 +71,7 @@ class VideoSource:
         if clip not in self._opened:
             while len(self._opened) >= self.OPEN:
                 self._opened.pop(next(iter(self._opened))).reader.container.close()
-            self._opened[clip] = _OpenVideo(self._paths[clip])
+            self._opened[clip] = RandomAccess(self._paths[clip])
             self._shapes[clip] = len(self._opened[clip].times), self._opened[clip].reader.size
         return self._opened[clip]
 

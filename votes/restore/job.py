@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -62,6 +63,16 @@ class Segment:
     path: Path
     frames: int
     first: int
+
+
+def segments_in(folder: Path, known: Mapping[int, Segment] | None = None) -> dict[int, Segment]:
+    """The finished segments in a job folder by number; of those in `known` nothing is read."""
+    found = dict(known or {})
+    for path in sorted(folder.glob('[0-9]*.json')):
+        if int(path.stem) not in found:
+            about = json.loads(path.read_text())
+            found[int(path.stem)] = Segment(folder / about['file'], about['frames'], about['first'])
+    return found
 
 
 class Job:
@@ -135,11 +146,7 @@ class Job:
 
     def segments(self) -> dict[int, Segment]:
         """Those that are finished, by number."""
-        found = {}
-        for path in sorted(self.folder.glob('[0-9]*.json')):
-            about = json.loads(path.read_text())
-            found[int(path.stem)] = Segment(self.folder / about['file'], about['frames'], about['first'])
-        return found
+        return segments_in(self.folder)
 
     def finish(self, number: int, file: Path, frames: int, first: int) -> None:
         """Notes that a segment is written; from now on it is not made again."""

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from votes.archs.contract import Causal, Clip, promise
-from votes.archs.parts.blocks import compile_blocks
+from votes.archs.parts.blocks import compile_blocks, enlarged
 from votes.data.ahead import ahead
 from votes.errors import UserError
 from votes.inference.ensemble import Ensemble, check_ensemble, parse_ensemble
@@ -203,7 +203,15 @@ class Restoration:
                 if causal and (index + 1) % size == 0 and wanted(index):
                     self.snapshots[index // size] = {'next': index + 1, 'maker': maker.snapshot()}
                 if self.settings.asked_for(index) and (not causal or wanted(index)):
-                    yield index, needed[index].frame.pts, to_rgb(picture, deep)
+                    yield index, needed[index].frame.pts, to_rgb(self._weakened(picture, frames[index]['lq']), deep)
+
+    def _weakened(self, picture: Tensor, lq: Tensor) -> Tensor:
+        """A restored frame (3, S*h, S*w) and its source (1, 3, h, w) mixed by the strength that was asked for."""
+        share = self.settings.strength
+        if share == 1:
+            return picture
+        plain = lq if self.scale == 1 else enlarged(lq, self.new_size)
+        return plain[0].to(picture).lerp(picture.clamp(0, 1), share)
 
     def first_missing(self, done: Mapping[int, Any], reader: Reader) -> int:
         """The first segment that is not there, of a network that has to go through all of them; else 0."""
