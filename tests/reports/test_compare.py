@@ -131,7 +131,7 @@ def test_small_values_have_digits():
 
 def test_a_page_of_a_study_of_several_data_sets(monkeypatch):
     """The table of a study is the study's: its evaluations need not be of the same pictures."""
-    monkeypatch.setattr(page, 'test_sets', lambda folder: [])
+    monkeypatch.setattr(page, 'test_sets', lambda runs, pictures, every: [])
     for name, pictures in (('a', 'one'), ('b', 'another')):
         results(f'out/results/{name}/results.json', {'x': 4}, name, pictures={'x': pictures})
     Path('out/jobs').mkdir()
@@ -139,6 +139,6 @@ def test_a_page_of_a_study_of_several_data_sets(monkeypatch):
         json.dumps({'title': 'Small', 'command': 'votes reproduce small.yml', 'environment': {}})
     )
     Path('out/small.md').write_text('the table')
-    html = page.write_report(Path('out')).read_text()
+    html = page.write_report([Path('out')]).read_text()
     assert 'the table' in html
     assert 'votes reproduce small.yml' in html

@@ -81,25 +81,25 @@ def comparison(paths: list[Path], style: str = 'text', any_protocol: bool = Fals
                 value=run['protocol']['metrics'],
                 fix=f'{paths[0]} has {runs[0]["protocol"]["metrics"]}',
             )
-    labels = _labels(paths, [run['name'] for run in runs])
+    names = labels(paths, [run['name'] for run in runs])
     lines = []
     for name in dict.fromkeys(name for run in runs for name in run['results']):
-        entries = [_entry(label, run, name) for label, run in zip(labels, runs, strict=True) if name in run['results']]
+        entries = [_entry(label, run, name) for label, run in zip(names, runs, strict=True) if name in run['results']]
         lines += _of_set(name, entries, lower_is_better(runs[0]['protocol']), style)
-        absent = [label for label, run in zip(labels, runs, strict=True) if name not in run['results']]
+        absent = [label for label, run in zip(names, runs, strict=True) if name not in run['results']]
         lines += _remark([f'not measured on {name}: {", ".join(absent)}'] if absent else [], style)
     protocols = list(dict.fromkeys(described(run['protocol']) for run in runs))
     return '\n'.join([*lines, *_remark(protocols, style)])
 
 
-def _labels(paths: list[Path], names: list[str]) -> list[str]:
+def labels(paths: list[Path], names: list[str]) -> list[str]:
     """A name for each run: runs of one name also have the places of their files."""
     counts = Counter(names)
-    labels = [f'{n} ({p.parent})' if counts[n] > 1 else n for p, n in zip(paths, names, strict=True)]
-    again = Counter(labels)
-    labels = [f'{n} ({p})' if again[label] > 1 else label for p, n, label in zip(paths, names, labels, strict=True)]
-    twice = Counter(labels)
-    return [f'{label} [{i}]' if twice[label] > 1 else label for i, label in enumerate(labels, 1)]
+    found = [f'{n} ({p.parent})' if counts[n] > 1 else n for p, n in zip(paths, names, strict=True)]
+    again = Counter(found)
+    found = [f'{n} ({p})' if again[label] > 1 else label for p, n, label in zip(paths, names, found, strict=True)]
+    twice = Counter(found)
+    return [f'{label} [{i}]' if twice[label] > 1 else label for i, label in enumerate(found, 1)]
 
 
 def _entry(label: str, run: dict[str, Any], name: str) -> Entry:

@@ -1,10 +1,10 @@
-"""Pictures of an evaluation, for a page: input, output, GT, degradation map and error of a few frames."""
+"""What evaluations did to each frame, for a page: input, outputs, GT, degradation maps, errors, and values."""
 
 from __future__ import annotations
 
-import base64
 import json
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,86 +22,184 @@ from votes.inference.frames import map_of_frame
 from votes.models import build_model
 from votes.options import Options, load_options
 from votes.processes.devices import device_of
+from votes.reports.pictures import Pictures
+from votes.reports.protocol import lower_is_better
 from votes.reports.sheet import ERROR_GAIN, heat
 
 Image = NDArray[np.uint8]
-CLIPS, FRAMES, WORST = 4, 10, 5
-SIDE = 512  # pixels: larger frames are cut to their middle
-QUALITY = 92  # of JPEG
+WORST = 5  # frames of a network
+OUTPUT = 'output'  # what the output of a network alone is called
 
 
 @dataclass
 class TestSet:
-    """Pictures of one test set.
+    """Frames of one test set, and what one or several networks made of them.
 
     Attributes:
-        clips: clip -> frames, each {'index', 'psnr', 'pictures': {'input': data URI, ...}}.
-        worst: the frames of lowest PSNR: {'clip', 'index', 'psnr', 'ssim', 'pictures'}.
+        clips: clip -> frames, each {'index', 'pictures': {'input': number, ...}, 'values': {network: {metric: value}}}.
+        worst: {'clip', 'place' (in the list of the clip's frames), 'network', 'text'}, the least gain first.
+        metric, unit: what the curve shows, and what it is called.
+        left, right: pictures that are compared at first.
         notes: what is not shown, and why.
     """
 
     name: str
     clips: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     worst: list[dict[str, Any]] = field(default_factory=list)
+    metric: str = ''
+    unit: str = ''
+    left: str = 'input'
+    right: str = OUTPUT
     notes: list[str] = field(default_factory=list)
 
+    def for_page(self) -> dict[str, Any]:
+        """As the page reads it: clips in a list, as the names of an object's members have no order of their own."""
+        clips = [{'name': name, 'frames': frames} for name, frames in self.clips.items()]
+        about = {key: getattr(self, key) for key in ('worst', 'metric', 'unit', 'left', 'right')}
+        return {'clips': clips} | about
 
-def test_sets(folder: Path) -> list[TestSet]:
-    """Pictures of every test set in a folder of `votes test`: outputs from the run, LQ and GT from its data."""
-    results = with_infinity(json.loads((folder / 'results.json').read_text()))['results']
+
+@dataclass
+class Evaluated:
+    """One network on one test set.
+
+    Attributes:
+        frames: (clip, index) -> row ('bicubic', 'restored') -> metric -> value.
+        identity: what its data are recognised by; None if nothing is known.
+    """
+
+    label: str
+    name: str
+    folder: Path
+    opt: Options
+    data: Any
+    frames: dict[tuple[str, int], dict[str, Any]]
+    lower: set[str]
+    identity: str | None
+
+    def picture(self, clip: str, index: int) -> Path:
+        suffix = f'_{self.opt.val.suffix}' if self.opt.val and self.opt.val.suffix else ''
+        return self.folder / 'visualization' / self.name / clip / f'{index:08d}{suffix}.png'
+
+    @property
+    def metric(self) -> str:
+        found = next(iter(self.frames.values()))[RESTORED]
+        return 'psnr' if 'psnr' in found else next(iter(found))
+
+    def values(self, at: tuple[str, int]) -> dict[str, float]:
+        """Its metrics at a frame, and under 'gain' that over the last baseline; positive is better."""
+        frame, metric = self.frames[at], self.metric
+        found = dict(frame[RESTORED])
+        base = [row for row in frame if isinstance(frame[row], dict) and row != RESTORED and metric in frame[row]]
+        if base and math.isfinite(gain := found[metric] - frame[base[-1]][metric]):
+            found['gain'] = -gain if metric in self.lower else gain
+        return found
+
+
+def evaluated(label: str, folder: Path) -> list[Evaluated]:
+    """What a folder of `votes test` holds, a test set each."""
+    content = with_infinity(json.loads((folder / 'results.json').read_text()))
     opt = load_options(folder / 'options.yml', 'test', check_paths=False)
     found = []
     for key, data in opt.datasets.items():
         name = data.name or key
-        if name not in results:
-            continue
-        shown = TestSet(name)
-        found.append(shown)
-        outputs = folder / 'visualization' / name
-        if not outputs.is_dir():
-            shown.notes.append('no pictures were saved: val.save_img: true does')
-            continue
-        try:
-            dataset = build_test_set(data, opt.scale)
-        except UserError as error:
-            shown.notes.append(f'the data is not there any more: {error.what}')
-            continue
-        _fill(shown, results[name]['frames'], dataset, opt, outputs)
+        if name in content['results']:
+            frames = {(frame['clip'], frame['index']): frame for frame in content['results'][name]['frames']}
+            identity = content['protocol'].get('data', {}).get(name, {}).get('sha256')
+            lower = lower_is_better(content['protocol'])
+            found.append(Evaluated(label, name, folder, opt, data, frames, lower, identity))
     return found
 
 
-def _fill(
-    shown: TestSet, frames: list[dict[str, Any]], dataset: VideoUVSSMTestDataset, opt: Options, outputs: Path
-) -> None:
-    sense = _sensing(opt, dataset, shown)
-    suffix = f'_{opt.val.suffix}' if opt.val and opt.val.suffix else ''
+def test_sets(runs: Iterable[tuple[str, Path]], pictures: Pictures, every: int) -> list[TestSet]:
+    """Pictures of every test set in folders of `votes test`: outputs from the runs, LQ and GT from their data.
 
-    def described(frame: dict[str, Any]) -> dict[str, Any]:
-        clip, index = frame['clip'], frame['index']
-        output = read_picture(outputs / clip / f'{index:08d}{suffix}.png')
-        dfm = None if sense is None else sense(clip, index)
-        pictures = panels(dataset.pairs.lq.read(clip, index), output, dataset.pairs.read_gt(clip, index), dfm)
-        about = {name: frame[RESTORED].get(name) for name in ('psnr', 'ssim')}
-        return {'clip': clip, 'index': index, **about, 'pictures': pictures}
+    Runs on the same data, with outputs of one size, come into one set.
 
-    names = list(dict.fromkeys(frame['clip'] for frame in frames))
-    for clip in names[:CLIPS]:
-        own = [frame for frame in frames if frame['clip'] == clip]
-        picks = sorted({round(i * (len(own) - 1) / max(1, FRAMES - 1)) for i in range(FRAMES)})
-        shown.clips[clip] = [described(own[i]) for i in picks]
-    if len(names) > CLIPS:
-        shown.notes.append(f'{CLIPS} of {len(names)} clips are shown')
-    if 'psnr' in frames[0][RESTORED]:
-        shown.worst = [described(f) for f in sorted(frames, key=lambda f: f[RESTORED]['psnr'])[:WORST]]
+    Args:
+        runs: what each is called, and its folder.
+        every: only every so many frames of a clip, and the worst.
+    """
+    groups: dict[tuple[Any, ...], list[Evaluated]] = {}
+    for label, folder in runs:
+        for run in evaluated(f'output of {label}' if label in ('input', OUTPUT, 'GT') else label, folder):
+            known = run.identity or f'unknown, of {label}'
+            groups.setdefault((run.name, known, _size(run)), []).append(run)
+    return [_shown(group, pictures, every) for group in groups.values()]
 
 
-def _sensing(opt: Options, dataset: VideoUVSSMTestDataset, shown: TestSet) -> Callable[[str, int], Image] | None:
+def _size(run: Evaluated) -> tuple[int, ...] | None:
+    """Of its first output; None where none was saved."""
+    first = run.picture(*next(iter(run.frames)))
+    return read_picture(first).shape if first.is_file() else None
+
+
+def _shown(runs: list[Evaluated], pictures: Pictures, every: int) -> TestSet:
+    first = runs[0]
+    alone = len(runs) == 1
+    shown = TestSet(first.name, metric=first.metric, right=OUTPUT if alone else first.label)
+    if _size(first) is None:
+        shown.notes.append('no pictures were saved: val.save_img: true does')
+        return shown
+    try:
+        dataset = build_test_set(first.data, first.opt.scale)
+    except UserError as error:
+        shown.notes.append(f'the data is not there any more: {error.what}')
+        return shown
+    if not alone:
+        shown.left = runs[1].label
+    labels = {OUTPUT if alone else run.label: run for run in runs}
+    sense = {name: found for name, run in labels.items() if (found := _sensing(run, dataset, shown))}
+    common = [at for at in first.frames if all(at in run.frames for run in runs)]
+    values = {at: {name: run.values(at) for name, run in labels.items()} for at in common}
+    gained = 'gain' in values[common[0]][shown.right]
+    shown.unit = f'gain in {first.metric}' if gained else first.metric
+    shown.metric = 'gain' if gained else first.metric
+    worst = list(_worst(values, shown.metric, first.lower))
+    wanted = {at for at, _ in worst} | {
+        at for clip in dict.fromkeys(c for c, _ in common) for at in [a for a in common if a[0] == clip][::every]
+    }
+    for clip, index in common:
+        if (clip, index) in wanted:
+            outputs = {name: read_picture(run.picture(clip, index)) for name, run in labels.items()}
+            maps = {name: found(clip, index) for name, found in sense.items()}
+            images = panels(dataset.pairs.lq.read(clip, index), outputs, dataset.pairs.read_gt(clip, index), maps)
+            frame = {'index': index, 'pictures': {name: pictures.add(image) for name, image in images.items()}}
+            shown.clips.setdefault(clip, []).append(frame | {'values': values[clip, index]})
+    if every > 1:
+        shown.notes.append(f'every {every}th frame of a clip is shown, and the worst')
+    for (clip, index), name in worst:
+        place = next(i for i, frame in enumerate(shown.clips[clip]) if frame['index'] == index)
+        text = f'{clip}, frame {index}: {"" if alone else name + ", "}{said(values[clip, index][name], first.metric)}'
+        shown.worst.append({'clip': clip, 'place': place, 'network': name, 'text': text})
+    return shown
+
+
+def _worst(
+    values: Mapping[tuple[str, int], Mapping[str, Mapping[str, float]]], metric: str, lower: set[str]
+) -> Iterable[tuple[tuple[str, int], str]]:
+    """Frames of the least gain, and whose; where there is no baseline, of the worst value."""
+    sign = -1 if metric in lower else 1
+    for name in next(iter(values.values())):
+        known = [at for at in values if metric in values[at][name]]
+        for at in sorted(known, key=lambda at: sign * values[at][name][metric])[:WORST]:
+            yield at, name
+
+
+def said(values: Mapping[str, float], metric: str) -> str:
+    """'31.20 dB, gain +1.03' of a frame."""
+    unit = ' dB' if metric == 'psnr' else ''
+    gain = f', gain {values["gain"]:+.2f}' if 'gain' in values else ''
+    return f'{values[metric]:.2f}{unit}{gain}' if unit else f'{metric} {values[metric]:.4f}{gain}'
+
+
+def _sensing(run: Evaluated, dataset: VideoUVSSMTestDataset, shown: TestSet) -> Callable[[str, int], Image] | None:
     """What makes the degradation map of a frame, if the run's network senses and its weights are there."""
-    weights = opt.path.pretrain_network_g
+    weights = run.opt.path.pretrain_network_g
     if not weights or not Path(weights).is_file():
-        shown.notes.append('no degradation map: the weights are not there any more')
+        shown.notes.append(f'{run.label}: no degradation map: the weights are not there any more')
         return None
-    model = build_model(opt, device_of(opt))
+    model = build_model(run.opt, device_of(run.opt))
     if not model.said.senses:
         return None
 
@@ -113,30 +211,21 @@ def _sensing(opt: Options, dataset: VideoUVSSMTestDataset, shown: TestSet) -> Ca
     return sense
 
 
-def panels(lq: Image, output: Image, gt: Image, dfm: Image | None) -> dict[str, str]:
-    """The pictures of one frame at the size of the output: name -> data URI."""
-    if output.shape != gt.shape:  # stage 1 restores at the size of LQ
-        gt = np.asarray(cv2.resize(gt, output.shape[1::-1], interpolation=cv2.INTER_AREA), np.uint8)
+def panels(lq: Image, outputs: Mapping[str, Image], gt: Image, maps: Mapping[str, Image]) -> dict[str, Image]:
+    """The pictures of one frame at the size of the outputs, by name."""
+    size = next(iter(outputs.values())).shape[1::-1]
+    if gt.shape[1::-1] != size:  # stage 1 restores at the size of LQ
+        gt = np.asarray(cv2.resize(gt, size, interpolation=cv2.INTER_AREA), np.uint8)
 
     def enlarged(image: Image) -> Image:
-        return np.asarray(cv2.resize(image, output.shape[1::-1], interpolation=cv2.INTER_NEAREST), np.uint8)
+        return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_NEAREST), np.uint8)
 
-    found = {'input': enlarged(lq), 'output': output, 'GT': gt}
-    if dfm is not None:
-        found['DFM'] = enlarged(dfm)
-    error = np.abs(output.astype(float) - gt).mean(2) / 255
-    found[f'error x {ERROR_GAIN}'] = heat(error * ERROR_GAIN)
-    return {name: data_uri(middle(image)) for name, image in found.items()}
+    def named(what: str, name: str) -> str:
+        return what if name == OUTPUT else f'{what}, {name}'
 
-
-def middle(image: Image) -> Image:
-    """The middle of a picture, at most 512 pixels wide and high."""
-    top, left = (max(0, (n - SIDE) // 2) for n in image.shape[:2])
-    return image[top : top + SIDE, left : left + SIDE]
-
-
-def data_uri(image: Image) -> str:
-    """RGB as a JPEG in a URI."""
-    done, data = cv2.imencode('.jpg', cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
-    assert done
-    return 'data:image/jpeg;base64,' + base64.b64encode(data.tobytes()).decode()
+    found = {'input': enlarged(lq), **outputs, 'GT': gt}
+    found |= {named('DFM', name): enlarged(dfm) for name, dfm in maps.items()}
+    for name, output in outputs.items():
+        error = np.abs(output.astype(float) - gt).mean(2) / 255
+        found[named(f'error x {ERROR_GAIN}', name)] = heat(error * ERROR_GAIN)
+    return found

@@ -1,9 +1,8 @@
-"""`votes report`: a run or a study as one HTML file that needs nothing else."""
+"""`votes report`: a run, several runs or a study as one HTML page; many pictures lie in a folder beside it."""
 
 from __future__ import annotations
 
 import argparse
-import base64
 import json
 import re
 import shlex
@@ -14,52 +13,71 @@ from jinja2 import Environment, PackageLoader, select_autoescape
 
 from votes import checkpoint
 from votes.errors import UserError
-from votes.reports.compare import comparison
+from votes.reports.compare import comparison, labels
 from votes.reports.curves import draw_curves, read_rows
-from votes.reports.frames import QUALITY, SIDE, TestSet, test_sets
+from votes.reports.frames import TestSet, test_sets
+from votes.reports.pictures import QUALITY, Pictures
 
 PROTOCOL = ('channel', 'rounding', 'luma', 'aggregation', 'window_padding', 'baselines', 'metrics', 'range', 'data')
-PREVIEWS = 6
+PREVIEWS = 'Previews of validations'
 
 
-def write_report(folder: Path, output: Path | None = None) -> Path:
+def write_report(folders: list[Path], output: Path | None = None, every: int = 1, lossless: bool = False) -> Path:
     """Writes report.html into the folder of a training run, an evaluation or a study, or to `output`.
 
+    Args:
+        folders: one of them, or several evaluations, whose networks come into one slider.
+        every: only every so many frames of a clip, and the worst.
+        lossless: pictures are PNG, not JPEG.
+
     Raises:
-        UserError: the folder is none of them.
+        UserError: a folder is none of them, or evaluations cannot be compared.
     """
-    studies = [p for p in sorted(folder.glob('*.json')) if p.stem == folder.name or (folder / 'jobs').is_dir()]
-    if studies:
-        content = of_study(folder, studies[0])
-    elif (folder / 'results.json').is_file():
-        content = of_results([folder])
-    elif (folder / 'metrics.jsonl').is_file():
-        content = of_training(folder)
-    else:
-        raise UserError(
-            'neither a run nor a study', where=folder.absolute(), fix='experiments/NAME, results/NAME or studies/NAME'
-        )
-    sets: list[tuple[str, TestSet]] = content.pop('sets')
-    viewers = {f'{run}: {shown.name}' if run else shown.name: shown for run, shown in sets}
-    path = output or folder / 'report.html'
-    write_page(path, viewers, content)
+    path = output or folders[0] / 'report.html'
+    pictures = Pictures(path, lossless)
+    try:
+        content = _content(folders, pictures, every)
+        write_page(path, content.pop('sets'), content, pictures)
+    finally:
+        pictures.drop()
     return path
 
 
-def write_page(path: Path, viewers: dict[str, TestSet], content: dict[str, Any]) -> None:
-    """Writes one HTML file.
+def _content(folders: list[Path], pictures: Pictures, every: int) -> dict[str, Any]:
+    folder = folders[0]
+    studies = [p for p in sorted(folder.glob('*.json')) if p.stem == folder.name or (folder / 'jobs').is_dir()]
+    if len(folders) > 1:
+        for one in folders:
+            if not (one / 'results.json').is_file():
+                raise UserError('several folders have to be evaluations', where=one.absolute(), fix='results/NAME')
+        return of_results(folders, pictures, every)
+    if studies:
+        return of_study(folder, studies[0], pictures, every)
+    if (folder / 'results.json').is_file():
+        return of_results([folder], pictures, every)
+    if (folder / 'metrics.jsonl').is_file():
+        return of_training(folder, pictures)
+    raise UserError(
+        'neither a run nor a study', where=folder.absolute(), fix='experiments/NAME, results/NAME or studies/NAME'
+    )
+
+
+def write_page(path: Path, sets: list[TestSet], content: dict[str, Any], pictures: Pictures) -> None:
+    """Writes one HTML file, and the folder of its pictures where they are many.
 
     Args:
-        viewers: heading -> pictures with a slider.
+        sets: pictures with a slider each, by their numbers in `pictures`.
         content: 'title'; 'tables' of text; and where there are any 'figures' as SVG, 'protocol', 'weights',
-            'environment', 'commands' and 'previews': title -> picture as a data URI.
+            'environment' and 'commands'.
     """
     loader = Environment(loader=PackageLoader('votes.reports', 'templates'), autoescape=select_autoescape())
+    kind = 'PNG' if pictures.suffix == '.png' else f'JPEG of quality {QUALITY}'
     html = loader.get_template('page.html').render(
         **content,
-        viewers=viewers,
-        frames_json=inside_script({name: shown.clips for name, shown in viewers.items()}),
-        picture_note=f'Pictures are JPEG of quality {QUALITY}; of larger frames the middle {SIDE} x {SIDE} pixels.',
+        sets=sets,
+        data=inside_script({'sets': [shown.for_page() for shown in sets], 'addresses': pictures.finish()}),
+        picture_note=f'Pictures are {kind}. Drag to compare; + and - zoom to single pixels, a click on the curve and '
+        'the arrow keys change the frame.',
     )
     with checkpoint.atomic_write(path) as temporary:
         temporary.write_text(html, encoding='utf-8')
@@ -90,20 +108,26 @@ def _svg(path: Path) -> str:
     return text[re.search('<svg', text).start() :] if '<svg' in text else ''  # type: ignore[union-attr]
 
 
-def of_results(folders: list[Path]) -> dict[str, Any]:
-    """One evaluation, or the pictures of several, with the first one's table and protocol."""
-    first = json.loads((folders[0] / 'results.json').read_text())
-    environment = _environment(folders[0])
-    alone = len(folders) == 1
+def of_results(folders: list[Path], pictures: Pictures, every: int, alike: bool = True) -> dict[str, Any]:
+    """One evaluation or several: the pictures of all, with the first one's protocol.
+
+    Args:
+        alike: they are of the same data, and come into one table.
+    """
+    files = [folder / 'results.json' for folder in folders]
+    found = [json.loads(file.read_text()) for file in files]
+    first, environment = found[0], _environment(folders[0])
+    names = labels(files, [content['name'] for content in found])
+    tables = [comparison(files)] if alike else []  # refuses what cannot be compared, before pictures are made
     return {
-        'title': first['name'],
-        'tables': [comparison([folders[0] / 'results.json'])],
+        'title': ' and '.join(names),
+        'tables': tables,
         'protocol': {k: _plain(first['protocol'][k]) for k in PROTOCOL if k in first['protocol']},
-        'weights': first.get('weights'),
+        'weights': first.get('weights') if len(folders) == 1 else None,
         'figures': [],
-        'sets': [('' if alone else folder.name, shown) for folder in folders for shown in test_sets(folder)],
+        'sets': test_sets(zip(names, folders, strict=True), pictures, every),
         'environment': _about(environment),
-        'commands': [shlex.join(environment['command'])] if environment.get('command') else [],
+        'commands': [shlex.join(c) for c in (_environment(folder).get('command') for folder in folders) if c],
     }
 
 
@@ -111,7 +135,7 @@ def _plain(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, indent=1)
 
 
-def of_training(folder: Path) -> dict[str, Any]:
+def of_training(folder: Path, pictures: Pictures) -> dict[str, Any]:
     """Curves, last validation and previews of a training run."""
     environment = _environment(folder)
     rows = [row for row in read_rows(folder / 'metrics.jsonl') if row['kind'] != 'train']
@@ -122,51 +146,68 @@ def of_training(folder: Path) -> dict[str, Any]:
         'protocol': {},
         'weights': None,
         'figures': [_svg(draw_curves(folder))],
-        'previews': previews(folder),
-        'sets': [],
+        'sets': previews(folder, pictures),
         'environment': _about(environment),
         'commands': [shlex.join(environment['command'])] if environment.get('command') else [],
     }
 
 
-def previews(folder: Path) -> dict[str, str]:
-    """The pictures of the first validation and of the last ones: title -> data URI."""
-    pictures = [path for path in sorted((folder / 'previews').glob('*.png')) if path.stem.isdecimal()]
-    chosen = pictures if len(pictures) <= PREVIEWS else [pictures[0], *pictures[1 - PREVIEWS :]]
-    data = {path: base64.b64encode(path.read_bytes()).decode() for path in chosen}
-    return {f'iteration {int(path.stem)}': f'data:image/png;base64,{text}' for path, text in data.items()}
+def previews(folder: Path, pictures: Pictures) -> list[TestSet]:
+    """What each validation showed, any two of them in one slider: the first and the last at first."""
+    files = [path for path in sorted((folder / 'previews').glob('*.png')) if path.stem.isdecimal()]
+    if not files:
+        return []
+    shown = {f'iteration {int(path.stem)}': pictures.add_file(path) for path in files}
+    names = list(shown)
+    frame = {'index': None, 'pictures': shown, 'values': {}}
+    return [TestSet(PREVIEWS, {folder.name: [frame]}, left=names[0], right=names[-1])]
 
 
 def _values(row: dict[str, Any]) -> str:
     return ', '.join(f'{key} {value:.4f}' for key, value in row.items() if isinstance(value, float))
 
 
-def of_study(folder: Path, path: Path) -> dict[str, Any]:
+def of_study(folder: Path, path: Path, pictures: Pictures, every: int) -> dict[str, Any]:
     """The table and the figure of a study, and the pictures of its evaluations."""
     study = json.loads(path.read_text())
     runs = [p.parent for p in sorted(folder.glob('results/*/results.json'))]
-    content = of_results(runs) if runs else {'protocol': {}, 'weights': None, 'sets': []}
+    content: dict[str, Any] = {'protocol': {}, 'weights': None, 'sets': [], 'commands': []}
+    if runs:
+        content = of_results(runs, pictures, every, alike=False)
     figure = path.with_suffix('.svg')
-    commands = [study['command']]
-    commands += [shlex.join(c) for c in (_environment(run).get('command') for run in runs) if c]
     return content | {
         'title': study['title'],
         'tables': [path.with_suffix('.md').read_text()],
         'figures': [_svg(figure)] if figure.is_file() else [],
         'environment': _about(study['environment']),
-        'commands': commands,
+        'commands': [study['command'], *content['commands']],
         'weights': None,
     }
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument('folder', type=Path, help='experiments/NAME, results/NAME or studies/NAME')
+    parser.add_argument(
+        'folders',
+        type=Path,
+        nargs='+',
+        metavar='FOLDER',
+        help='experiments/NAME, results/NAME or studies/NAME; several results/NAME come into one slider',
+    )
     parser.add_argument('-o', '--output', type=Path, help='HTML file to write (default: FOLDER/report.html)')
+    parser.add_argument('--every', type=int, default=1, help='only every so many frames of a clip, and the worst')
+    parser.add_argument('--lossless', action='store_true', help='pictures as PNG: exact, and several times as large')
 
 
 def run(args: argparse.Namespace) -> int:
-    if not args.folder.is_dir():
-        raise UserError('no such folder', where=args.folder)
-    path = write_report(args.folder, args.output)
-    print(f'{path} ({path.stat().st_size / 1e6:.1f} MB)')
+    for folder in args.folders:
+        if not folder.is_dir():
+            raise UserError('no such folder', where=folder)
+    if len(args.folders) > 1 and args.output is None:
+        raise UserError('a page of several evaluations needs a name', fix='-o compared.html')
+    if args.every < 1:
+        raise UserError('every frame, or every Nth', value=args.every)
+    path = write_report(args.folders, args.output, args.every, args.lossless)
+    beside = path.with_name(f'{path.stem}_files')
+    more = f', pictures in {beside.name}' if beside.is_dir() else ''
+    print(f'{path} ({path.stat().st_size / 1e6:.1f} MB{more})')
     return 0

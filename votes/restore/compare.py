@@ -16,8 +16,9 @@ from torch import Tensor, nn
 
 from votes.archs.contract import promise
 from votes.errors import UserError
-from votes.reports.frames import TestSet, data_uri, middle
+from votes.reports.frames import TestSet
 from votes.reports.page import write_page
+from votes.reports.pictures import Pictures
 from votes.reports.sheet import heat
 from votes.restore.inputs import Reader, Reading, open_input
 from votes.restore.settings import Settings
@@ -156,12 +157,16 @@ def _video(
 def _page(target: Path, rows: Iterator[tuple[int, dict[str, Image]]], source: Path, output: Path, total: int) -> None:
     """The page of `votes report` with pictures spread over the video."""
     every = max(1, -(-total // PICTURES))
-    frames = []
-    for i, (_, pictures) in enumerate(rows):
-        if i % every == 0:
-            pictures['difference'] = difference(pictures['input'], pictures['output'])
-            uris = {name: data_uri(middle(image)) for name, image in pictures.items()}
-            frames.append({'index': i, 'psnr': None, 'pictures': uris})
-    text = f'{output.name}: one frame of {every} is shown; differences are {GAIN} times as large'
-    shown = TestSet(source.name, {source.name: frames})
-    write_page(target, {source.name: shown}, {'title': f'{source.name} restored', 'tables': [text]})
+    pictures = Pictures(target)
+    frames: list[dict[str, Any]] = []
+    try:
+        for i, (_, images) in enumerate(rows):
+            if i % every == 0:
+                images['difference'] = difference(images['input'], images['output'])
+                numbers = {name: pictures.add(image) for name, image in images.items()}
+                frames.append({'index': i, 'pictures': numbers, 'values': {}})
+        text = f'{output.name}: one frame of {every} is shown; differences are {GAIN} times as large'
+        shown = TestSet(source.name, {source.name: frames})
+        write_page(target, [shown], {'title': f'{source.name} restored', 'tables': [text]}, pictures)
+    finally:
+        pictures.drop()
