@@ -18,7 +18,7 @@ def test_upload_wait_slide_download(page, place, browser, size):  # noqa: F811
     def find(css):
         return browser.find_element(By.CSS_SELECTOR, css)
 
-    def wait(true, seconds=100):
+    def wait(true, seconds=150):
         WebDriverWait(browser, seconds, 0.1, ignored_exceptions=()).until(lambda _: true())
 
     def there(css):

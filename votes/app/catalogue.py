@@ -55,6 +55,7 @@ class Catalogue:
                 raise UserError('no such weights', where=place.absolute(), fix='a file, or a folder with .pth files')
         self.places = places
         self.lock = threading.Lock()
+        self.closed = False
         self._read: dict[tuple[Path, int], Weights | None] = {}
 
     def all(self) -> list[Weights]:
@@ -67,11 +68,19 @@ class Catalogue:
                     key = path, path.stat().st_mtime_ns
                 except OSError:  # gone since
                     continue
+                if self.closed:
+                    return []
                 if key not in self._read:
                     self._read[key] = describe(path, name)
                 if self._read[key] is not None:
                     found.append(self._read[key])
             return [weights for weights in found if weights is not None]
+
+    def close(self) -> None:
+        """Reads nothing any more."""
+        self.closed = True
+        with self.lock:  # waits for the file at hand
+            self._read.clear()
 
     def get(self, key: str) -> Weights:
         """Raises UserError where there are none of this key (any more)."""

@@ -6,6 +6,7 @@ import itertools
 import math
 import re
 import shutil
+import threading
 from collections.abc import Iterator
 from http import HTTPStatus
 from importlib import resources
@@ -41,6 +42,7 @@ class App:
 
     def __init__(self, jobs: Jobs, catalogue: Catalogue, limit: int):
         self.jobs, self.catalogue, self.limit = jobs, catalogue, limit
+        threading.Thread(target=catalogue.all, name='weights', daemon=True).start()  # before they are asked for
         self.prober, self.decoder = Decoder(), Decoder()  # a film that is probed does not keep pictures waiting
 
     def routes(self) -> list[Route]:
@@ -56,6 +58,8 @@ class App:
         ]
 
     def close(self) -> None:
+        """Ends the decoders, and waits for weights that are being read: nothing may run when the process ends."""
+        self.catalogue.close()
         for decoder in (self.prober, self.decoder):
             decoder.close()
 

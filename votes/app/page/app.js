@@ -47,7 +47,7 @@ const bytes = (n) => (n >= 1e9 ? `${(n / 1e9).toFixed(1)} GB` : n >= 1e6 ? `${(n
 const button = (text, kind = '') => element('button', { type: 'button', class: kind }, text);
 
 // Uploads, one after the other.
-let queue = Promise.resolve();
+let queue = new Promise((resolve) => { setTimeout(() => resolve(begun)); }); // cards need weights to offer
 function upload(file) {
   const bar = element('progress', { max: 1, value: 0, 'aria-label': `upload of ${file.name}` });
   const text = element('span', {}, `${file.name}: waits`);
@@ -232,6 +232,18 @@ async function refresh() {
   timer = setTimeout(refresh, busy ? 1000 : 4000);
 }
 
+function listen() {
+  const drop = find('drop');
+  find('file').addEventListener('change', (event) => { [...event.target.files].forEach((file) => upload(file)); event.target.value = ''; });
+  for (const [event, over] of [['dragenter', true], ['dragover', true], ['dragleave', false], ['drop', false]]) {
+    document.addEventListener(event, (e) => {
+      e.preventDefault();
+      drop.classList.toggle('over', over);
+      if (event === 'drop') [...e.dataTransfer.files].forEach((file) => upload(file));
+    });
+  }
+}
+
 async function begin() {
   try {
     weights = await ask('api/weights');
@@ -240,15 +252,7 @@ async function begin() {
   } catch (error) {
     tell(error);
   }
-  const drop = find('drop');
-  find('file').addEventListener('change', (event) => { [...event.target.files].forEach(upload); event.target.value = ''; });
-  for (const [event, over] of [['dragenter', true], ['dragover', true], ['dragleave', false], ['drop', false]]) {
-    document.addEventListener(event, (e) => {
-      e.preventDefault();
-      drop.classList.toggle('over', over);
-      if (event === 'drop') [...e.dataTransfer.files].forEach(upload);
-    });
-  }
   await refresh();
 }
-begin();
+listen();
+const begun = begin();
