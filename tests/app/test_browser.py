@@ -69,7 +69,7 @@ def test_upload_wait_slide_download(page, place, browser, size):  # noqa: F811
 
     find('article .head button').click()
     browser.switch_to.alert.accept()
-    wait(lambda: not there('article'))
+    wait(lambda: not browser.find_elements(By.CSS_SELECTOR, 'article'))
     assert list(Path('page').iterdir()) == []
     wrong = [e for e in browser.get_log('browser') if e['level'] == 'SEVERE' and ' 422 ' not in e['message']]
     assert wrong == []

@@ -105,7 +105,7 @@ def check_container(path: Path) -> None:
             pass
     except (av.error.FFmpegError, OSError) as error:
         fix = 'a video file such as .mp4, .mkv, .webm or .mov; playlists name other files and are not read'
-        raise UserError('this file is no video that is taken here', value=str(error)[:120], fix=fix) from error
+        raise UserError('this file is no video that is taken here', value=error.strerror, fix=fix) from error
 
 
 class Videos:
