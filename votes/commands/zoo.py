@@ -220,6 +220,8 @@ def part_row(entry: Entry) -> str:
 
 INTRO = """# Networks
 
+For who chooses a network: what each sees, reads, costs, and how it compares with public code.
+
 Made by `votes zoo --write docs/zoo.md`: everything here is read from the classes, from the option files and from
 committed results, or counted. Nothing is typed; a test fails where it is out of date.
 

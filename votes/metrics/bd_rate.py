@@ -17,7 +17,8 @@ def bd_rate(anchor: Curve, test: Curve) -> float:
     ``100 * (10 ** mean(log10 R_test(q) - log10 R_anchor(q)) - 1)`` over the qualities q that both curves reach.
 
     Args:
-        anchor, test: (rate, quality), four points or more each, rates above zero, quality rising with the rate.
+        anchor: (rate, quality), four points or more, rates above zero, quality rising with the rate.
+        test: likewise.
 
     Raises:
         UserError: too few points, a curve that does not rise, or no quality that both reach.

@@ -199,6 +199,8 @@ def page() -> str:
     """docs/open-clips.md."""
     head = """# Open clips
 
+For who wants to train or measure on real videos that anyone may fetch.
+
 Made by `python -m votes.data.tools.open_clips > docs/open-clips.md` from votes/data/open_clips.json.
 
 Real videos in public repositories: what the weights that ship were trained, chosen and measured on
@@ -206,7 +208,9 @@ Real videos in public repositories: what the weights that ship were trained, cho
 commit, or `https://raw.githubusercontent.com/REPOSITORY/COMMIT/PATH`; of bedroom the first 100 pictures) into one
 folder, under any names, then
 
-    votes prepare open-clips datasets/open_clips --from FOLDER_OF_FILES --recipe options/degrade/open_x2
+```bash
+votes prepare open-clips datasets/open_clips --from FOLDER_OF_FILES --recipe options/degrade/open_x2
+```
 
 finds each by its SHA-256 and makes originals of it: upright, at most 96 frames, every pixel the mean of `shrink` by
 `shrink` pixels of the file where that was compressed itself, cropped to multiples of 4. Parts are split by source, not
