@@ -71,7 +71,8 @@ def test_zero_offsets_on_odd_sizes_in_float32():
 def test_a_batch_of_none(backend):
     tensors = inputs(batch=0)
     out, *gradients = values_and_gradients(tensors, backend, padding=1)
-    assert out.shape[0] == 0 and out.dim() == 4
+    assert out.shape[0] == 0
+    assert out.dim() == 4
     assert all(g.shape == t.shape and not g.any() for g, t in zip(gradients, tensors, strict=True))
 
 
