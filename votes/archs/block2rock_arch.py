@@ -4,6 +4,7 @@ NTIRE 2021 challenge).
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import torch
@@ -133,10 +134,11 @@ class Block2Rock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B, T, 3, h, w) -> (B, 3, h, w)."""
         sides = [starts_of(n, self.patch, self.stride) for n in x.shape[-2:]]
-        grid = torch.cartesian_prod(torch.arange(len(x)), *map(torch.tensor, sides))
-        restored = torch.cat([self._restored(self._stacked(x, part.to(x.device))) for part in grid.split(AT_ONCE)])
+        grid = list(itertools.product(range(len(x)), *sides))
+        parts = [torch.tensor(grid[i : i + AT_ONCE], device=x.device) for i in range(0, len(grid), AT_ONCE)]
+        restored = torch.cat([self._restored(self._stacked(x, part)) for part in parts])
         canvas, one = Canvas(restored, (x.shape[0], 3, *x.shape[-2:])), restored.new_ones(())
-        for (b, top, left), patch in zip(grid.tolist(), restored, strict=True):
+        for (b, top, left), patch in zip(grid, restored, strict=True):
             canvas.add((b, ..., slice(top, top + self.patch), slice(left, left + self.patch)), patch, one)
         return canvas.mean()
 

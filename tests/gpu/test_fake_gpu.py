@@ -1,0 +1,78 @@
+"""Every network trains a step and restores on a GPU that holds no values: what shows on a real one shows here."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from votes.registry import NETWORKS
+
+PROGRAM = Path(__file__).with_name('on_fake_gpu.py')
+WHOLE = [name for name in NETWORKS.names() if getattr(NETWORKS.get(name), 'sees', True) is not None]
+TOGETHER = 8  # networks of a process
+# what decides the loss scale of float16 is a value
+SCALED = {'models/learner.py:judge', 'models/learner.py:update'}
+# networks that decide by values what is computed
+DECIDES = {
+    'CDAVSR': {'archs/cdavsr_arch.py:forward', 'archs/cdavsr_arch.py:step'},
+    'MFQE': {'archs/mfqe_arch.py:forward'},
+}
+
+pytestmark = pytest.mark.skipif(shutil.which('c++') is None, reason='no compiler for the device that does nothing')
+
+
+def run(names):
+    environment = {**os.environ, 'OMP_NUM_THREADS': '1', 'PYTHONPATH': str(PROGRAM.parents[2])}
+    done = subprocess.run(
+        [sys.executable, str(PROGRAM), *names], env=environment, capture_output=True, text=True, timeout=1500
+    )
+    assert done.returncode == 0, done.stderr[-4000:]
+    return {name: cases for line in done.stdout.splitlines() for name, cases in json.loads(line).items()}
+
+
+def check(names):
+    found = run(names)
+    assert list(found) == names
+    for name, cases in found.items():
+        assert len(cases) >= 3
+        for case, said in cases.items():
+            assert said['problem'] is None, f'{name}, {case}: {said["problem"]}'
+            allowed = DECIDES.get(name, set()) | (SCALED if 'fp16' in case else set())
+            assert set(said['waits']) <= allowed, f'{name}, {case} waits for a value'
+
+
+def test_votes():
+    check(['VOTES'])
+
+
+def test_what_a_gpu_refuses_is_refused():
+    """The device is strict: tensors of two devices, and values that Python asks for, do not pass unseen."""
+    code = """
+import fake_gpu, pytest, torch
+with fake_gpu.fake_gpu(pytest.MonkeyPatch(), 'torch') as watch:
+    here, there = torch.ones(2), torch.ones(2, device=fake_gpu.GPU)
+    for wrong in (lambda: here + there, lambda: torch.cat((here, there)), lambda: torch.stack((there, here)),
+                  lambda: torch.nn.functional.linear(there.half(), torch.ones(2, 2, device=fake_gpu.GPU)),
+                  lambda: there.numpy()):
+        with pytest.raises((RuntimeError, TypeError)):
+            wrong()
+    layer = torch.nn.Conv2d(2, 2, 1).to(fake_gpu.GPU)
+    with torch.autocast('cuda', torch.bfloat16):
+        out = layer(torch.ones(1, 2, 3, 3, device=fake_gpu.GPU))
+    out.float().sum().backward()
+    assert (out.dtype, layer.weight.grad.dtype, layer.weight.grad.device) == (torch.bfloat16, torch.float32, fake_gpu.GPU)
+"""
+    environment = {**os.environ, 'PYTHONPATH': f'{PROGRAM.parent}{os.pathsep}{PROGRAM.parents[2]}'}
+    done = subprocess.run([sys.executable, '-c', code], env=environment, capture_output=True, text=True, timeout=280)
+    assert done.returncode == 0, done.stderr[-3000:]
+
+
+@pytest.mark.long
+@pytest.mark.timeout(1600)
+@pytest.mark.parametrize('first', range(0, len(WHOLE), TOGETHER))
+def test_all(first):
+    check(WHOLE[first : first + TOGETHER])
