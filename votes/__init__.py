@@ -8,10 +8,16 @@ __version__ = '0.2.0'
 
 
 def __getattr__(name: str) -> Any:
-    """`votes.restore(...)` and `votes.stream(...)`; torch is imported when they are asked for."""
+    """`votes.restore(...)`, `votes.stream(...)` and `votes.from_pretrained(...)`; torch is imported when they are asked
+    for.
+    """
     if name in ('restore', 'stream'):
         import importlib
 
         package = importlib.import_module('votes.restore')
         return package if name == 'restore' else package.stream
+    if name == 'from_pretrained':
+        from votes.export.hub import from_pretrained
+
+        return from_pretrained
     raise AttributeError(f'module {__name__!r} has no attribute {name!r}')

@@ -47,6 +47,7 @@ def add_running(parser: argparse.ArgumentParser) -> None:
 def add_network(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group('how the network is run')
     group.add_argument('--amp', choices=(*AMP, 'auto'), default='auto', help='auto: bf16 on a GPU if nobody can see it')
+    group.add_argument('--runtime', choices=('torch', 'onnx'), default='torch', help='onnx: W.onnx of `votes export`')
     group.add_argument('--compile', action='store_true', help='torch.compile: for long videos')
     group.add_argument(
         '--ensemble', default='none', help='x4, x6, x8, x12 (x6+temporal), temporal, x8+temporal: better, slower'

@@ -16,10 +16,10 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from votes.archs import load_pretrained
 from votes.archs.contract import promise
 from votes.commands import arguments
 from votes.errors import UserError
+from votes.export.hub import network_of
 from votes.processes.devices import pick_device
 from votes.processes.lease import Lease
 from votes.processes.parent import child_environment, end_with_parent
@@ -43,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         required=True,
         metavar='W.pth',
-        help='a checkpoint of this project, of the VOTES release or of EDVR in BasicSR',
+        help='a checkpoint of this project or a published one, a folder or hub:owner/name of safetensors, or OUT.onnx',
     )
     arguments.add_running(parser)
     parser.add_argument('--dry-run', action='store_true', help='say what would be done, how long, and stop')
@@ -61,7 +61,9 @@ def run(args: argparse.Namespace) -> int:
     videos = videos_of(args.input)
     if not videos:
         check_paths(args.input, args.output, args.overwrite or args.dry_run or args.part is not None)
-    net = load_pretrained(str(args.weights), device)
+    if args.compile and (args.runtime == 'onnx' or args.weights.suffix == '.onnx'):
+        raise UserError('onnxruntime compiles by itself', value='--compile', fix='leave it out')
+    net = network_of(args.weights, device, args.runtime)
     said = promise(net)
     if not said.restores:
         raise UserError(f'{said.name} restores no video', where=args.weights, fix='weights of a whole network')

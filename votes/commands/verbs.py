@@ -36,6 +36,7 @@ VERBS = {
         'degradation maps of a data set, stored, so that stage 2 trains without running the DSM',
     ),
     'checkpoint': Verb('votes.commands.checkpoint', 'Training', 'inspect, verify or convert checkpoints'),
+    'export': Verb('votes.commands.export', 'Training', 'a trained network as ONNX, torch.export or safetensors'),
     'lineage': Verb(
         'votes.commands.lineage', 'Training', 'what a run or study came from, and what had changed each time it went on'
     ),

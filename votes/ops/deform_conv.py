@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from votes.errors import UserError
-from votes.ops import chunked, optional, reference
+from votes.ops import chunked, exporting, optional, reference
 
 Backend = Callable[[Tensor, Tensor, Tensor | None, Tensor, Tensor | None, int, int, int], Tensor]
 
@@ -151,6 +151,8 @@ def deform_conv2d(
         raise ValueError(f'mask {tuple(mask.shape)} is not {(batch, groups * taps, *size)}')
     if _watched is not None:
         _watched.append(offset)
+    if exporting.exported_form():
+        return exporting.deform_conv2d(x, offset, mask, weight, bias, stride, padding, dilation)
     function = chunked.deform_conv2d_by_shape if _by_shape else BACKENDS[choose_backend(backend, x.device.type)]
     return function(x, offset, mask, weight, bias, stride, padding, dilation)
 

@@ -21,9 +21,9 @@ __all__ = ['Settings', 'Summary', 'check_paths', 'restore', 'restore_video', 'st
 
 
 def _network(weights: str | Path | nn.Module, device: str) -> nn.Module:
-    from votes.archs import load_pretrained
+    from votes.export.hub import network_of
 
-    return weights if isinstance(weights, nn.Module) else load_pretrained(str(weights), device)
+    return weights if isinstance(weights, nn.Module) else network_of(weights, device)
 
 
 def restore(
@@ -40,7 +40,7 @@ def restore(
     Args:
         source: a video, or a folder of pictures.
         target: the video to write; without a suffix a folder of PNGs.
-        weights: a checkpoint, or a network.
+        weights: a checkpoint, a folder or hub:owner/name (see from_pretrained), OUT.onnx, or a network.
         progress: 'none', 'lines', 'bar', 'json' or 'auto'.
         settings: attributes of Settings, such as crf=18, ensemble='x8', tile=512, frames=(100, 160).
 

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from votes.errors import UserError
+from votes.ops.exporting import exported_form
 
 
 def lrelu(x: Tensor) -> Tensor:
@@ -102,7 +103,7 @@ def one_by_one(module: nn.Module, compute: Callable[[Tensor], list[Tensor]], x: 
     Libraries choose other algorithms, and so other roundings, for other batch sizes. What a frame gives must not depend
     on its batch mates where it is computed once and used in several windows.
     """
-    if module.training or x.shape[0] == 1:
+    if module.training or x.shape[0] == 1 or exported_form():
         return compute(x)
     return [torch.cat(parts) for parts in zip(*(compute(item) for item in x.split(1)), strict=True)]
 

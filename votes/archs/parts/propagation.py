@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from votes.archs.parts.blocks import conv3x3, residual_blocks
 from votes.archs.spynet_arch import layer_name
+from votes.ops.exporting import exported_form
 from votes.ops.warp import flow_warp
 
 AT_ONCE = 2**21  # pixels that are computed together where no gradients are wanted: half a GB for 64 channels
@@ -35,6 +36,8 @@ def in_pieces(compute: Callable[..., Tensor], *inputs: Tensor, at_once: int = AT
     the batch after the other, so that the memory for a long clip does not grow with its length. On the CPU always, so
     that it stays in the cache.
     """
+    if exported_form():  # a graph for any size has no pieces
+        return compute(*inputs)
     on_cpu = inputs[0].device.type == 'cpu'
     whole = torch.is_grad_enabled() and not getattr(compute, 'piecewise', False) and not on_cpu
     if on_cpu:

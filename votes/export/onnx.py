@@ -1,0 +1,186 @@
+"""A network as ONNX files, compared with PyTorch before they are kept."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from votes import checkpoint
+from votes.errors import UserError
+from votes.export.graphs import Exported, Graph
+
+LEAST_OPSET = 19  # the first with DeformConv
+OPSET = 20
+CLOSE = 1e-4  # the largest difference to PyTorch, of pictures in [0, 1]
+FIRST = '.first'  # before the suffix of the graph of a clip's first frame
+KEY = 'votes'  # of the metadata
+
+
+def needed() -> None:
+    """
+    Raises:
+        UserError: what writing and running ONNX needs is not installed.
+    """
+    try:
+        import onnx  # noqa: F401
+        import onnxruntime  # noqa: F401
+        import onnxscript  # noqa: F401
+    except ImportError as error:
+        raise UserError(
+            'ONNX is not installed', value=error, fix="pip install 'votes[export]', or onnx onnxruntime onnxscript"
+        ) from error
+
+
+def files_of(target: Path, name: str) -> Path:
+    """Where a graph is written: OUT.onnx, and OUT.first.onnx of a Causal network's first frame."""
+    return target.with_name(f'{target.stem}{FIRST}{target.suffix}') if name == 'first' else target
+
+
+def write_onnx(found: Exported, target: Path, opset: int = OPSET) -> list[str]:
+    """Writes the graphs of a network, all of them or none.
+
+    Returns:
+        A line for each file: where, how large, and how far it is from PyTorch.
+
+    Raises:
+        UserError: an operator has no counterpart, or a file gives other pictures than PyTorch.
+    """
+    needed()
+    if opset < LEAST_OPSET:
+        raise UserError('the opset is too old', value=opset, fix=f'--opset {LEAST_OPSET} or later')
+    models = {graph.name: _model(graph, found, opset) for graph in found.graphs}
+    lines = []
+    gaps = {graph.name: _difference(models[graph.name], graph, found.trials[graph.name]) for graph in found.graphs}
+    for name, content in models.items():
+        path = files_of(target, name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with checkpoint.writing('the exported network', path), checkpoint.atomic_write(path) as temporary:
+            temporary.write_bytes(content)
+        lines.append(
+            f'{path}: {len(content) / 1e6:.2f} MB, opset {opset}, at most {gaps[name]:.1e} from PyTorch '
+            f'at {" and ".join(_size(trial) for trial in found.trials[name])}'
+        )
+    return lines
+
+
+def _size(trial: list[Tensor]) -> str:
+    return f'{trial[0].shape[-1]}x{trial[0].shape[-2]}'
+
+
+def _model(graph: Graph, found: Exported, opset: int) -> bytes:
+    """The bytes of an ONNX file."""
+    try:
+        with _quiet():
+            program = torch.onnx.export(
+                graph.program,
+                (),
+                dynamo=True,
+                opset_version=opset,
+                input_names=graph.inputs,
+                output_names=graph.outputs,
+                custom_translation_table=_translations(),
+                optimize=True,
+                verbose=False,
+            )
+            assert program is not None
+            program.model.metadata_props[KEY] = json.dumps({**found.about, 'graph': graph.name})
+            content: bytes = program.model_proto.SerializeToString()
+    except Exception as error:  # of whatever the exporter meets
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        told = next((line for line in reversed(lines) if 'rror' in line), lines[0]).strip()
+        name = found.about['network'].get('type')
+        raise UserError(f'{name} has no form in ONNX', value=told[:200], fix='--to torch-export') from error
+    return content
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the notes of the exporter, which are about PyTorch's own operators."""
+    logger = logging.getLogger('torch.onnx')
+    before, logger.level = logger.level, logging.ERROR
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter('ignore')
+            yield
+    finally:
+        logger.level = before
+
+
+def _translations() -> dict[Any, Callable[..., Any]]:
+    """Our operator -> ONNX's."""
+    from onnxscript import opset19 as op
+
+    def deform_conv2d(
+        x: Any, offset: Any, mask: Any, weight: Any, bias: Any, stride: int, padding: int, dilation: int, groups: int
+    ) -> Any:
+        return op.DeformConv(
+            x,
+            weight,
+            offset,
+            bias,
+            mask,
+            strides=[stride, stride],
+            pads=[padding] * 4,
+            dilations=[dilation, dilation],
+            offset_group=groups,
+        )
+
+    from votes.ops.exporting import deform_conv_operator
+
+    deform_conv_operator()
+    return {torch.ops.votes.deform_conv2d.default: deform_conv2d}
+
+
+def session(content: bytes | str, threads: int = 0, cuda: bool = False) -> Any:
+    """An onnxruntime session.
+
+    Args:
+        content: an ONNX file, or its path.
+        threads: of the CPU, 0 for as many as PyTorch has.
+    """
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads or torch.get_num_threads()
+    options.log_severity_level = 3
+    there = onnxruntime.get_available_providers()
+    providers = [p for p in ('CUDAExecutionProvider',) if cuda and p in there]
+    return onnxruntime.InferenceSession(content, options, providers=[*providers, 'CPUExecutionProvider'])
+
+
+def run(opened: Any, names: list[str], values: list[Tensor]) -> list[Tensor]:
+    """The outputs of a session."""
+    known = {item.name for item in opened.get_inputs()}
+    feed = {name: value.detach().cpu().contiguous().numpy() for name, value in zip(names, values, strict=True)}
+    found = opened.run(None, {name: value for name, value in feed.items() if name in known})
+    return [torch.from_numpy(value) for value in found]
+
+
+def _difference(content: bytes, graph: Graph, trials: list[list[Tensor]]) -> float:
+    """The largest difference between a file and the network over its trials.
+
+    Raises:
+        UserError: it is CLOSE or more.
+    """
+    opened, worst = session(content), 0.0
+    for trial in trials:
+        with torch.no_grad():
+            wanted = graph.call(*trial)
+        wanted = list(wanted) if isinstance(wanted, tuple) else [wanted]
+        for ours, theirs in zip(wanted, run(opened, graph.inputs, trial), strict=True):
+            worst = max(worst, float((ours - theirs).abs().max())) if ours.shape == theirs.shape else float('inf')
+    if not worst < CLOSE:
+        raise UserError(
+            f'{graph.call.net.__class__.__name__} gives other pictures in ONNX',
+            value=f'{worst:.1e} from PyTorch, less than {CLOSE:g} is wanted',
+            fix='--deform grid, or --to torch-export',
+        )
+    return worst
