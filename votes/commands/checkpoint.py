@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from votes import checkpoint
-from votes.archs import infer_options
+from votes.archs import infer_options, stored_options
 from votes.errors import UserError
 from votes.processes.lease import Lease
 from votes.training.checkpoint_store import Saves, weights_path
@@ -106,6 +106,37 @@ def convert(source: Path, target: Path, param_key: str | None, dsm: bool, overwr
     return f'{target}: {len(weights)} tensors'
 
 
+def blend(first: Path, second: Path, alpha: float, target: Path, overwrite: bool) -> str:
+    """Writes (1 - alpha) * first + alpha * second, weight by weight: between a network of pixels and one of a
+    discriminator lies a range of both (ESRGAN, Wang et al., ECCV Workshops 2018, section 3.4).
+
+    Raises:
+        UserError: they are of different networks, or `target` exists.
+    """
+    if not 0 <= alpha <= 1:
+        raise UserError('alpha is between 0 (the first) and 1 (the second)', value=alpha)
+    if target.suffix not in ('.pth', '.pt'):
+        raise UserError('unknown format', where=target, fix='a name that ends in .pth')
+    if target.exists() and not overwrite:
+        raise UserError('the output exists', where=target, fix='choose another name, or --overwrite')
+    networks = [stored_options(path) for path in (first, second)]
+    if networks[0] != networks[1]:
+        raise UserError(
+            'these are different networks', where=second, value=f'{networks[1]}, the first is {networks[0]}'
+        )
+    one, other = (checkpoint.read_weights(path) for path in (first, second))
+    mismatch = checkpoint.compare(one, other)
+    if mismatch:
+        raise UserError(f'these checkpoints hold other tensors\n{mismatch}', where=second)
+    weights = {
+        name: torch.lerp(value, other[name], alpha) if value.is_floating_point() else value
+        for name, value in one.items()
+    }
+    content = {'params': weights, 'network_g': networks[0], 'blend': {'of': [str(first), str(second)], 'alpha': alpha}}
+    checkpoint.save(content, target)
+    return f'{target}: {len(weights)} tensors, {1 - alpha:g} of {first} and {alpha:g} of {second}'
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest='action', required=True, metavar='ACTION')
     what = actions.add_parser('inspect', help='what is in a file of weights or a training state')
@@ -119,6 +150,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     other.add_argument('--param-key', help='which weights of the file (default: params_ema, then params)')
     other.add_argument('--dsm', action='store_true', help='only the DSM of a VOTES, as a checkpoint of stage 1')
     other.add_argument('--overwrite', action='store_true', help='replace an output that exists')
+    mixed = actions.add_parser('blend', help='weights between those of two checkpoints of one network')
+    mixed.add_argument('first', type=Path, metavar='A.pth')
+    mixed.add_argument('second', type=Path, metavar='B.pth')
+    mixed.add_argument('--alpha', type=float, required=True, help='0 is A, 1 is B')
+    mixed.add_argument('-o', type=Path, dest='output', metavar='OUT.pth', required=True)
+    mixed.add_argument('--overwrite', action='store_true', help='replace an output that exists')
 
 
 def run(args: argparse.Namespace) -> int:
@@ -128,6 +165,8 @@ def run(args: argparse.Namespace) -> int:
         good, text = verify(args.run, args.repair)
         print(text)
         return 0 if good else 1
+    elif args.action == 'blend':
+        print(blend(args.first, args.second, args.alpha, args.output, args.overwrite))
     else:
         print(convert(args.input, args.output, args.param_key, args.dsm, args.overwrite))
     return 0
