@@ -123,6 +123,7 @@ def test_what_the_codec_says_for_networks_that_read_it(tmp_path, monkeypatch):
     small_pairs()
     said = Promise('Reader', Window(3), inputs=('mv_past',))
     args = argparse.Namespace(data=Path('mine'), recipe=None, test=1, val=1, seed=0, platform='M', restart=False)
+    args.originals, args.replay = None, []
     target = Path('datasets/finetune_M')
     with pytest.raises(UserError, match='reads what the codec says'):
         pairs_of(args, target, said)
@@ -189,3 +190,37 @@ def test_training_ends_when_nothing_is_gained(place, capsys, monkeypatch):
     assert Path('experiments/stale/models/net_g_latest.pth').is_file()
     assert main(['train', '-opt', options]) == 0
     assert not Path('experiments/stale/training_states/4.state').exists()
+
+
+def test_pairs_with_made_ones_and_an_earlier_platform(tmp_path, monkeypatch, capsys):
+    """Made pairs are for training alone; of the earlier platform no more is replayed than is new, and both are told."""
+    monkeypatch.chdir(tmp_path)
+    torch.manual_seed(0)
+    checkpoint.save({'params': build_network(VDSR).state_dict(), 'network_g': VDSR}, 'start.pth')
+    small_pairs()
+    start = ['finetune', '--weights', 'start.pth', '--data', 'mine', '--epochs', '1', *SMALL]
+    main([*start, '--platform', 'Old'])
+    for i in range(2):
+        write_clip(Path('more') / f'm{i}', 5, (32, 48), seed=20 + i)
+    Path('r.yml').write_text('name: measured\nscale: 2\nkernel: area\ngenerations: [{qp: {uniform: [20, 30]}}]\n')
+    capsys.readouterr()
+    given = [*start, '--platform', 'New', '--recipe', 'r.yml', '--originals', 'more', '--replay', 'Old']
+    main(given)
+    said = capsys.readouterr().out
+    assert 'on Old, which was replayed' in said
+    folder = Path('datasets/finetune_New')
+    lists = {p.stem: p.read_text().split()[::2] for p in folder.glob('meta_info_*.txt')}
+    assert len(lists['meta_info_train']) == 4, 'one of the pairs, two that were made, one of the earlier platform'
+    assert [name for name in lists['meta_info_train'] if name.startswith('made__')] == ['made__m0', 'made__m1']
+    assert all(name.startswith('Old__') for name in lists['meta_info_test_Old'])
+    assert len(lists['meta_info_val']) == 2
+    assert len(lists['meta_info_test']) == 1
+    assert Path('results/finetune_New_on_Old/results.json').is_file()
+    assert Path('results/finetune_New_before_on_Old/results.json').is_file()
+    main(given)
+    again = {p.stem: p.read_text().split()[::2] for p in folder.glob('meta_info_*.txt')}
+    assert again == lists, 'nothing is joined twice'
+    assert main([*start, '--platform', 'X', '--replay', 'nowhere']) == 2
+    assert 'no pairs of an earlier platform' in capsys.readouterr().err
+    assert main([*start, '--platform', 'X', '--recipe', 'r.yml']) == 2
+    assert '--originals FOLDER' in capsys.readouterr().err

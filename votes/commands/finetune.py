@@ -18,6 +18,7 @@ from votes.data.tools.check import check_option_file, may_train
 from votes.data.tools.prepare import Wish, prepare
 from votes.data.video_source import VIDEO_SUFFIXES as VIDEOS
 from votes.errors import UserError
+from votes.platforms.joined import earlier_platform, join_earlier, join_made, label_of, lq_folder
 from votes.processes.lease import Lease
 from votes.reports.compare import comparison
 from votes.reports.curves import read_rows
@@ -35,7 +36,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         '--data', type=Path, required=True, help='folder with HQ... and LQ..., each of videos or of clips of pictures'
     )
     parser.add_argument('--platform', required=True, metavar='NAME', help='the run becomes finetune_NAME')
-    parser.add_argument('--recipe', metavar='R.yml', help='makes LQ where there are only originals')
+    parser.add_argument('--recipe', metavar='R.yml', help='makes LQ where there are only originals, or see --originals')
+    parser.add_argument(
+        '--originals', type=Path, help='more clips for training beside the pairs: their LQ is made by the recipe'
+    )
+    parser.add_argument(
+        '--replay',
+        action='append',
+        default=[],
+        metavar='NAME',
+        help='platform adapted to before, or a folder of pairs: trained on too, and reported',
+    )
     parser.add_argument('--test', type=int, help='clips for testing (default: a fifth)')
     parser.add_argument('--val', type=int, help='clips for validation (default: a tenth, at least one)')
     parser.add_argument('--seed', type=int, default=0, help='of the split')
@@ -108,6 +119,9 @@ def adapt(args: argparse.Namespace, name: str, network: dict[str, Any], said: Pr
         return 1
     print(f'\n{curve(run_folder, mean_psnr(start))}\n\non clips that were not trained on:')
     print(comparison([before, after]))
+    kept = [old for old in args.replay if not report_earlier(args, name, best, network, said, data, old)]
+    if kept:
+        return 1
     gains = max(validated(run_folder)) - mean_psnr(start), mean_psnr(after) - mean_psnr(before)
     if min(gains) <= 0:
         where = 'validation' if gains[0] <= 0 else 'test'
@@ -116,6 +130,27 @@ def adapt(args: argparse.Namespace, name: str, network: dict[str, Any], said: Pr
         return NOTHING_GAINED
     print(f'\nrestore a video with it:\n  votes restore IN.mp4 OUT.mp4 --weights {best}')
     return 0
+
+
+def report_earlier(
+    args: argparse.Namespace, name: str, best: Path, network: dict[str, Any], said: Promise, data: Path, old: str
+) -> bool:
+    """Says what became of an earlier platform, on its own test clips; False where the evaluation failed."""
+    label = label_of(earlier_platform(old))
+    if not (data / f'meta_info_test_{label}.txt').is_file():
+        print(f'\n{label} has no test clips: what became of it is not known')
+        return True
+    results = [
+        evaluated(f'{run_name}_on_{label}', weights, network, said, data, f'test_{label}')
+        for run_name, weights in ((f'{name}_before', args.weights), (name, best))
+    ]
+    before, after = results
+    if before is None or after is None:
+        return False
+    change = mean_psnr(after) - mean_psnr(before)
+    print(f'\non {label}, which was replayed ({change:+.2f} dB):')
+    print(comparison([before, after]))
+    return True
 
 
 def refuse_changes(path: Path, now: Record, platform: str) -> None:
@@ -149,14 +184,19 @@ def pairs_of(args: argparse.Namespace, target: Path, said: Promise) -> Path:
     hq, lq = (next((p for p in folders if p.name.lower().startswith(names)), None) for names in (HQ, LQ))
     if hq is None and args.recipe:
         hq = args.data
-    if hq is None or (lq is None) == (args.recipe is None):
+    both = lq is not None and args.recipe is not None and args.originals is not None
+    if hq is None or (lq is None and args.recipe is None) or (lq is not None and bool(args.recipe) != both):
         raise UserError(
             'pairs of compressed and original videos are needed',
             where=args.data.absolute(),
             value=f'it holds {", ".join(p.name for p in folders[:8]) or "no folders"}',
-            fix='DATA/HQ and DATA/LQ with the same names in both, or originals alone and --recipe R.yml',
+            fix='DATA/HQ and DATA/LQ with the same names in both, or originals alone and --recipe R.yml; for both, '
+            'DATA/HQ and DATA/LQ with --recipe R.yml and --originals FOLDER',
         )
-    wish = Wish(lq=lq, recipes=[args.recipe] if args.recipe else [], test=args.test, val=args.val, seed=args.seed)
+    earlier = [earlier_platform(name) for name in args.replay]
+    wish = Wish(
+        lq=lq, recipes=[args.recipe] if args.recipe and not both else [], test=args.test, val=args.val, seed=args.seed
+    )
     if args.test is None or args.val is None:
         from votes.data.open_source import open_source
 
@@ -173,7 +213,11 @@ def pairs_of(args: argparse.Namespace, target: Path, said: Promise) -> Path:
             fix='DATA/LQ has to hold the compressed videos themselves',
         )
     split = {'test': wish.test, 'val': wish.val, 'seed': wish.seed}
-    made_of = record({'dataroot_hq': str(hq), 'dataroot_lq': str(lq or ''), 'recipe': args.recipe or '', **split})
+    more = {f'dataroot_replay{i}': str(folder) for i, folder in enumerate(earlier)}
+    more |= {'dataroot_originals': str(args.originals)} if both else {}
+    made_of = record(
+        {'dataroot_hq': str(hq), 'dataroot_lq': str(lq or ''), 'recipe': args.recipe or '', **split, **more}
+    )
     known = target / 'made_of.json'
     if target.is_dir():
         try:
@@ -186,6 +230,10 @@ def pairs_of(args: argparse.Namespace, target: Path, said: Promise) -> Path:
     prepare('videos', hq, target, wish)
     if reads_metadata(said) and lq is not None:
         extract_metadata(lq, target / 'metadata')
+    if both:
+        join_made(target, args.originals, args.recipe, args.seed)
+    for folder in earlier:
+        join_earlier(target, folder, args.seed)
     return target
 
 
@@ -195,11 +243,10 @@ def reads_metadata(said: Promise) -> bool:
 
 def sections(data: Path, part: str) -> dict[str, Any]:
     """What a dataset of one part of the split says. How many frames, and which, it is told by the network."""
-    lq = next(p for p in sorted(data.iterdir()) if p.name.startswith('LQ_frames'))
     return {
         'name': data.name,
         'dataroot_gt': str(data / 'HQ_frames'),
-        'dataroot_lq': str(lq),
+        'dataroot_lq': str(lq_folder(data)),
         'meta_info_file': str(data / f'meta_info_{part}.txt'),
         **({'codec_metadata': str(data / 'metadata')} if (data / 'metadata').is_dir() else {}),
     }
@@ -247,7 +294,7 @@ def evaluated(name: str, weights: Path, network: dict[str, Any], said: Promise, 
         **common(name, network, said),
         'datasets': {'test': {'type': 'VideoUVSSMTestDataset', **sections(data, part)}},
         'path': {'pretrain_network_g': str(weights)},
-        'val': {'save_img': part == 'test', 'metrics': METRICS},
+        'val': {'save_img': part.startswith('test'), 'metrics': METRICS},
     }
     options = _write(Path('experiments') / f'test_{name}.yml', content)
     code = test.run(argparse.Namespace(opt=str(options), launcher='none', overrides=[], local_rank=0, overwrite=True))

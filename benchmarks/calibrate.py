@@ -1,0 +1,235 @@
+"""Ten synthetic platforms, paired and calibrated: is what was set found again?
+
+python benchmarks/calibrate.py --clips CLIPS [--only NAME ...] [-o RESULT.json]
+
+CLIPS is a folder of videos; the five in `SOURCES` are brought to 320x192 by area, 48 frames each. A platform shrinks
+them by half, may drop every second frame, frame them in black bars, use BT.709, and encodes once or twice; texts of
+encoders are removed from its downloads. `votes pair` and `votes calibrate` get the originals and the downloads, under
+numbers for names. With --only the other platforms of an earlier result are kept.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import av
+import cv2
+import machine
+import numpy as np
+from av.bitstream import BitStreamFilterContext
+from votes.platforms.pairing import pair_folders
+
+from votes.platforms.calibrate import calibrate
+from votes.platforms.pairs import Frames, open_pairs
+from votes.platforms.verify import verify
+from votes.video.colour import Colour
+from votes.video.draws import is_draw
+from votes.video.recipe import Degradation, Recipe
+from votes.video.shrink import shrink
+
+RESULT = Path(__file__).with_name('results') / 'calibrate.json'
+SIZE, FRAMES, RATE = (192, 320), 48, 30
+SOURCES = {
+    'rooftop_360p_640x360.mp4': 0,
+    'gopro_max_848x480.mp4': 0,
+    'sam2_coffee_1280x720.mp4': 0,
+    'sam2_juggle_1280x720.mp4': 0,
+    'car_lane_960x540.mp4': 0,
+}
+TEXTS = {'libx264': 'filter_units=remove_types=6', 'libx265': 'filter_units=remove_types=39-40'}
+BARS = 16  # rows of black above and below
+
+
+@dataclass
+class Platform:
+    """What is done, and what has to be found."""
+
+    kernel: str
+    generations: list[dict[str, Any]]
+    drops: bool = False
+    bars: bool = False
+    bt709: str = ''  # 'tagged', or 'untagged': read as BT.601 by whoever believes the file
+    more: dict[str, Any] = field(default_factory=dict)
+
+
+PLATFORMS = {
+    'x264_crf_area': Platform('area', [{'crf': 27, 'preset': 'medium'}]),
+    'x264_bitrate_bilinear_709': Platform('bilinear', [{'kbps': 130, 'preset': 'veryfast', 'gop': 24}], bt709='tagged'),
+    'x264_qp_lanczos': Platform('lanczos', [{'qp': 31, 'preset': 'fast', 'gop': 12, 'bframes': 2}]),
+    'x265_crf_bicubic': Platform('ffmpeg_bicubic', [{'codec': 'libx265', 'crf': 29, 'preset': 'fast', 'gop': 18}]),
+    'x265_bitrate_matlab_drops': Platform(
+        'matlab_bicubic', [{'codec': 'libx265', 'kbps': 80, 'preset': 'veryfast', 'gop': 10}], drops=True
+    ),
+    'vp9_crf_bilinear': Platform('bilinear', [{'codec': 'libvpx-vp9', 'crf': 38, 'gop': 20}]),
+    'vp9_bitrate_bicubic_bars': Platform(
+        'ffmpeg_bicubic', [{'codec': 'libvpx-vp9', 'kbps': 110, 'gop': 16}], bars=True
+    ),
+    'x264_twice_lanczos': Platform(
+        'lanczos', [{'crf': 27, 'preset': 'fast'}, {'crf': 29, 'preset': 'veryfast', 'gop': 30}]
+    ),
+    'x265_after_x264_area_bars': Platform(
+        'area', [{'crf': 28, 'preset': 'medium'}, {'codec': 'libx265', 'crf': 27, 'preset': 'medium'}], bars=True
+    ),
+    'x264_twice_matlab_drops_709': Platform(
+        'matlab_bicubic',
+        [{'crf': 27, 'preset': 'veryfast'}, {'kbps': 120, 'preset': 'slow', 'gop': 20}],
+        drops=True,
+        bt709='untagged',
+    ),
+}
+
+
+def frames_of(path: Path, first: int) -> Frames:
+    """The middle of FRAMES frames of a video at SIZE."""
+    height, width = SIZE
+    found: Frames = []
+    with av.open(str(path)) as container:
+        for number, frame in enumerate(container.decode(video=0)):
+            if number < first:
+                continue
+            rgb = frame.to_ndarray(format='rgb24')
+            times = min(rgb.shape[0] / height, rgb.shape[1] / width)
+            h, w = int(height * times), int(width * times)
+            top, left = (rgb.shape[0] - h) // 2, (rgb.shape[1] - w) // 2
+            part = rgb[top : top + h, left : left + w]
+            found.append(np.asarray(cv2.resize(part, (width, height), interpolation=cv2.INTER_AREA), np.uint8))
+            if len(found) == FRAMES:
+                break
+    return found
+
+
+def treated(frames: Frames, platform: Platform) -> Iterator[np.ndarray]:
+    """What the platform's encoder gets."""
+    size = SIZE[0] // 2, SIZE[1] // 2
+    bt601, bt709 = Colour('bt601', False), Colour('bt709', False)
+    for frame in frames[:: 2 if platform.drops else 1]:
+        small = shrink(frame, size, platform.kernel)  # type: ignore[arg-type]
+        if platform.bars:
+            small = np.pad(small, ((BARS, BARS), (0, 0), (0, 0)))
+        if platform.bt709:  # the encoder writes BT.601: of these values it makes those of BT.709
+            small = bt601.to_rgb(bt709.to_yuv(small))
+        yield small
+
+
+def upload(frames: Frames, platform: Platform, target: Path) -> int:
+    """Writes what the platform makes of a clip; returns the number of frames."""
+    ready = list(treated(frames, platform))
+    rate = RATE // 2 if platform.drops else RATE
+    recipe = Recipe(
+        name='platform', scale=1, kernel='area', generations=[{**g, 'rate': rate} for g in platform.generations]
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        passing = Degradation(lambda: iter(ready), len(ready), ready[0].shape[:2], recipe, 0, Path(folder))
+        for _ in passing.frames(describe=False):
+            continue
+        codec = str(platform.generations[-1].get('codec', 'libx264'))
+        rewritten(passing.video, target, TEXTS.get(codec), platform.bt709 == 'tagged')
+    return len(ready)
+
+
+def rewritten(source: Path, target: Path, bitstream_filter: str | None, bt709: bool) -> None:
+    """The same stream without the encoder's text, perhaps tagged as BT.709."""
+    filters = [bitstream_filter] if bitstream_filter else []
+    filters += ['h264_metadata=colour_primaries=1:transfer_characteristics=1:matrix_coefficients=1'] if bt709 else []
+    with av.open(str(source)) as read, av.open(str(target), 'w') as written:
+        stream = read.streams.video[0]
+        out = written.add_stream_from_template(stream)
+        passed = BitStreamFilterContext(','.join(filters), stream, out) if filters else None
+        for packet in read.demux(stream):
+            if not packet.size:
+                continue
+            for kept in passed.filter(packet) if passed else [packet]:
+                kept.stream = out
+                written.mux(kept)
+
+
+def measure(name: str, platform: Platform, originals: Path, clips: dict[str, Frames], work: Path) -> dict[str, Any]:
+    """Uploads, pairs and calibrates; what was found beside what was set."""
+    downloads = work / 'downloads'
+    downloads.mkdir(parents=True)
+    suffix = '.webm' if 'vp9' in str(platform.generations[-1].get('codec', '')) else '.mkv'
+    counts = {
+        clip: upload(f, platform, downloads / f'{7 * i + 3}{suffix}') for i, (clip, f) in enumerate(clips.items())
+    }
+    started = time.process_time()
+    pair_folders(originals, downloads, work / 'pairs', say=lambda line: None)
+    pairs = open_pairs(work / 'pairs')
+    found = calibrate(name, pairs)
+    seconds = time.process_time() - started
+    check = verify(found.recipe, pairs, frames=32)
+    last, real = found.recipe.generations[-1], Recipe(name='x', generations=platform.generations).generations[-1]
+    step = 4.1 if last.codec == 'libvpx-vp9' else 1  # indices of VP9 for one of its crf
+    mapping = {pair.name: pair.about['gt_frames'] for pair in pairs}
+    expected = {clip: [i * (2 if platform.drops else 1) for i in range(counts[clip])] for clip in counts}
+    rule = next(n for n in ('qp', 'crf', 'kbps') if getattr(real, n) is not None)
+    bframes = (3 if real.codec == 'libx264' else 4) if real.bframes is None else real.bframes
+    right = {
+        'codec': last.codec == real.codec,
+        'scale': found.recipe.scale == 2,
+        'frames': len(pairs) == len(clips) and all(_alike(mapping[c], expected[c]) for c in mapping),
+        'kernel': found.recipe.kernel == platform.kernel,
+        'mean_qp': abs(check['recipe']['mean']['qp']) / step <= 1,
+        'gop': last.gop == real.gop,
+        'bframes': last.codec == 'libvpx-vp9' or last.bframes == bframes,
+        'generations': len(found.recipe.generations) == len(platform.generations),
+        'rule': getattr(last, rule) is not None,
+        'preset': last.preset == real.preset,
+    }
+    return {
+        'set': {'kernel': platform.kernel, 'generations': platform.generations, 'drops': platform.drops}
+        | {'bars': platform.bars, 'bt709': platform.bt709},
+        'right': right,
+        'recipe': found.data,
+        'drawn': [key for key, value in found.data['generations'][-1].items() if is_draw(value)],
+        'kernels': found.kernels,
+        'verification': {kind: check[kind]['mean'] for kind in ('recipe', 'generic')},
+        'cpu_seconds': round(seconds, 1),
+    }
+
+
+def _alike(found: list[int], expected: list[int]) -> bool:
+    """Frames of a pair are a part of the true ones, nearly all of them: repeated ones may be left out."""
+    return set(found) <= set(expected) and len(found) >= 0.8 * len(expected)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument('--clips', type=Path, required=True)
+    parser.add_argument('--only', nargs='*', choices=PLATFORMS)
+    parser.add_argument('-o', '--output', type=Path, default=RESULT)
+    args = parser.parse_args()
+    before = json.loads(args.output.read_text())['platforms'] if args.only and args.output.is_file() else {}
+    work = Path(tempfile.mkdtemp(prefix='votes_calibrate_'))
+    try:
+        clips = {Path(name).stem: frames_of(args.clips / name, first) for name, first in SOURCES.items()}
+        for name, frames in clips.items():
+            (work / 'originals' / name).mkdir(parents=True)
+            for i, frame in enumerate(frames):
+                cv2.imwrite(str(work / 'originals' / name / f'{i:08d}.png'), frame[..., ::-1])
+        for name in args.only or PLATFORMS:
+            before[name] = measure(name, PLATFORMS[name], work / 'originals', clips, work / name)
+            print(name, {key: value for key, value in before[name]['right'].items() if not value} or 'all right')
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+    done = {name: before[name] for name in PLATFORMS if name in before}
+    counts = {key: sum(p['right'][key] for p in done.values()) for key in next(iter(done.values()))['right']}
+    content = {
+        'what': f'{len(done)} synthetic platforms, {len(SOURCES)} clips of {FRAMES} frames of 320x192 each',
+        'machine': machine.describe(),
+        'right': {key: f'{count} of {len(done)}' for key, count in counts.items()},
+        'platforms': done,
+    }
+    machine.write(args.output, content)
+    return 0
+
+
+if __name__ == '__main__':
+    raise SystemExit(main())
