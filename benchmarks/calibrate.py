@@ -2,7 +2,7 @@
 
 python benchmarks/calibrate.py --clips CLIPS [--only NAME ...] [-o RESULT.json]
 
-CLIPS is a folder of videos; the five in `SOURCES` are brought to 320x192 by area, 48 frames each. A platform shrinks
+CLIPS is a folder of videos; the five in `SOURCES` are brought to 256x160 by area, 48 frames each. A platform shrinks
 them by half, may drop every second frame, frame them in black bars, use BT.709, and encodes once or twice; texts of
 encoders are removed from its downloads. `votes pair` and `votes calibrate` get the originals and the downloads, under
 numbers for names. With --only the other platforms of an earlier result are kept.
@@ -36,7 +36,8 @@ from votes.video.recipe import Degradation, Recipe
 from votes.video.shrink import shrink
 
 RESULT = Path(__file__).with_name('results') / 'calibrate.json'
-SIZE, FRAMES, RATE = (192, 320), 48, 30
+SIZE, FRAMES, RATE = (160, 256), 48, 30
+ENCODED = 32  # frames of a clip that searches encode
 SOURCES = {
     'rooftop_360p_640x360.mp4': 0,
     'gopro_max_848x480.mp4': 0,
@@ -162,9 +163,9 @@ def measure(name: str, platform: Platform, originals: Path, clips: dict[str, Fra
     started = time.process_time()
     pair_folders(originals, downloads, work / 'pairs', say=lambda line: None)
     pairs = open_pairs(work / 'pairs')
-    found = calibrate(name, pairs)
+    found = calibrate(name, pairs, frames=ENCODED)
     seconds = time.process_time() - started
-    check = verify(found.recipe, pairs, frames=32)
+    check = verify(found.recipe, pairs, frames=ENCODED)
     last, real = found.recipe.generations[-1], Recipe(name='x', generations=platform.generations).generations[-1]
     step = 4.1 if last.codec == 'libvpx-vp9' else 1  # indices of VP9 for one of its crf
     mapping = {pair.name: pair.about['gt_frames'] for pair in pairs}
@@ -206,7 +207,8 @@ def main() -> int:
     parser.add_argument('--only', nargs='*', choices=PLATFORMS)
     parser.add_argument('-o', '--output', type=Path, default=RESULT)
     args = parser.parse_args()
-    before = json.loads(args.output.read_text())['platforms'] if args.only and args.output.is_file() else {}
+    known = args.only and args.output.is_file()
+    before: dict[str, Any] = json.loads(args.output.read_text())['platforms'] if known else {}
     work = Path(tempfile.mkdtemp(prefix='votes_calibrate_'))
     try:
         clips = {Path(name).stem: frames_of(args.clips / name, first) for name, first in SOURCES.items()}
@@ -217,18 +219,23 @@ def main() -> int:
         for name in args.only or PLATFORMS:
             before[name] = measure(name, PLATFORMS[name], work / 'originals', clips, work / name)
             print(name, {key: value for key, value in before[name]['right'].items() if not value} or 'all right')
+            write(args.output, before)
     finally:
         shutil.rmtree(work, ignore_errors=True)
-    done = {name: before[name] for name in PLATFORMS if name in before}
+    return 0
+
+
+def write(path: Path, results: dict[str, Any]) -> None:
+    """The result of all platforms that were measured so far."""
+    done = {name: results[name] for name in PLATFORMS if name in results}
     counts = {key: sum(p['right'][key] for p in done.values()) for key in next(iter(done.values()))['right']}
     content = {
-        'what': f'{len(done)} synthetic platforms, {len(SOURCES)} clips of {FRAMES} frames of 320x192 each',
+        'what': f'{len(done)} synthetic platforms, {len(SOURCES)} clips of {FRAMES} frames of {SIZE[1]}x{SIZE[0]} each',
         'machine': machine.describe(),
         'right': {key: f'{count} of {len(done)}' for key, count in counts.items()},
         'platforms': done,
     }
-    machine.write(args.output, content)
-    return 0
+    machine.write(path, content)
 
 
 if __name__ == '__main__':

@@ -11,6 +11,7 @@ from votes.cli import main
 from votes.data.degrading import degrade_source
 from votes.errors import UserError
 from votes.video import draws
+from votes.video.bitstream import read_bitstream
 from votes.video.encoding import Encoding, activity_of
 from votes.video.recipe import Recipe, degrade, read_recipe
 from votes.video.shrink import KERNELS, shrink
@@ -82,13 +83,17 @@ def test_the_manifest_says_what_was_drawn(tmp_path, capsys):
     write_clips(tmp_path / 'in', ['a', 'b', 'c'])
     (tmp_path / 'r.yml').write_text('name: x\nscale: 1\ngenerations: [{qp: {uniform: [20, 45]}, bframes: 0}]\n')
     given = ['-opt', str(tmp_path / 'r.yml'), str(tmp_path / 'in')]
-    assert main(['degrade', *given, str(tmp_path / 'out'), '--seed', '3', '--workers', '2']) == 0
+    videos = str(tmp_path / 'videos')
+    assert main(['degrade', *given, str(tmp_path / 'out'), '--seed', '3', '--workers', '2', '--videos', videos]) == 0
     manifest = json.loads((tmp_path / 'out' / 'manifest.json').read_text())
     recipe = read_recipe(tmp_path / 'r.yml')
     for clip, about in manifest['clips'].items():
         qp = about['drawn']['generations.0.qp']
         assert qp == recipe.for_clip(3, clip).generations[0].qp
         assert abs(about['generations'][0]['qp'] - qp) < 3
+    stream = read_bitstream(tmp_path / 'videos' / 'b.mkv')
+    assert stream.types == 'IPPP'
+    assert abs(stream.qp - manifest['clips']['b']['generations'][0]['qp']) < 0.01
     assert len({about['drawn']['generations.0.qp'] for about in manifest['clips'].values()}) > 1
     assert manifest['recipe']['seed'] == 3
     assert Recipe(**{k: v for k, v in manifest['recipe'].items() if k != 'seed'}) == recipe

@@ -35,6 +35,7 @@ def degrade_source(
     *,
     originals: Path | None = None,
     metadata: Path | None = None,
+    videos: Path | None = None,
     workers: int = 1,
     seed: int = 0,
     say: Callable[[str], None] = print,
@@ -49,6 +50,7 @@ def degrade_source(
     Args:
         originals: folder for the frames that the degraded ones show, as PNG too: a pair for training.
         metadata: folder for what the codec says about the last generation, see CodecMetadata.
+        videos: folder for the compressed files of the last generation, CLIP.mkv.
         workers: clips at a time. Frames are read, coded and written one after the other: what is in memory does not
             grow with a clip's length.
         seed: of what the recipe draws for each clip.
@@ -56,7 +58,7 @@ def degrade_source(
     Raises:
         UserError: `target` is complete already or was begun with another recipe, or frames do not fit the recipe.
     """
-    _check_metadata(recipe, metadata)
+    _check_one_stream(recipe, metadata or videos)
     target = Path(target)
     manifest, job = target / 'manifest.json', target / '.recipe.json'
     if manifest.exists() or (target.exists() and not job.exists()):
@@ -75,7 +77,7 @@ def degrade_source(
         clip = names[number]
         if not (_said(target, clip)).exists():
             own = recipe.for_clip(seed, clip)
-            about = _degrade_clip(opened.source, clip, target, own, number, originals, metadata)
+            about = _degrade_clip(opened.source, clip, target, own, number, originals, metadata, videos)
             if recipe.drawn_from:
                 about['drawn'] = recipe.drawn(own)
             write_json(_said(target, clip), about)
@@ -91,15 +93,17 @@ def degrade_source(
         path.unlink()
 
 
-def _check_metadata(recipe: Recipe, metadata: Path | None) -> None:
+def _check_one_stream(recipe: Recipe, wanted: Path | None) -> None:
     """
     Raises:
-        UserError: the last generation may change its resolution, so that its blocks lie on no one grid.
+        UserError: something of the last generation's one stream is wanted, and its resolution may change.
     """
     versions = [recipe, *(Recipe(**version) for _, _, version in ends(recipe.drawn_from or {}))]
-    if metadata and any(version.generations and version.generations[-1].switch for version in versions):
+    if wanted and any(version.generations and version.generations[-1].switch for version in versions):
         raise UserError(
-            'no metadata of a video whose resolution switches', where=recipe.name, fix='leave --metadata away'
+            'no metadata, and no one file, of a video whose resolution switches',
+            where=recipe.name,
+            fix='leave --metadata and --videos away',
         )
 
 
@@ -132,6 +136,7 @@ def _degrade_clip(
     seed: int,
     originals: Path | None,
     metadata: Path | None,
+    videos: Path | None,
 ) -> dict[str, Any]:
     """Writes one clip; returns its entry in the manifest."""
     count, (height, width) = frames.length(clip), frames.size(clip)
@@ -151,6 +156,9 @@ def _degrade_clip(
             raise
         if metadata and recipe.generations:
             write_metadata(metadata / clip, each_frame(passing.video, keep_frames=False))
+        if videos and recipe.generations:
+            (videos / clip).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(passing.video, videos / f'{clip}.mkv')
     if originals:
         write_clip(originals / clip, (frames.read(clip, i, whole) for i in passing.shown))
     about: dict[str, Any] = {'sha256': digest, 'generations': [asdict(g) for g in passing.generations]}
