@@ -154,3 +154,17 @@ def test_every_kernel_shrinks_about_the_same_place():
             expected -= 2
         assert np.abs(middle - expected).max() <= 1, kernel
         assert np.abs(moved - middle - 2).max() <= 1, kernel
+
+
+def test_what_was_shown_between_two_encodings(tmp_path, capsys):
+    write_clips(tmp_path / 'in', ['a'])
+    (tmp_path / 'r.yml').write_text('name: x\nscale: 1\ngenerations: [{qp: 20}, {qp: 44}]\n')
+    given = ['degrade', '-opt', str(tmp_path / 'r.yml'), str(tmp_path / 'in'), str(tmp_path / 'twice')]
+    assert main([*given, '--once', str(tmp_path / 'once')]) == 0
+    original, once, twice = (cv2.imread(str(tmp_path / n / 'a' / '00000002.png')) for n in ('in', 'once', 'twice'))
+    first, _ = degrade(pan(4, size=(64, 96)), Recipe(name='x', scale=1, generations=[{'qp': 20}]))
+    assert np.array_equal(once[..., ::-1], first[2])
+    assert cv2.PSNR(original, once) > cv2.PSNR(original, twice) + 3
+    (tmp_path / 'r.yml').write_text('name: x\nscale: 1\ngenerations: [{qp: 20}]\n')
+    assert main([*given[:-1], str(tmp_path / 'other'), '--once', str(tmp_path / 'o')]) == 2
+    assert 'encodes once' in capsys.readouterr().err

@@ -17,6 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--gt', type=Path, metavar='OUT', help='writes the originals of the frames that are shown here')
     parser.add_argument('--metadata', type=Path, metavar='OUT', help='writes motion vectors and quantisers here')
     parser.add_argument('--videos', type=Path, metavar='OUT', help='writes the compressed files themselves here')
+    parser.add_argument('--once', type=Path, metavar='OUT', help='writes what the encoding before the last showed here')
     parser.add_argument('--workers', type=int, default=os.cpu_count() or 1, help='clips at a time')
     parser.add_argument('--seed', type=int, default=0, help='of what the recipe draws for each clip (default 0)')
 
@@ -27,6 +28,7 @@ def run(args: argparse.Namespace) -> int:
         'originals': args.gt,
         'metadata': args.metadata,
         'videos': args.videos,
+        'once': args.once,
         'workers': args.workers,
         'seed': args.seed,
     }

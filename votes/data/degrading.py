@@ -9,7 +9,7 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,16 @@ from votes.video.metadata import each_frame
 from votes.video.recipe import Degradation, Recipe, degrade, read_recipe
 
 
+@dataclass(frozen=True)
+class Beside:
+    """Folders for what is written beside LQ frames, see degrade_source."""
+
+    originals: Path | None = None
+    metadata: Path | None = None
+    videos: Path | None = None
+    once: Path | None = None
+
+
 def degrade_source(
     source: str | Path,
     target: str | Path,
@@ -36,6 +46,7 @@ def degrade_source(
     originals: Path | None = None,
     metadata: Path | None = None,
     videos: Path | None = None,
+    once: Path | None = None,
     workers: int = 1,
     seed: int = 0,
     say: Callable[[str], None] = print,
@@ -51,6 +62,7 @@ def degrade_source(
         originals: folder for the frames that the degraded ones show, as PNG too: a pair for training.
         metadata: folder for what the codec says about the last generation, see CodecMetadata.
         videos: folder for the compressed files of the last generation, CLIP.mkv.
+        once: folder for what the generation before the last showed, as PNG: the middle label of twice-encoded video.
         workers: clips at a time. Frames are read, coded and written one after the other: what is in memory does not
             grow with a clip's length.
         seed: of what the recipe draws for each clip.
@@ -58,7 +70,10 @@ def degrade_source(
     Raises:
         UserError: `target` is complete already or was begun with another recipe, or frames do not fit the recipe.
     """
+    beside = Beside(originals, metadata, videos, once)
     _check_one_stream(recipe, metadata or videos)
+    if once and len(recipe.generations) < 2:
+        raise UserError('this recipe encodes once', where=recipe.name, fix='two generations, or no --once')
     target = Path(target)
     manifest, job = target / 'manifest.json', target / '.recipe.json'
     if manifest.exists() or (target.exists() and not job.exists()):
@@ -77,7 +92,7 @@ def degrade_source(
         clip = names[number]
         if not (_said(target, clip)).exists():
             own = recipe.for_clip(seed, clip)
-            about = _degrade_clip(opened.source, clip, target, own, number, originals, metadata, videos)
+            about = _degrade_clip(opened.source, clip, target, own, number, beside)
             if recipe.drawn_from:
                 about['drawn'] = recipe.drawn(own)
             write_json(_said(target, clip), about)
@@ -129,14 +144,7 @@ def _each(work: Callable[[int], None], count: int, workers: int) -> None:
 
 
 def _degrade_clip(
-    frames: FrameSource,
-    clip: str,
-    target: Path,
-    recipe: Recipe,
-    seed: int,
-    originals: Path | None,
-    metadata: Path | None,
-    videos: Path | None,
+    frames: FrameSource, clip: str, target: Path, recipe: Recipe, seed: int, beside: Beside
 ) -> dict[str, Any]:
     """Writes one clip; returns its entry in the manifest."""
     count, (height, width) = frames.length(clip), frames.size(clip)
@@ -154,13 +162,15 @@ def _degrade_clip(
         except UserError as error:
             error.details['where'] = error.details['where'] or clip
             raise
-        if metadata and recipe.generations:
-            write_metadata(metadata / clip, each_frame(passing.video, keep_frames=False))
-        if videos and recipe.generations:
-            (videos / clip).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(passing.video, videos / f'{clip}.mkv')
-    if originals:
-        write_clip(originals / clip, (frames.read(clip, i, whole) for i in passing.shown))
+        if beside.once:
+            write_clip(beside.once / clip, passing.once())
+        if beside.metadata and recipe.generations:
+            write_metadata(beside.metadata / clip, each_frame(passing.video, keep_frames=False))
+        if beside.videos and recipe.generations:
+            (beside.videos / clip).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(passing.video, beside.videos / f'{clip}.mkv')
+    if beside.originals:
+        write_clip(beside.originals / clip, (frames.read(clip, i, whole) for i in passing.shown))
     about: dict[str, Any] = {'sha256': digest, 'generations': [asdict(g) for g in passing.generations]}
     if size != (height, width):
         about['cropped'] = f'{width}x{height} to {size[1]}x{size[0]}, at the right and the bottom'

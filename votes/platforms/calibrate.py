@@ -97,7 +97,7 @@ def _finer(
         recipe = twice(recipe, earlier.value)
     said = found.keys() & {'qp', 'crf', 'kbps'}
     if not said:
-        rated = rule(recipe, samples)
+        rated = rule(recipe, samples, rated)
         found[rated.field] = rated.value
     else:
         rated = Rule(next(iter(said)), found[next(iter(said))], rated.clips)

@@ -15,6 +15,7 @@ from votes.video.recipe import Recipe
 from votes.video.shrink import shrink
 
 TAPS = 2  # a filter of 5x5 takes out what a wrong kernel, sharpening or smoothing would explain
+SLACK = 1.0  # squared levels: what conversions of colours and rounding may add
 LOST = 1.2  # times the error of one encoding from which on an earlier one is taken for real
 EARLIER = {'codec': 'libx264', 'preset': 'veryfast'}
 SEARCH = (14.0, 45.0, 5)  # crf from, to, encodings
@@ -54,7 +55,7 @@ def earlier_generation(recipe: Recipe, crops: Sequence[Crop]) -> tuple[Measured,
     """
     lost = np.array([loss(recipe, crop.gt, crop.lq) for crop in crops])
     one = np.array([loss(recipe, crop.gt, made_of(recipe, crop)) for crop in crops])
-    ratio = lost / np.maximum(one, 1e-3)
+    ratio = lost / (one + SLACK)
     middle = float(np.median(ratio))
     share = float(np.mean(ratio > LOST))
     if middle <= LOST:

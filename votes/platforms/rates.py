@@ -46,13 +46,17 @@ def with_encoding(recipe: Recipe, changes: dict[str, Any]) -> Recipe:
     return Recipe(**data)
 
 
-def fitted_crf(recipe: Recipe, sample: Sample) -> tuple[float, Bitstream]:
-    """The crf with which the mean quantiser of the clip's first frames is that of the download, and its stream."""
+def fitted_crf(recipe: Recipe, sample: Sample, near: float | None = None) -> tuple[float, Bitstream]:
+    """The crf with which the mean quantiser of the clip's first frames is that of the download, and its stream.
+
+    Args:
+        near: where to begin, if it is known about.
+    """
     codec = recipe.generations[-1].codec
     low, high = LIMITS.get(codec, (0.0, 51.0))
     step, whole = STEP.get(codec, 1.0), codec not in ('libx264', 'libx265')
     wanted = _mean_qp(sample.stream, len(sample.gt))
-    crf = np.clip(wanted / step, low, high)
+    crf = np.clip(wanted / step if near is None else near, low, high)
     seen: list[tuple[float, float, Bitstream]] = []
     for _ in range(ROUNDS):
         crf = round(float(crf)) if whole else round(float(crf), 1)
@@ -101,7 +105,6 @@ def unlike(made: Bitstream, real: Bitstream) -> float:
     for feature in ('cabac', 'transform_8x8', 'weighted', 'block'):
         total += made.features.get(feature) != real.features.get(feature)
     total += (made.deblocking != real.deblocking) + 0.3 * abs((made.references or 0) - (real.references or 0))
-    total += 0.3 * abs(made.features.get('active_references', 0) - real.features.get('active_references', 0))
     total += float(np.mean([a != b for a, b in zip(made.types[:count], real.types[:count], strict=True)]))
     bits = [sum(frame.bytes for frame in stream.frames[:count]) for stream in (made, real)]
     quantisers = [_mean_qp(stream, count) for stream in (made, real)]
@@ -125,11 +128,14 @@ class Rule:
     clips: dict[str, dict[str, Any]]
 
 
-def rule(recipe: Recipe, samples: Sequence[Sample]) -> Rule:
+def rule(recipe: Recipe, samples: Sequence[Sample], before: Rule | None = None) -> Rule:
     """How the rate is controlled, of one codec's clips.
 
     A quantiser that is one for all frames of a type is said as qp, a ripple as qp_cycle. Else the crf is searched that
     gives each clip's quantisers; where bits agree better from clip to clip than that does, it is a bitrate.
+
+    Args:
+        before: what was found for a recipe that differed in other things; searches begin there.
     """
     streams = [sample.stream for sample in samples]
     names = [sample.name for sample in samples]
@@ -143,7 +149,8 @@ def rule(recipe: Recipe, samples: Sequence[Sample]) -> Rule:
     if codec in ('libx264', 'libx265') and all(qp is not None for qp in fixed):
         value = spread([float(qp or 0) for qp in fixed], 0.5, 'one quantiser for a type of frames', (0, 51), True)
         return Rule('qp', value, {name: {'qp': qp} for name, qp in zip(names, fixed, strict=True)})
-    fits = {sample.name: fitted_crf(recipe, sample) for sample in samples}
+    known = {} if before is None else {name: own.get('crf') for name, own in before.clips.items()}
+    fits = {sample.name: fitted_crf(recipe, sample, known.get(sample.name)) for sample in samples}
     return _crf_or_bitrate(codec, samples, fits)
 
 

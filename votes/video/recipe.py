@@ -211,6 +211,7 @@ class Degradation:
         self.shown = recipe.shown(count)
         self.size = size[0] // recipe.scale, size[1] // recipe.scale
         self.generations: list[Generation] = []
+        self._files: list[tuple[list[Path], Encoding]] = []
         self.video = folder / f'{len(recipe.generations) - 1}.mkv'
 
     def frames(self, describe: bool = True) -> Iterator[NDArray[np.uint8]]:
@@ -219,6 +220,7 @@ class Degradation:
         said: dict[int, Generation] = {}
         for number, encoding in enumerate(self.recipe.generations):
             files = self._coded(source, encoding, number)
+            self._files.append((files, encoding))
 
             def source(files: list[Path] = files, encoding: Encoding = encoding, number: int = number) -> Any:
                 told = (lambda g: said.update({number: g})) if describe else None
@@ -231,6 +233,10 @@ class Degradation:
         if count != len(self.shown):
             raise UserError('the codec gave another number of frames', value=f'{count} of {len(self.shown)}')
         self.generations = [said[number] for number in sorted(said)]
+
+    def once(self) -> Iterator[NDArray[np.uint8]]:
+        """What the generation before the last showed, when all frames were taken."""
+        return _decoded(*self._files[-2], self.size, None)
 
     def _coded(self, source: Callable[[], Iterable[NDArray[np.uint8]]], encoding: Encoding, number: int) -> list[Path]:
         """The files of one generation: one, or as many as there are pieces of different resolutions."""
