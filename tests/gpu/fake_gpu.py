@@ -113,6 +113,7 @@ def fake_gpu(patch, backend):
         here.setattr('torch.cuda.amp.common.amp_definitely_not_available', lambda: False)  # else autocast is off
         here.setattr(torch.cuda, 'is_bf16_supported', lambda *args: True)
         here.setattr(torch.cuda, 'mem_get_info', lambda device=None: (FREE, FREE))
+        here.setattr(torch.cuda, 'max_memory_allocated', lambda device=None: 0)
         here.setattr(torch.cuda, 'empty_cache', lambda: None)
         here.setattr('votes.ops.deform_conv.backend_problem', lambda name, device_type: None)
         here.setenv('VOTES_DEFORM_CONV', backend)

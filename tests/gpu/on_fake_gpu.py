@@ -1,6 +1,7 @@
 """Run by test_fake_gpu.py in a process of its own: networks train and restore on a GPU without values.
 
-    python on_fake_gpu.py NAME ...
+    python on_fake_gpu.py NAME ...              # a step, and frames through a stream
+    python on_fake_gpu.py --programs NAME ...   # an evaluation, and a video file
 
 Prints a line of JSON for each: network -> case -> what went wrong (None where nothing did), and who waited for the
 device.
@@ -17,54 +18,24 @@ from fake_gpu import GPU, fake_gpu  # first: before torch is imported
 # isort: split
 import pytest
 import torch
-import yaml
+from networks import network_options, training
 
 from votes.archs import build_network
-from votes.archs.contract import Causal, promise
+from votes.archs.contract import Causal, Window, promise
 from votes.commands.check_network import TALL, build, length_of, sample_for
+from votes.commands.trial_run import write_data
+from votes.data import VideoUVSSMTestDataset
+from votes.inference.evaluation import evaluate
 from votes.inference.stream import Stream
 from votes.inference.tiles import Limits
 from votes.inference.views import Views
 from votes.models import build_model
-from votes.options import load_options
+from votes.options import Spec
 from votes.processes import distributed
-from votes.registry import NETWORKS
+from votes.restore import restore_video
 
 TRAINED = (('none', 'triton'), ('bf16', 'triton'), ('fp16', 'torch'))  # precision, backend
 RESTORED = (('none', None), ('bf16', 64))  # precision, side of tiles
-
-
-def network_options(name):
-    return {'type': name, **getattr(NETWORKS.get(name), 'small', {})}
-
-
-def options(name, said, side, amp):
-    """Options of a training, without files."""
-    roots = {'dataroot_gt': 'gt', 'dataroot_lq': 'lq', 'codec_metadata': 'metadata'}
-    trained = bool(getattr(build_network(network_options(name)), 'trained_before', ()))
-    content = {
-        'name': name,
-        'model_type': 'RestorationModel',
-        'scale': said.scale,
-        'num_gpu': 1,
-        'datasets': {'train': {'type': 'UVSSMDataset', **roots, 'gt_size': side * said.scale}},
-        'network_g': network_options(name),
-        'path': {'pretrain_network_g': 'an_earlier_stage.pth'} if trained else {},
-        'train': {
-            'optim_g': {'type': 'Adam', 'lr': 1e-4},
-            'total_iter': 2,
-            'pixel_opt': {'type': 'CharbonnierLoss'},
-            'amp': amp,
-            'grad_clip': 1,
-        },
-        'logger': {},
-    }
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder, f'{name}.yml')
-        file.write_text(yaml.safe_dump(content))
-        found = load_options(file, 'train', check_paths=False)
-    found.path.pretrain_network_g = None
-    return found
 
 
 def no_rank(*flags, device):
@@ -76,16 +47,11 @@ def no_rank(*flags, device):
 
 def trains(patch, name, amp, backend):
     """A step, with gain; returns who waited besides the decision of all ranks."""
-    said = promise(build_network(network_options(name)))
-    side = -(-max(16, said.smallest) // said.multiple) * said.multiple
-    opt, count = options(name, said, side, amp), length_of(said)
+    _, opt, batch = training(name, amp)
     with fake_gpu(patch, backend) as watch:
         model = build_model(opt, GPU)
-        sample = sample_for(said, count, (side, side))
-        sample['lq'] = (sample['lq'] * 255).byte()
-        sample['gt'] = torch.zeros(1, count, 3, side * said.scale, side * said.scale, dtype=torch.uint8)
         watch.waits.clear()
-        outcome = model.step(sample, 1, want_gain=True)
+        outcome = model.step(batch, 1, want_gain=True)
         for term, value in {**outcome.terms, 'gain': outcome.gain}.items():
             assert (value.device, value.dtype) == (GPU, torch.float32), f'{term} is {value.dtype} on {value.device}'
         unlike = [n for n, p in model.net.named_parameters() if p.grad is not None and p.grad.device != GPU]
@@ -111,13 +77,52 @@ def restores(patch, name, amp, tile):
         return sorted(watch.waits)
 
 
+def validates(patch, name):
+    """The evaluation of a test set, as it runs between steps of a training; returns who waited."""
+    said, opt, _ = training(name, 'bf16')
+    with tempfile.TemporaryDirectory() as folder:
+        write_data(Path(folder), said.scale)
+        roots = {f'dataroot_{kind}': f'{folder}/{kind}' for kind in ('gt', 'lq')}
+        frames = {'num_frame': said.frames()} if isinstance(said.sees, Window) else {}
+        dataset = VideoUVSSMTestDataset(**roots, **frames, scale=said.scale)
+        with fake_gpu(patch, 'triton') as watch:
+            model = build_model(opt, GPU)
+            watch.waits.clear()
+            metrics = {'psnr': Spec(type='calculate_psnr', crop_border=2)}
+            found = evaluate(model, dataset, 'fake', metrics)
+        assert len(found.frames) == len(dataset)
+        return sorted(watch.waits)
+
+
+def restores_a_video(patch, name):
+    """`votes restore` from a file to a file; returns who waited."""
+    said = promise(build_network(network_options(name)))
+    with tempfile.TemporaryDirectory() as folder, patch.context() as here:
+        write_data(Path(folder), said.scale)
+        here.setattr('votes.restore.video.ahead', lambda items, count: items)  # tensors without values are of a thread
+        with fake_gpu(patch, 'triton') as watch:
+            net = build(network_options(name))
+            watch.waits.clear()
+            summary = restore_video(net, f'{folder}/video.mp4', f'{folder}/out.mp4', device=GPU, progress='none')
+        assert Path(folder, 'out.mp4').is_file()
+        assert summary.frames > 0
+        return sorted(watch.waits)
+
+
+def cases_of(name):
+    """What a network goes through: what it is called, the function, its arguments."""
+    cases = [(f'training, {amp}, {backend}', trains, amp, backend) for amp, backend in TRAINED]
+    if promise(build_network(network_options(name))).restores:
+        cases += [(f'restoring, {amp}, tiles of {tile}', restores, amp, tile) for amp, tile in RESTORED]
+    return cases
+
+
 def main(names):
     patch = pytest.MonkeyPatch()
     patch.setattr(distributed, 'any_rank', no_rank)
-    for name in names:
-        cases = [(f'training, {amp}, {backend}', trains, amp, backend) for amp, backend in TRAINED]
-        if promise(build_network(network_options(name))).restores:
-            cases += [(f'restoring, {amp}, tiles of {tile}', restores, amp, tile) for amp, tile in RESTORED]
+    programs = [('validation', validates), ('a video', restores_a_video)] if names[0] == '--programs' else []
+    for name in names[bool(programs) :]:
+        cases = programs or cases_of(name)
         said = {}
         for case, run, *how in cases:
             try:

@@ -8,11 +8,9 @@ import sys
 from pathlib import Path
 
 import pytest
-
-from votes.registry import NETWORKS
+from gpu.networks import WHOLE
 
 PROGRAM = Path(__file__).with_name('on_fake_gpu.py')
-WHOLE = [name for name in NETWORKS.names() if getattr(NETWORKS.get(name), 'sees', True) is not None]
 TOGETHER = 8  # networks of a process
 # what decides the loss scale of float16 is a value
 SCALED = {'models/learner.py:judge', 'models/learner.py:update'}
@@ -20,6 +18,13 @@ SCALED = {'models/learner.py:judge', 'models/learner.py:update'}
 DECIDES = {
     'CDAVSR': {'archs/cdavsr_arch.py:forward', 'archs/cdavsr_arch.py:step'},
     'MFQE': {'archs/mfqe_arch.py:forward'},
+}
+PROGRAMS = ['VDSR', 'VOTES', 'FRVSR', 'BasicVSR']
+FETCHED = {
+    'inference/evaluation.py:to_image',
+    'restore/video.py:to_rgb',
+    'restore/job.py:weights_hash',  # once, by which a job knows its weights again
+    'inference/stream.py:precision_gap',  # once, of the first frame
 }
 
 pytestmark = pytest.mark.skipif(shutil.which('c++') is None, reason='no compiler for the device that does nothing')
@@ -64,11 +69,25 @@ with fake_gpu.fake_gpu(pytest.MonkeyPatch(), 'torch') as watch:
     with torch.autocast('cuda', torch.bfloat16):
         out = layer(torch.ones(1, 2, 3, 3, device=fake_gpu.GPU))
     out.float().sum().backward()
-    assert (out.dtype, layer.weight.grad.dtype, layer.weight.grad.device) == (torch.bfloat16, torch.float32, fake_gpu.GPU)
+    assert (out.dtype, layer.weight.grad.dtype) == (torch.bfloat16, torch.float32)
+    assert layer.weight.grad.device == fake_gpu.GPU
 """
     environment = {**os.environ, 'PYTHONPATH': f'{PROGRAM.parent}{os.pathsep}{PROGRAM.parents[2]}'}
     done = subprocess.run([sys.executable, '-c', code], env=environment, capture_output=True, text=True, timeout=280)
     assert done.returncode == 0, done.stderr[-3000:]
+
+
+@pytest.mark.long
+@pytest.mark.timeout(1600)
+def test_evaluation_and_a_video():
+    """A network of each kind; pictures are fetched where they are measured and encoded, and nowhere else."""
+    found = run(['--programs', *PROGRAMS])
+    assert list(found) == PROGRAMS
+    for name, cases in found.items():
+        assert set(cases) == {'validation', 'a video'}
+        for case, said in cases.items():
+            assert said['problem'] is None, f'{name}, {case}: {said["problem"]}'
+            assert set(said['waits']) <= FETCHED, f'{name}, {case} waits for a value'
 
 
 @pytest.mark.long
