@@ -15,7 +15,7 @@ from votes.platforms.values import Measured
 from votes.video.recipe import Recipe
 
 NOISES = (1.0, 2.0, 4.0, 8.0)  # deviations that are tried
-NOISIER = 1.5  # times the fine detail of flat places from which on noise is looked for
+NOISIER = 1.35  # times the fine detail of flat places from which on noise is looked for
 
 
 def noise_of(recipe: Recipe, crops: Sequence[Crop]) -> Measured:
