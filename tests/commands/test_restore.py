@@ -84,7 +84,7 @@ def test_parts_and_comparisons(place, capsys):
     assert [read(f'c_{kind}.mp4')[0].size for kind in kinds[:3]] == [(96, 128), (96, 384), (96, 384)]
     page = Path('c_slider.html').read_text()
     shown = json.loads(page.split('id="frames">')[1].split('</script>')[0])
-    (frames,) = shown['in.mp4'].values()
+    frames = shown['sets'][0]['clips'][0]['frames']
     assert [f['index'] for f in frames] == list(range(20))
     assert list(frames[0]['pictures']) == ['input', 'output', 'DFM', 'difference']
     assert not list(place.glob('.*'))
