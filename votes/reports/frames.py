@@ -167,7 +167,7 @@ def _shown(runs: list[Evaluated], pictures: Pictures, every: int) -> TestSet:
             frame = {'index': index, 'pictures': {name: pictures.add(image) for name, image in images.items()}}
             shown.clips.setdefault(clip, []).append(frame | {'values': values[clip, index]})
     if every > 1:
-        shown.notes.append(f'every {every}th frame of a clip is shown, and the worst')
+        shown.notes.append(f'one frame of {every} is shown, and the worst')
     for (clip, index), name in worst:
         place = next(i for i, frame in enumerate(shown.clips[clip]) if frame['index'] == index)
         text = f'{clip}, frame {index}: {"" if alone else name + ", "}{said(values[clip, index][name], first.metric)}'

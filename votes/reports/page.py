@@ -71,7 +71,7 @@ def write_page(path: Path, sets: list[TestSet], content: dict[str, Any], picture
             'environment' and 'commands'.
     """
     loader = Environment(loader=PackageLoader('votes.reports', 'templates'), autoescape=select_autoescape())
-    kind = 'PNG' if pictures.suffix == '.png' else f'JPEG of quality {QUALITY}'
+    kind = f'JPEG of quality {QUALITY}' if pictures.lossy else 'PNG'
     html = loader.get_template('page.html').render(
         **content,
         sets=sets,

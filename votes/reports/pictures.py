@@ -69,6 +69,11 @@ class Pictures:
             self._inside.clear()
         return number
 
+    @property
+    def lossy(self) -> bool:
+        """Whether some of them are JPEG."""
+        return any(name.endswith('.jpg') for name in self._names)
+
     def finish(self) -> list[str]:
         """Where each picture is found, by number. The folder of an earlier page is replaced.
 

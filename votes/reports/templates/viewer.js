@@ -40,9 +40,10 @@ function makeViewer(root, source) {
     input.setAttribute('aria-label', text);
     return element('div', { class: 'controls' }, element('span', { 'aria-hidden': 'true' }, text), input);
   };
+  const scrubber = row(words.frame, frame);
   root.append(
     element('div', { class: 'controls' }, clipLabel, labelled('left', left), labelled('right', right), about),
-    stage, row('divider', split), row(words.frame, frame),
+    stage, row('divider', split), scrubber,
     element('div', { class: 'controls' }, element('span', {}, 'zoom'), less, more, fit, scale), curve, legend);
 
   let zoom = 0; // pixels of the screen for one of the picture; 0: all of it fits
@@ -136,6 +137,7 @@ function makeViewer(root, source) {
     fill(right, pictures, source.right);
     const count = source.count(clip.value);
     frame.max = Math.max(0, count - 1);
+    scrubber.hidden = count < 2;
     const i = Math.min(+frame.value, count - 1);
     if (drawn !== `${clip.value}\0${count}`) {
       drawn = `${clip.value}\0${count}`;
