@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -44,16 +45,18 @@ class Catalogue:
 
     Args:
         places: files, or folders that are searched with all folders in them.
+        named: files that are offered first, under names of their own.
 
     Raises:
         UserError: one of them is not there.
     """
 
-    def __init__(self, places: list[Path]):
+    def __init__(self, places: list[Path], named: Mapping[str, Path] | None = None):
         for place in places:
             if not place.exists():
                 raise UserError('no such weights', where=place.absolute(), fix='a file, or a folder with .pth files')
         self.places = places
+        self.named = {path.resolve(): name for name, path in (named or {}).items()}
         self.lock = threading.Lock()
         self.closed = False
         self._read: dict[tuple[Path, int], Weights | None] = {}
@@ -62,6 +65,7 @@ class Catalogue:
         """Those that are there now, in the order of the places."""
         with self.lock:
             files = {path: name for place in self.places for path, name in _files(place)}
+            files = self.named | {path: name for path, name in files.items() if path not in self.named}
             found = []
             for path, name in files.items():
                 try:

@@ -43,7 +43,7 @@ VERBS = {
     'compare-runs': Verb('votes.commands.compare_runs', 'Training', 'the first step at which two training runs differ'),
     'test': Verb('votes.test', 'Evaluation', 'evaluate a network from an option file'),
     'compare': Verb('votes.commands.compare', 'Evaluation', 'results of several evaluations in one table'),
-    'report': Verb('votes.reports.page', 'Evaluation', 'a run or a study as one HTML page'),
+    'report': Verb('votes.reports.page', 'Evaluation', 'a run, several or a study as an HTML page'),
     'plot': Verb('votes.reports.plot', 'Evaluation', 'curves of several runs in one figure, for papers'),
     'sheet': Verb('votes.commands.sheet', 'Evaluation', 'a picture of LQ, DFM, restored, GT and error'),
     'reproduce': Verb(
