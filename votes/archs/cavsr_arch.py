@@ -184,10 +184,12 @@ class CAVSR(nn.Module):
             the published weights were trained so: the encoder and the modulation have no influence then.
         scale: 2, 3 or 4 (public: 4).
         type_vectors: see CAVSREncoder.
+        metadata: false: the network reads nothing of the codec: nothing moves, and all frames count as P. So it is
+            measured what the codec's word is worth.
     """
 
     sees = Clip(least=2)
-    inputs = ('mv_past', 'mv_future', 'past_valid', 'future_valid', 'pict_type')
+    inputs: tuple[str, ...] = ('mv_past', 'mv_future', 'past_valid', 'future_valid', 'pict_type')
     supervised = {
         'l_pix': {'weight': 0.5},
         'l_forward': {'output': 'out_forward', 'weight': 0.25},
@@ -210,10 +212,12 @@ class CAVSR(nn.Module):
         cam_release_quirk: bool = False,
         scale: int = 4,
         type_vectors: Sequence[Sequence[float]] | None = None,
+        metadata: bool = True,
     ):
         super().__init__()
         if scale not in (2, 3, 4):
             raise ValueError(f'scale must be 2, 3 or 4, not {scale}')
+        self.inputs = self.inputs if metadata else ()
         self.scale, self.cam_release_quirk = scale, cam_release_quirk
         self.encoder = CAVSREncoder(type_vectors).requires_grad_(False)
         self.da_head_b = nn.Sequential(conv3x3(3, num_feat))
@@ -243,18 +247,20 @@ class CAVSR(nn.Module):
         """Side information in the order of the public code; vectors point from a pixel to where it was predicted from
         in both conventions. Where there is none, nothing moves.
         """
+        if not self.inputs:
+            return {}
         vectors = [sample[f'mv_{way}'] * sample[f'{way}_valid'].to(sample[f'mv_{way}'].dtype) for way in WAYS]
         return {'mvs': torch.cat(vectors, 1).movedim(2, -1), 'frame_type': type_numbers(sample['pict_type'])}
 
     def forward(
-        self, x: Tensor, mvs: Tensor, frame_type: Tensor, type_vec: Tensor | None = None
+        self, x: Tensor, mvs: Tensor | None = None, frame_type: Tensor | None = None, type_vec: Tensor | None = None
     ) -> Tensor | dict[str, Tensor]:
         """
         Args:
             x: (B, T, 3, h, w) RGB in [0, 1], T at least 2.
             mvs: (B, 2T, h, w, 2), x and y in pixels: T maps of the motion to where a frame was predicted from in the
-                future, then T maps of the past.
-            frame_type: (B, T) or (B, T, 1), 0 I, 1 B, 2 P.
+                future, then T maps of the past; none unless told.
+            frame_type: (B, T) or (B, T, 1), 0 I, 1 B, 2 P; all P unless told.
             type_vec: (B, T, 128), vectors of the types; the encoder's own unless given.
 
         Returns:
@@ -262,6 +268,10 @@ class CAVSR(nn.Module):
             each direction alone makes of the frames.
         """
         batch, count = x.shape[:2]
+        if mvs is None:
+            mvs = x.new_zeros(batch, 2 * count, *x.shape[-2:], 2)
+        if frame_type is None:
+            frame_type = torch.full((batch, count), 2, device=x.device)
         kind = frame_type.reshape(batch, count).long()
         blend = torch.where(kind == 1, 0.5, 1.0)[..., None, None, None].to(x.dtype)  # of a state with the one before it
         plain_b, plain_f, code = *self._heads(x), None

@@ -17,6 +17,7 @@ from votes.archs.parts.blocks import check_window
 from votes.archs.parts.luma import set_channels
 from votes.archs.parts.published import Weights, fitting, size_of
 from votes.archs.qecnn_arch import QECNN
+from votes.archs.windows import Pick
 from votes.ops.warp import flow_warp
 
 LEVELS = 5  # sizes of the baseline's flow
@@ -80,9 +81,10 @@ class MFQE(nn.Module):
         width: channels of the first layer.
         enhance_peaks: frames of peak quality go through QE-CNN, which is a part of the network; else they do not differ
             from others.
+        pick: 'next' shows the neighbours that are adjacent, whatever their quality: so it is measured what those of
+            peak quality are worth.
     """
 
-    sees = Window(3, pick='peaks')
     small = {'width': 8}
 
     def __init__(
@@ -91,10 +93,12 @@ class MFQE(nn.Module):
         motion: Literal['stmc', 'pyramid'] = 'stmc',
         width: int = 128,
         enhance_peaks: bool = True,
+        pick: Pick = 'peaks',
     ):
         super().__init__()
         if motion not in ('stmc', 'pyramid') or width % 4:
             raise ValueError(f"motion is 'stmc' or 'pyramid', width a multiple of 4, not {motion!r} and {width}")
+        self.sees = Window(3, pick=pick)
         set_channels(self, io_channels)
         luma = io_channels == 1
         self.supervised = {
