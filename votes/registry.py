@@ -253,6 +253,7 @@ DATASETS = Registry(
         'REDSDataset': 'votes.data.uvssm_dataset:UVSSMDataset',
         'REDSRecurrentDataset': 'votes.data.uvssm_dataset:UVSSMDataset',
         'Vimeo90KRecurrentDataset': 'votes.data.uvssm_dataset:UVSSMDataset',
+        'VideoTestVimeo90KDataset': 'votes.data.video_test_dataset:VideoTestVimeo90KDataset',
         'VideoTestDataset': 'votes.data.video_test_dataset:VideoUVSSMTestDataset',
         'VideoRecurrentTestDataset': 'votes.data.video_test_dataset:VideoUVSSMTestDataset',
     },

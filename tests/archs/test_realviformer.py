@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from votes.archs import build_network, infer_options
-from votes.archs.realviformer_arch import LayerNorm
+from votes.archs.realviformer_arch import LayerNorm, RealViformer
 from votes.registry import NETWORKS
 
 
@@ -24,3 +24,22 @@ def test_architecture_is_told_by_weights(expansion, plain):
         net = build_network({'type': 'RealViformer', **options, **(more if plain else {})})
         again = build_network(infer_options(net.state_dict()))
     assert {k: x.shape for k, x in again.state_dict().items()} == {k: x.shape for k, x in net.state_dict().items()}
+
+
+def test_attention_to_the_state_with_fewer_channels():
+    """Layer by layer as the public code has it: the frame's features are joined as they came."""
+    torch.manual_seed(0)
+    net = RealViformer(**{**RealViformer.small, 'merge_head': 1, 'merge_compress': True, 'merge_compress_factor': 2})
+    merge = net.attn_merge
+    x, before = torch.rand(2, 1, 8, 6, 7)
+    query, known = merge.norm_q(merge.compress_q(x)), merge.norm_kv(merge.compress_kv(before))
+    assert query.shape == (1, 4, 6, 7)
+    attended = merge.norm_out(merge.expand(merge.attn(query, known)))
+    torch.testing.assert_close(merge(x, before), merge.ffn(torch.cat((x, attended), 1)))
+    told = RealViformer.from_weights(net.state_dict())
+    assert (told['merge_compress'], told['merge_compress_factor']) == (True, 2)
+    assert 'merge_compress' not in RealViformer.from_weights(RealViformer(**RealViformer.small).state_dict())
+    RealViformer(**told).load_state_dict(net.state_dict())
+    for wrong in (1.5, 3):
+        with pytest.raises(ValueError, match='whole number'):
+            RealViformer(**{**RealViformer.small, 'merge_compress': True, 'merge_compress_factor': wrong})

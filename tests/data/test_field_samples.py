@@ -8,7 +8,7 @@ from torch import nn
 
 from votes.archs.contract import Causal
 from votes.data.uvssm_dataset import UVSSMDataset
-from votes.data.video_test_dataset import VideoUVSSMTestDataset
+from votes.data.video_test_dataset import VideoTestVimeo90KDataset, VideoUVSSMTestDataset
 from votes.errors import UserError
 from votes.inference.frames import restored_frames
 from votes.inference.stream import Stream
@@ -84,3 +84,31 @@ def test_frames_of_warm_up(pairs):
         VideoUVSSMTestDataset(*pairs, warm_up=8)
     with pytest.raises(UserError, match='warm_up'):
         VideoUVSSMTestDataset(*pairs, warm_up=2, codec_metadata='somewhere')
+
+
+def counts_of(dataset, wanted=range(8)):
+    """Frame -> how many the network had seen when it came out."""
+    stream = Stream(Remembers(), torch.device('cpu'))
+    rows = restored_frames(stream, dataset, '000', set(wanted))
+    return {number: round(float(out[0, 0, 0]) * 100) for number, out, _ in rows}
+
+
+def test_blocks_mirrored_clips_and_ends(pairs):
+    whole = VideoUVSSMTestDataset(*pairs)
+    assert counts_of(whole) == {i: i + 1 for i in range(8)}
+    blocks = VideoUVSSMTestDataset(*pairs, block=3)
+    assert counts_of(blocks) == {0: 1, 1: 2, 2: 3, 3: 1, 4: 2, 5: 3, 6: 1, 7: 2}
+    assert counts_of(blocks, [4]) == {4: 2}
+    mirrored = VideoUVSSMTestDataset(*pairs, mirror=True)
+    assert counts_of(mirrored) == counts_of(whole), 'the first half counts'
+    assert mirrored.passes('000') == [([*range(8), *range(7, -1, -1)], 0)]
+    inner = VideoUVSSMTestDataset(*pairs, skip_ends=2)
+    assert inner.positions() == [('000', i) for i in range(2, 6)]
+    assert len(inner) == 4
+    assert inner[0]['index'] == 2
+    vimeo = VideoTestVimeo90KDataset(*pairs, mirror=True)
+    assert vimeo.positions() == [('000', 4)]
+    with pytest.raises(UserError, match='one of warm_up, mirror and block'):
+        VideoUVSSMTestDataset(*pairs, mirror=True, block=3)
+    with pytest.raises(UserError):
+        VideoUVSSMTestDataset(*pairs, skip_ends=4)

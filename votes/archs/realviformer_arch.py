@@ -142,22 +142,38 @@ class CrossAttention(nn.Module):
 
 
 class Merge(nn.Module):
-    """A frame's features with the state, (B, C, h, w) both -> (B, C, h, w)."""
+    """A frame's features with the state, (B, C, h, w) both -> (B, C, h, w).
 
-    def __init__(self, num_feat: int, num_heads: int):
+    Args:
+        squeeze: attention sees 1 / squeeze of the channels; what is joined with its result is then the frame's
+            features as they came, not their normalisation, as in the public code.
+    """
+
+    def __init__(self, num_feat: int, num_heads: int, squeeze: int = 1):
         super().__init__()
-        self.norm_q, self.norm_kv, self.norm_out = (LayerNorm(num_feat, 'BiasFree') for _ in range(3))
-        self.attn = CrossAttention(num_feat, num_heads)
+        thin, self.squeezes = num_feat // squeeze, squeeze > 1
+        self.norm_q, self.norm_kv = LayerNorm(thin, 'BiasFree'), LayerNorm(thin, 'BiasFree')
+        self.norm_out = LayerNorm(num_feat, 'BiasFree')
+        self.attn = CrossAttention(thin, num_heads)
         self.ffn = nn.Sequential(
             _conv1(2 * num_feat, num_feat, False),
             _depthwise(num_feat, False),
             nn.GELU(),
             _conv1(num_feat, num_feat, False),
         )
+        if self.squeezes:
+            self.compress_q = nn.Conv2d(num_feat, thin, 3, padding=1, bias=False)
+            self.compress_kv = nn.Conv2d(num_feat, thin, 3, padding=1, bias=False)
+            self.expand = nn.Conv2d(thin, num_feat, 3, padding=1, bias=False)
 
     def forward(self, x: Tensor, before: Tensor) -> Tensor:
-        x = self.norm_q(x)
-        return self.ffn(torch.cat((x, self.norm_out(self.attn(x, self.norm_kv(before)))), 1))
+        if self.squeezes:
+            query, known = self.norm_q(self.compress_q(x)), self.norm_kv(self.compress_kv(before))
+            found = self.expand(self.attn(query, known))
+        else:
+            x = self.norm_q(x)
+            found = self.attn(x, self.norm_kv(before))
+        return self.ffn(torch.cat((x, self.norm_out(found)), 1))
 
 
 class Resized(nn.Module):
@@ -184,7 +200,8 @@ class RealViformer(Enlarging):
         ffn_expansion_factor: hidden channels of a feed-forward network / its channels.
         masked: see ChannelAttention.
         merge_head: heads of the attention to the state.
-        merge_compress, merge_compress_factor: False only; no published weights have it.
+        merge_compress, merge_compress_factor: the attention to the state sees a part of the channels, 1 / the factor, a
+            whole number; no published weights have it.
         bias: of layers in transformer blocks.
         LayerNorm_type: 'BiasFree' or 'WithBias' there.
         ch_compress, squeeze_factor: attention sees a part of the channels, 1 / the first factor.
@@ -215,7 +232,7 @@ class RealViformer(Enlarging):
         masked: bool = True,
         merge_head: int = 2,
         merge_compress: bool = False,
-        merge_compress_factor: float = 1.0,
+        merge_compress_factor: float = 1,
         bias: bool = False,
         LayerNorm_type: Norm = 'BiasFree',
         ch_compress: bool = True,
@@ -223,8 +240,12 @@ class RealViformer(Enlarging):
         scale: int = 4,
     ):
         super().__init__()
-        if merge_compress:
-            raise ValueError('merge_compress is not supported')
+        merge = int(merge_compress_factor) if merge_compress else 1
+        if merge_compress and (merge != merge_compress_factor or merge < 1 or num_feat % (merge * merge_head)):
+            raise ValueError(
+                f'merge_compress_factor is a whole number, and {merge_head} heads divide {num_feat} / factor, '
+                f'not {merge_compress_factor}'
+            )
         self.num_feat, self.scale = num_feat, scale
         squeeze = squeeze_factor[0] if ch_compress else 1  # the public code reads no more of them
 
@@ -237,7 +258,7 @@ class RealViformer(Enlarging):
             TransformerBlock(num_feat, heads[0], ffn_expansion_factor, bias, LayerNorm_type, False, 1),
         )
         self.spynet = SpyNet()
-        self.attn_merge = Merge(num_feat, merge_head)
+        self.attn_merge = Merge(num_feat, merge_head, merge)
         self.encoder_level1 = blocks(num_blocks[0], num_feat, heads[0])
         self.down1_2 = Resized(num_feat, half=True)
         self.encoder_level2 = blocks(num_blocks[1], 2 * num_feat, heads[1])
@@ -296,6 +317,7 @@ class RealViformer(Enlarging):
         levels = ('encoder_level1', 'encoder_level2', 'latent', 'refinement')
         squeezed = weights.get('encoder_level1.0.compress.weight')
         squeeze = 1 if squeezed is None else num_feat // squeezed.shape[0]
+        merged = num_feat // weights['attn_merge.norm_q.body.weight'].shape[0]
         return {
             'num_feat': num_feat,
             'num_blocks': [count_of(weights, f'{level}.') for level in levels],
@@ -304,6 +326,7 @@ class RealViformer(Enlarging):
             'ffn_expansion_factor': (weights['latent.0.ffn.project_out.weight'].shape[1] + 0.25) / (4 * num_feat),
             'masked': 'latent.0.attn.linear1.weight' in weights,
             'merge_head': weights['attn_merge.attn.temperature'].shape[0],
+            **({'merge_compress': True, 'merge_compress_factor': merged} if merged > 1 else {}),
             'bias': 'latent.0.attn.qkv.bias' in weights,
             'LayerNorm_type': 'WithBias' if 'latent.0.norm1.body.bias' in weights else 'BiasFree',
             'ch_compress': squeeze > 1,

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import bisect
-import itertools
 from collections.abc import Callable
 from functools import lru_cache
-from typing import Any
+from typing import Any, Literal
 
 from torch import Tensor
 from torch.utils.data import Dataset
@@ -32,6 +30,12 @@ class VideoUVSSMTestDataset(Dataset):
         center_gt: accepted for the release's option files; GT is always of the frame that is restored.
         warm_up: frames before each clip that networks with a state are shown first, the clip's own in reverse (5, 4, 3,
             2, 1 of five): their results are dropped. FRVSR and COMISR are published with 5.
+        mirror: networks are shown each clip and then the same frames backwards, of which the first half counts: how
+            BasicVSR and others that go through clips are tested on septuplets of Vimeo-90K.
+        block: each clip is shown so many frames at a time, with nothing before and after them; 0: whole. OVQE is
+            published with 150, RealViformer with 100.
+        skip_ends: frames at either end of a clip that are not measured. DUF and COMISR are published with 2.
+        measure: 'all' frames, or the 'middle' one of each clip, the only one of which GT need be there (Vimeo-90K).
         codec_metadata: folder of motion vectors and quantisers (`votes metadata`), for networks that read them.
         Others: see UVSSMDataset.
     """
@@ -50,6 +54,10 @@ class VideoUVSSMTestDataset(Dataset):
         padding: Padding = 'reflection_circle',
         cache_data: bool = False,
         warm_up: int = 0,
+        mirror: bool = False,
+        block: int = 0,
+        skip_ends: int = 0,
+        measure: Literal['all', 'middle'] = 'all',
         codec_metadata: str | None = None,
         scale: int = 2,
     ):
@@ -61,7 +69,14 @@ class VideoUVSSMTestDataset(Dataset):
                 value=f'warm_up {warm_up}, codec_metadata {codec_metadata}',
                 fix='one of the two',
             )
-        self.warm_up = warm_up
+        if sum(map(bool, (warm_up, mirror, block))) > 1 or (mirror and codec_metadata) or min(block, skip_ends) < 0:
+            raise UserError(
+                'one of warm_up, mirror and block; mirrored frames have no codec_metadata; none is below 0',
+                where=dataroot_lq,
+                value=f'warm_up {warm_up}, mirror {mirror}, block {block}, skip_ends {skip_ends}',
+            )
+        self.warm_up, self.mirror, self.block = warm_up, mirror, block
+        self.skip_ends, self.middle = skip_ends, measure == 'middle'
         self.num_frame, self.padding = num_frame, padding
         self.pairs = ClipPairs(
             dataroot_gt,
@@ -70,13 +85,14 @@ class VideoUVSSMTestDataset(Dataset):
             meta_info_file=meta_info_file,
             split=split,
             io_backend=io_backend,
-            least=max(num_frame, warm_up + 1),
+            middle_gt=self.middle,
+            least=max(num_frame, warm_up + 1, 2 * skip_ends + 1),
         )
         self.clips = self.pairs.names()
         self.metadata = CodecMetadata(codec_metadata) if codec_metadata else None
         for clip in self.clips if self.metadata else ():
             self.metadata.check(clip, self.pairs.lengths[clip], self.pairs.lq.size(clip))  # type: ignore[union-attr]
-        self.ends = list(itertools.accumulate(self.pairs.lengths.values()))
+        self.places = [(clip, index) for clip in self.clips for index in self.measured(clip)]
         self._read = lru_cache(maxsize=None if cache_data else num_frame + 2)(self._read_lq)
 
     def _read_lq(self, clip: str, index: int) -> Frame:
@@ -84,7 +100,21 @@ class VideoUVSSMTestDataset(Dataset):
 
     def positions(self) -> list[tuple[str, int]]:
         """(clip, frame) of everything that is evaluated, in order."""
-        return [(clip, index) for clip in self.clips for index in range(self.pairs.lengths[clip])]
+        return self.places
+
+    def measured(self, clip: str) -> range:
+        """The frames of a clip that are evaluated."""
+        length = self.pairs.lengths[clip]
+        return range(length // 2, length // 2 + 1) if self.middle else range(self.skip_ends, length - self.skip_ends)
+
+    def passes(self, clip: str) -> list[tuple[list[int], int]]:
+        """How networks are shown a clip: frames in their order, and from which of them on results count, once each."""
+        length = self.pairs.lengths[clip]
+        if self.block:
+            return [(list(range(a, min(a + self.block, length))), 0) for a in range(0, length, self.block)]
+        if self.mirror:
+            return [([*range(length), *reversed(range(length))], 0)]
+        return [([abs(i - self.warm_up) for i in range(length + self.warm_up)], self.warm_up)]
 
     def shown(self, clip: str, index: int) -> dict[str, Tensor]:
         """A frame and its side information, as a network is shown them: 'lq' uint8 (1, 3, h, w), fields (1, ...)."""
@@ -103,14 +133,21 @@ class VideoUVSSMTestDataset(Dataset):
         return None if self.metadata is None else self.metadata.peaks(clip, pick).__getitem__
 
     def __len__(self) -> int:
-        return self.ends[-1]
+        return len(self.places)
 
     def __getitem__(self, i: int) -> dict[str, Any]:
         if not 0 <= i < len(self):
             raise IndexError(i)
-        position = bisect.bisect_right(self.ends, i)
-        clip = self.clips[position]
+        clip, index = self.places[i]
         length = self.pairs.lengths[clip]
-        index = i - (self.ends[position] - length)
         lq = [self._read(clip, j) for j in window_indices(index, length, self.num_frame, self.padding)]
         return {'lq': to_tensor(lq), 'gt': self.gt(clip, index), 'clip': clip, 'index': index}
+
+
+class VideoTestVimeo90KDataset(VideoUVSSMTestDataset):
+    """Vimeo-90K's test septuplets, of which the middle frame (im4) is measured, as BasicSR's option files name them.
+    See VideoUVSSMTestDataset; networks that go through clips are tested with `mirror: true`.
+    """
+
+    def __init__(self, dataroot_gt: str, dataroot_lq: str, mirror: bool = False, **arguments: Any):
+        super().__init__(dataroot_gt, dataroot_lq, mirror=mirror, measure='middle', **arguments)

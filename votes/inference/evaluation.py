@@ -202,7 +202,9 @@ def shares(dataset: VideoUVSSMTestDataset, said: Promise) -> list[dict[str, set[
     """
     ranks, total = distributed.world_size(), len(dataset)
     found: list[dict[str, set[int]]] = [{} for _ in range(ranks)]
-    starts = {clip: end - dataset.pairs.lengths[clip] for clip, end in zip(dataset.clips, dataset.ends, strict=True)}
+    starts: dict[str, int] = {}
+    for number, (clip, _) in enumerate(dataset.positions()):
+        starts.setdefault(clip, number)
     for number, (clip, index) in enumerate(dataset.positions()):
         place = starts[clip] if isinstance(said.sees, Clip | Causal) else number
         rank = next(r for r in range(ranks) if place < total * (r + 1) // ranks)

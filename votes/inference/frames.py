@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import closing
 from typing import cast
 
@@ -45,23 +45,35 @@ def restored_frames(
     Returns:
         Number, restored frame (3, S*h, S*w) in [0, 1], LQ frame (3, h, w), in order.
     """
+    counted: set[int] = set()
+    for order, first in dataset.passes(clip):
+        places = [place for place in range(first, len(order)) if order[place] in wanted]
+        places = [place for place in places if order[place] not in counted and order[place] not in order[first:place]]
+        counted |= {order[place] for place in places}
+        if places:
+            yield from _pass(stream, dataset, clip, order, set(places), piece, crop)
+
+
+def _pass(
+    stream: Stream,
+    dataset: VideoUVSSMTestDataset,
+    clip: str,
+    order: Sequence[int],
+    places: set[int],
+    piece: int | None,
+    crop: Crop | None,
+) -> Iterator[tuple[int, Tensor, Tensor]]:
+    """Frames of a clip in an order, of which those at some places count, see `restored_frames`."""
     stream.reset()
-    # frames of a warm-up come first: a frame i of what is shown is the clip's frame |i - early|
-    early = getattr(dataset, 'warm_up', 0)
-    numbers = {number + early for number in wanted}
-    last = max(numbers)
-    views = Views(
-        stream.said,
-        dataset.padding,
-        numbers.__contains__,
-        piece,
-        dataset.peak(clip, getattr(stream.said.sees, 'pick', 'next')),
-    )
+    last = max(places)
+    peak = dataset.peak(clip, getattr(stream.said.sees, 'pick', 'next'))
+    picked = None if peak is None else (lambda place: peak(order[place]))
+    views = Views(stream.said, dataset.padding, places.__contains__, piece, picked)
 
     def read() -> Iterator[tuple[View, dict[int, Shown]]]:
         known: dict[int, Shown] = {}
-        for view in views.of(range(early + dataset.pairs.lengths[clip])):
-            known = {i: known[i] if i in known else dataset.shown(clip, abs(i - early)) for i in view.indices}
+        for view in views.of(range(len(order))):
+            known = {i: known[i] if i in known else dataset.shown(clip, order[i]) for i in view.indices}
             yield view, known
             if view.centres[-1] >= last:
                 return
@@ -71,9 +83,9 @@ def restored_frames(
     with closing(reading):  # type: ignore[type-var]
         for view, known in reading:
             frames = {i: frames[i] if i in frames else _float(known[i], stream.device, crop) for i in view.indices}
-            for number, picture in zip(view.centres, stream.restore([view], frames), strict=True):
-                if number in numbers:
-                    yield number - early, picture.clamp(0, 1), frames[number]['lq'][0]
+            for place, picture in zip(view.centres, stream.restore([view], frames), strict=True):
+                if place in places:
+                    yield order[place], picture.clamp(0, 1), frames[place]['lq'][0]
 
 
 def _float(shown: Shown, device: torch.device, crop: Crop | None) -> Shown:
