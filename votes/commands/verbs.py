@@ -50,6 +50,9 @@ VERBS = {
         'votes.studies.reproduce', 'Evaluation', 'a table or figure of the paper: run what is missing, compare, draw'
     ),
     'prepare': Verb('votes.data.tools.prepare', 'Data', 'a downloaded dataset into clips, lists and splits'),
+    'pair': Verb(
+        'votes.commands.pair', 'Data', 'downloads to the originals they came of, by content; exit code 1 if none fits'
+    ),
     'degrade': Verb('votes.commands.degrade', 'Data', 'clips through a recipe of shrinking and real codecs'),
     'calibrate': Verb(
         'votes.commands.calibrate', 'Data', 'what a platform does to videos, from pairs: a recipe, checked against them'

@@ -75,6 +75,11 @@ class VideoSource:
             self._shapes[clip] = len(self._opened[clip].times), self._opened[clip].reader.size
         return self._opened[clip]
 
+    def times(self, clip: str) -> list[float]:
+        """Seconds at which frames are shown."""
+        video = self._video(clip)
+        return [float(pts * video.reader.time_base) for pts in video.times]
+
     def length(self, clip: str) -> int:
         if clip not in self._shapes:
             self._video(clip)

@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from votes.relation.looks import Look, shrunk
 from votes.relation.space import Size, Space, borders, filled, whole
 
-KEPT, ASKED = 10, 5  # frames of a clip that are kept here, and that are looked up
-POINTS = 120  # features of a frame
+KEPT, ASKED = 8, 4  # frames of a clip that are kept here, and that are looked up
+POINTS, SHOWN = 250, 200  # features of a frame that is kept, and of one that is looked up
+CHUNK = 60_000  # features that are compared at a time
 ALIKE = 0.82  # cosine of descriptors that may be of one point
 LEAST = 7  # points that must agree on a place
 COARSE = 12  # pixels: side of the coarse looks
@@ -44,8 +45,8 @@ def _picks(count: int, wanted: int) -> list[int]:
     return sorted({int((i + 0.5) * count / wanted) for i in range(min(wanted, count))})
 
 
-def _points(grey: NDArray[np.uint8], size: Size) -> _Points:
-    found, vectors = cv2.SIFT_create(POINTS, contrastThreshold=0.02).detectAndCompute(grey, None)  # type: ignore[attr-defined]
+def _points(grey: NDArray[np.uint8], size: Size, most: int) -> _Points:
+    found, vectors = cv2.SIFT_create(most, contrastThreshold=0.02).detectAndCompute(grey, None)  # type: ignore[attr-defined]
     if vectors is None:
         return _Points(np.zeros((0, 2), np.float32), np.zeros((0, 128), np.float32))
     places = (np.array([p.pt for p in found], np.float32) + 0.5) * np.array(
@@ -74,7 +75,7 @@ class Catalogue:
         self.sizes[name] = clip.size
         top, left, height, width = borders(clip.grey)
         for i in _picks(len(clip), KEPT):
-            self._points.append((name, _points(clip.grey[i], clip.size)))
+            self._points.append((name, _points(clip.grey[i], clip.size, POINTS)))
             self._coarse.append((name, _coarse(clip.grey[i])))
             if (height, width) != clip.grey.shape[1:] and height > 8 < width:
                 self._coarse.append((name, _coarse(clip.grey[i, top : top + height, left : left + width])))
@@ -111,11 +112,10 @@ class Catalogue:
         for pick in _picks(len(lq), ASKED):
             for mirror in (False, True):
                 grey = np.ascontiguousarray(lq.grey[pick][:, ::-1] if mirror else lq.grey[pick])
-                points = _points(grey, lq.size)
+                points = _points(grey, lq.size, SHOWN)
                 if mirror:
                     points.places[:, 0] = lq.size[1] - points.places[:, 0]
-                alike = points.vectors @ vectors.T
-                mine, theirs = np.nonzero(alike > np.maximum(ALIKE, 0.95 * alike.max(1, initial=0)[:, None]))
+                mine, theirs = _alike(points.vectors, vectors)
                 frames = owner[theirs]
                 for frame in np.unique(frames):
                     chosen = frames == frame
@@ -162,6 +162,22 @@ class Catalogue:
         ranked = {name: sorted(of, key=lambda pair: -pair[0])[:3] for name, of in best.items()}
         chosen = sorted(ranked.items(), key=lambda item: -item[1][0][0])[:SHORTLIST]
         return {name: (of[0][0], [space for _, space in of]) for name, of in chosen}
+
+
+def _alike(mine: NDArray[np.float32], theirs: NDArray[np.float32]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Positions of vectors that may be of one point: near ones that are nearly as near as the nearest."""
+    rows, columns, values = [], [], []
+    for start in range(0, len(theirs), CHUNK):
+        product = mine @ theirs[start : start + CHUNK].T
+        r, c = np.nonzero(product > ALIKE)
+        rows.append(r)
+        columns.append(c + start)
+        values.append(product[r, c])
+    row, column, value = (np.concatenate(x) for x in (rows, columns, values))
+    nearest = np.zeros(len(mine), np.float32)
+    np.maximum.at(nearest, row, value)
+    kept = value > 0.95 * nearest[row]
+    return row[kept], column[kept]
 
 
 def _turned(places: NDArray[Any], gt: Size, mirror: bool, turn: int) -> NDArray[Any]:

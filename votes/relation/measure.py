@@ -6,7 +6,6 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -15,9 +14,12 @@ from votes.relation.looks import Look, luma, shrunk, within
 from votes.relation.space import Space, brought, refined, snapped
 from votes.relation.timing import Timing, blends, clear_places, differences, expected, path
 
-SMALL = 48  # pixels: longest side of the pictures that are matched in time
+SMALL, FINE = 48, 96  # pixels: longest side of the pictures that are matched in time, and where crops are compared
+BLOCKS = 16  # along the longest side, whose mean colours are compared
 TRIED = 4  # places of LQ on GT that are measured, of those that are proposed
-COMPARED = 8  # frames by which space is refined
+COMPARED = 6  # frames by which space is refined
+BETTER = 0.997  # of the difference that is left, where another place is taken: most of it is compression
+HOPELESS = 0.7  # share of LQ's variance that is left: nothing is refined then
 STILL = 0.6  # levels: a clip that changes by less shows no motion
 WHOLE = 0.97  # share of GT that is seen where nothing was cropped
 UNKNOWN = 0.5  # share of a frame's variance that may be left; more, and it is no frame of GT
@@ -88,15 +90,19 @@ def measure(lq: Look, gt: Look, spaces: Iterable[Space], start: float = 0.0) -> 
     if not fits:
         return None
     best = min(fits, key=lambda fit: fit.left)
+    if best.left > HOPELESS:
+        return _described(lq, gt, best)
     for _ in range(2):
         better = _fitted(lq, gt, _moved(lq, gt, best, best.way), start)
         if better is None or better.left > best.left:
             break
         best = better
-    if best.space.covered(gt.size, lq.size) < WHOLE:
-        best = _elsewhere(lq, gt, best, start)
+    side = SMALL
+    if best.space.covered(gt.size, lq.size) < WHOLE or best.space.content(lq.size, gt.size) != (0, 0, *lq.size):
+        side = FINE
+        best = _elsewhere(lq, gt, _fitted(lq, gt, best.space, start, side) or best, start)
     reach = 0.5 + 0.08 * max(lq.size) / max(lq.grey.shape[1:])
-    edged = _fitted(lq, gt, snapped(best.space, lq.size, gt.size, reach), start)
+    edged = _fitted(lq, gt, snapped(best.space, lq.size, gt.size, reach), start, side)
     if edged is not None and edged.left < 1.15 * best.left + 1e-3:
         best = edged
     return _described(lq, gt, best)
@@ -124,9 +130,9 @@ def _quick(lq: Look, gt: Look, space: Space) -> float:
     return float(np.median((a @ b.T).max(1))) * float(known.mean()) ** 0.25
 
 
-def _fitted(lq: Look, gt: Look, space: Space, start: float) -> _Fit | None:
+def _fitted(lq: Look, gt: Look, space: Space, start: float, side: int = SMALL) -> _Fit | None:
     """Frames matched twice: by what they show, then without what is always different."""
-    out = within(lq.size, SMALL)
+    out = within(lq.size, side)
     seen = _seen(gt, space, lq, out, np.arange(len(gt)))
     known = np.isfinite(seen[0])
     if known.sum() < 30:
@@ -164,10 +170,10 @@ def _elsewhere(lq: Look, gt: Look, fit: _Fit, start: float) -> _Fit:
         tried = []
         for late in (-8, -3, -1, 1, 3, 8):
             way = np.clip(fit.way + late, 0, len(gt) - 1)
-            other = _fitted(lq, gt, _moved(lq, gt, fit, way), start)
+            other = _fitted(lq, gt, _moved(lq, gt, fit, way), start, FINE)
             tried += [other] if other is not None else []
         best = min(tried, key=lambda other: other.left, default=fit)
-        if best.left >= 0.97 * fit.left:
+        if best.left >= BETTER * fit.left:
             break
         fit = best
     return fit
@@ -219,14 +225,16 @@ def _correlation(a: NDArray[Any], b: NDArray[Any]) -> float:
 def _colours(lq: Look, gt: Look, fit: _Fit, picks: NDArray[np.int64]) -> Colours:
     """By blocks of frames spread over the clip."""
     chosen = picks[np.unique(np.linspace(0, len(picks) - 1, 24).astype(int))]
-    out = within(lq.size, 24)
+    fine, out = (lq.coloured.shape[1], lq.coloured.shape[2]), within(lq.size, BLOCKS)
     ours, theirs, groups = [], [], []
     rows, columns = np.mgrid[: out[0], : out[1]]
     piece = (rows * 2 // out[0]) * 4 + columns * 4 // out[1]  # PIECES parts of the picture
     for i in chosen:
         original = np.ascontiguousarray(fit.space.upright(gt.coloured[fit.way[i]]))
-        seen = brought(original, fit.space, lq.size, gt.size, out)
-        known = cv2.erode(np.isfinite(seen[..., 0]).astype(np.uint8), np.ones((3, 3), np.uint8), borderValue=1) > 0
+        seen = brought(original, fit.space, lq.size, gt.size, fine)
+        there = np.isfinite(seen[..., 0])
+        known = shrunk(there.astype(np.float32), out) > 0.999
+        seen = shrunk(np.where(there[..., None], seen, 0), out)
         ours.append(shrunk(lq.coloured[i].astype(np.float32), out)[known])
         theirs.append(seen[known])
         groups.append(piece[known] % PIECES)

@@ -14,6 +14,7 @@ from votes.relation.looks import shrunk
 Size = tuple[int, int]
 Rectangle = tuple[float, float, float, float]  # top, left, height, width
 Grey = NDArray[Any]
+SAMPLES = 30_000  # pixels of all frames that a step is fitted to
 OUTLIER = 3.0  # residuals of so many standard deviations count half
 SNAP = 0.6  # pixels of LQ within which an edge counts as the edge of the picture
 
@@ -148,7 +149,8 @@ def _step(space: Space, lq: Grey, gt: Grey, lq_size: Size, gt_size: Size) -> tup
         gy, gx = np.gradient(blurred)
         columns.append(np.stack([blurred, np.ones_like(blurred), gy * yn, gy, gx * xn, gx], -1)[known])
         wanted.append(frame[known])
-    a, b = np.concatenate(columns).astype(np.float64), np.concatenate(wanted).astype(np.float64)
+    every = max(1, sum(map(len, wanted)) // SAMPLES) | 1  # odd: no column of pixels is always left out
+    a, b = np.concatenate(columns)[::every].astype(np.float64), np.concatenate(wanted)[::every].astype(np.float64)
     weights = np.ones(len(b))
     for _ in range(3):
         weighted = a * weights[:, None]

@@ -221,12 +221,13 @@ def videos(places: Places, lq: Path | None) -> list[Layout]:
     Videos may lie in folders below, and be called as cameras and phones do: 'holiday/VID 1 (2).MOV' becomes
     holiday_VID_1_(2), as lists cannot hold spaces.
     """
-    gt = _videos_below(places.roots[0])
+    gt = videos_below(places.roots[0])
     tenth = max(1, len(gt) // 10) if len(gt) > 1 else 0
-    return [Layout(gt, {'LQ_frames': _videos_below(lq)} if lq else {}, sizes=(tenth, tenth if len(gt) > 3 else 0))]
+    return [Layout(gt, {'LQ_frames': videos_below(lq)} if lq else {}, sizes=(tenth, tenth if len(gt) > 3 else 0))]
 
 
-def _videos_below(root: Path) -> Clips:
+def videos_below(root: Path) -> Clips:
+    """Videos, raw YUV or folders of pictures in a folder and those below it, by names without spaces."""
     if not root.is_dir():
         raise UserError('no such folder', where=root.absolute(), fix='a folder of videos')
     found: Clips = {}

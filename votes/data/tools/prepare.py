@@ -98,18 +98,23 @@ def prepare(dataset: str, source: Path, target: Path, wish: Wish | None = None, 
     target.mkdir(parents=True, exist_ok=True)
     places = Places([source, _unpacked(source, target / 'unpacked', say)])
     for layout in LAYOUTS[dataset](places, wish.lq):
-        folder = target / layout.folder
-        counts = _counts(layout, wish.frames, say)
-        for name, clips in {'HQ_frames': layout.gt, **layout.lq}.items():
-            for number, (clip, count) in enumerate(counts.items(), 1):
-                if not (folder / name / clip).is_dir():
-                    _write(clips, clip, count, folder / name / clip, wish.copy)
-                    say(f'{folder / name / clip}: {count} frames ({number}/{len(counts)})')
-            if name in layout.grids:
-                checkpoint.write_json(folder / name / 'manifest.json', {'grid': layout.grids[name]})
-        made = [_degraded(folder, recipe, say) for recipe in wish.recipes]
-        lists = _write_lists(folder, layout, counts, wish)
-        _say_options(folder, [*layout.lq, *made], lists, say)
+        write_layout(layout, target, wish, say)
+
+
+def write_layout(layout: Layout, target: Path, wish: Wish, say: Say = print) -> None:
+    """Writes the clips of a part of a data set, and its lists; see `prepare`."""
+    folder = target / layout.folder
+    counts = _counts(layout, wish.frames, say)
+    for name, clips in {'HQ_frames': layout.gt, **layout.lq}.items():
+        for number, (clip, count) in enumerate(counts.items(), 1):
+            if not (folder / name / clip).is_dir():
+                _write(clips, clip, count, folder / name / clip, wish.copy)
+                say(f'{folder / name / clip}: {count} frames ({number}/{len(counts)})')
+        if name in layout.grids:
+            checkpoint.write_json(folder / name / 'manifest.json', {'grid': layout.grids[name]})
+    made = [_degraded(folder, recipe, say) for recipe in wish.recipes]
+    lists = _write_lists(folder, layout, counts, wish)
+    _say_options(folder, [*layout.lq, *made], lists, say)
 
 
 def _unpacked(source: Path, target: Path, say: Say) -> Path:

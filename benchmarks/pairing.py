@@ -1,0 +1,238 @@
+"""Sixty clips through random platforms, shuffled: `votes pair` has to find every original and no wrong one.
+
+    python benchmarks/pairing.py --clips FOLDER_OF_VIDEOS -o benchmarks/results/pairing.json
+
+Clips are pieces of the videos (several of each, so that some differ only in time) and moving photographs. What a
+platform did is drawn with the seed: size, borders, crop, mirror, dropped, repeated and resampled frames, an offset,
+BT.709 read as BT.601 and the other way, codec and quality. Some originals have no download, some downloads no original.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from machine import describe
+from machine import write as write_result
+
+from votes.data.tools.demo import SCENES, draw_scene
+from votes.errors import UserError
+from votes.platforms.pairing import Outcome, facts, pair_folders
+from votes.relation.colour import BT601_AS_709, BT709_AS_601, SAME
+from votes.video.colour import Colour
+from votes.video.encoders import Encoding
+from votes.video.read import VideoReader
+from votes.video.write import VideoWriter
+
+SIZE = (180, 320)
+FRAMES = 40
+PIECES = 3  # of a video
+WITHOUT = 15  # one of so many originals has no download, and one of so many downloads no original
+BT601, BT709 = Colour('bt601', False), Colour('bt709', False)
+MATRICES = {SAME: (BT601, BT601), BT709_AS_601: (BT709, BT601), BT601_AS_709: (BT601, BT709)}
+CODECS = [('h264', 26, 36), ('h265', 26, 36), ('vp9', 36, 52)]
+Clip = list[Any]
+
+
+@dataclass
+class Platform:
+    """What was done to a clip."""
+
+    size: tuple[int, int]
+    frames: list[int]
+    times: list[float]
+    mirror: bool
+    crop: tuple[int, int, int, int] | None
+    borders: tuple[int, int]
+    matrix: str
+    codec: str
+    crf: int
+
+
+def drawn(rng: np.random.Generator) -> Platform:
+    """A platform, by chance."""
+    crop = None
+    if rng.random() < 0.25:
+        height, width = int(rng.integers(130, 171)), int(rng.integers(220, 301))
+        crop = int(rng.integers(SIZE[0] - height)), int(rng.integers(SIZE[1] - width)), height, width
+    height, width = crop[2:] if crop else SIZE
+    factor = rng.choice([0.5, 0.5, 0.6, 0.444, 1 / 3, 0.75])
+    size = round(height * factor / 2) * 2, round(width * factor / 2) * 2
+    borders = (int(rng.integers(4, 13)) * 2, 0) if rng.random() < 0.3 else (0, 0)
+    start = int(rng.integers(0, 7)) if rng.random() < 0.4 else 0
+    frames = list(range(start, FRAMES))
+    times: list[float] = [i - start for i in frames]
+    kind = rng.choice(['all', 'drops', 'repeats', 'fewer', 'more'], p=[0.3, 0.25, 0.15, 0.2, 0.1])
+    if kind == 'drops':
+        gone = set(rng.choice(frames, int(rng.integers(1, 5)), replace=False).tolist())
+        frames = [i for i in frames if i not in gone]
+        times = [i - start for i in frames] if rng.random() < 0.5 else [float(i) for i in range(len(frames))]
+    elif kind == 'repeats':
+        again = set(rng.choice(frames, int(rng.integers(1, 4)), replace=False).tolist())
+        frames = [i for i in frames for _ in range(1 + (i in again))]
+        times = [float(i) for i in range(len(frames))]
+    elif kind in ('fewer', 'more'):
+        step = {'fewer': rng.choice([1.25, 1.2, 2.0]), 'more': 0.8}[str(kind)]
+        frames = [min(FRAMES - 1, start + int(i * step)) for i in range(int((FRAMES - start) / step))]
+        times = [float(i * step) for i in range(len(frames))]
+    matrix = str(rng.choice(list(MATRICES), p=[0.6, 0.25, 0.15]))
+    codec, best, worst = CODECS[int(rng.choice(3, p=[0.6, 0.25, 0.15]))]
+    return Platform(
+        size, frames, times, bool(rng.random() < 0.15), crop, borders, matrix, codec, int(rng.integers(best, worst))
+    )
+
+
+def through(clip: Clip, platform: Platform) -> Clip:
+    """The frames as the platform shows them, before its codec."""
+    written, read = MATRICES[platform.matrix]
+    made = []
+    for i in platform.frames:
+        frame = clip[i]
+        if platform.crop:
+            top, left, height, width = platform.crop
+            frame = frame[top : top + height, left : left + width]
+        frame = cv2.resize(frame, platform.size[::-1], interpolation=cv2.INTER_AREA)
+        frame = frame[:, ::-1] if platform.mirror else frame
+        frame = read.to_rgb(written.to_yuv(np.ascontiguousarray(frame)))
+        rows, columns = platform.borders
+        made.append(cv2.copyMakeBorder(frame, rows, rows, columns, columns, cv2.BORDER_CONSTANT))
+    return made
+
+
+def write(path: Path, frames: Clip, times: list[float], codec: str, crf: int) -> None:
+    encoding = Encoding(codec=codec, crf=crf)
+    size = frames[0].shape[:2]
+    with VideoWriter(path, size, Fraction(25), Fraction(1, 1000), BT601, encoding) as writer:
+        for frame, at in zip(frames, times, strict=True):
+            writer.write(np.ascontiguousarray(frame), round(40 * at))
+
+
+def pieces(videos: Path, wanted: int) -> dict[str, Clip]:
+    """Pieces of real videos that do not overlap; of each video at most three."""
+    found: dict[str, Clip] = {}
+    for path in sorted(videos.iterdir()):
+        if not path.is_file() or len(found) >= wanted:
+            continue
+        try:
+            with VideoReader(path) as reader:
+                if reader.size[0] * reader.size[1] > 3000 * 2000:
+                    continue
+                frames = []
+                for i, frame in enumerate(reader):
+                    if i >= PIECES * FRAMES:
+                        break
+                    frames.append(cv2.resize(frame.rgb, SIZE[::-1], interpolation=cv2.INTER_AREA))
+        except UserError:
+            continue
+        for k in range(len(frames) // FRAMES):
+            found[f'{path.stem}_{k}'] = frames[k * FRAMES : (k + 1) * FRAMES]
+    return dict(list(found.items())[:wanted])
+
+
+def photographs(wanted: int, seed: int) -> dict[str, Clip]:
+    """Moving photographs."""
+    found = {}
+    for i in range(wanted):
+        scene = SCENES[i % len(SCENES)]
+        frames = draw_scene(scene, seed + i // len(SCENES), FRAMES, SIZE[1])
+        cut = (SIZE[1] - SIZE[0]) // 2
+        found[f'{scene.picture}_{i // len(SCENES)}'] = [np.ascontiguousarray(f[cut : cut + SIZE[0]]) for f in frames]
+    return found
+
+
+def make(folder: Path, clips: dict[str, Clip], seed: int) -> dict[str, tuple[str | None, Platform]]:
+    """Writes both folders; returns download -> (original or None, what was done)."""
+    rng = np.random.default_rng(seed)
+    for side in ('originals', 'downloads'):
+        (folder / side).mkdir()
+    names = list(clips)
+    lone = max(1, len(names) // WITHOUT)
+    absent = rng.choice(names, 2 * lone, replace=False).tolist()
+    without_original = set(absent[:lone])
+    truth: dict[str, tuple[str | None, Platform]] = {}
+    numbers = rng.permutation(len(names))
+    for name, number in zip(names, numbers, strict=True):
+        if name not in without_original:
+            write(folder / 'originals' / f'{name}.mp4', clips[name], list(range(FRAMES)), 'h264', 12)
+        if name in absent[lone:]:
+            continue
+        platform = drawn(rng)
+        download = f'v{number:03d}'
+        made = through(clips[name], platform)
+        write(folder / 'downloads' / f'{download}.mp4', made, platform.times, platform.codec, platform.crf)
+        truth[download] = (None if name in without_original else name), platform
+    return truth
+
+
+def judged(outcome: Outcome, truth: dict[str, tuple[str | None, Platform]]) -> dict[str, Any]:
+    """Counts, and a row for each download."""
+    rows, frames_right, frames_all = [], 0, 0
+    counts = dict.fromkeys(('right', 'wrong', 'missed', 'rightly_unpaired', 'matrix_right', 'mirror_right'), 0)
+    for download, (original, platform) in sorted(truth.items()):
+        match = outcome.matches[download]
+        found = match.original if match.sure else None
+        kind = {
+            (True, True): 'right',
+            (True, False): 'missed' if found is None else 'wrong',
+            (False, True): 'rightly_unpaired',
+            (False, False): 'wrong',
+        }[original is not None, found == original]
+        counts[kind] += 1
+        row: dict[str, Any] = {
+            'download': download,
+            'original': original,
+            'found': match.original,
+            'confidence': match.confidence,
+        }
+        row |= {'outcome': kind, 'why': match.why, 'platform': asdict(platform)}
+        if kind == 'right' and match.relation is not None:
+            timing = match.relation.timing
+            right = int((timing.shown == np.array(platform.frames)).sum())
+            frames_right, frames_all = frames_right + right, frames_all + len(platform.frames)
+            counts['matrix_right'] += match.relation.colours.matrix == platform.matrix
+            counts['mirror_right'] += match.relation.space.mirror == platform.mirror
+            row |= {'frames_right': f'{right} of {len(platform.frames)}', 'facts': facts(match.relation)}
+            row |= {'share': round(match.relation.colours.share, 2)}
+        rows.append(row)
+    return {**counts, 'frames_right': frames_right, 'frames': frames_all, 'rows': rows}
+
+
+def run(videos: Path | None, count: int, seed: int, say: Callable[[str], None] = print) -> dict[str, Any]:
+    real = pieces(videos, count * 2 // 3) if videos else {}
+    clips = {**real, **photographs(count - len(real), seed)}
+    say(f'{len(real)} pieces of videos, {len(clips) - len(real)} moving photographs')
+    with tempfile.TemporaryDirectory(prefix='votes_pairing_') as folder:
+        truth = make(Path(folder), clips, seed)
+        started = time.perf_counter()
+        outcome = pair_folders(
+            Path(folder) / 'originals', Path(folder) / 'downloads', Path(folder) / 'pairs', scale=1, workers=2, say=say
+        )
+        seconds = time.perf_counter() - started
+        found = judged(outcome, truth)
+    return {'clips': len(clips), 'of_videos': len(real), 'seed': seed, 'seconds': round(seconds, 1), **found}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('--clips', type=Path, help='folder of videos; without it all clips are moving photographs')
+    parser.add_argument('--count', type=int, default=60)
+    parser.add_argument('--seed', type=int, default=0)
+    parser.add_argument('-o', '--output', type=Path)
+    args = parser.parse_args()
+    result = run(args.clips, args.count, args.seed)
+    if args.output:
+        write_result(args.output, {'machine': describe(), **result})
+    print(json.dumps({key: value for key, value in result.items() if key != 'rows'}, indent=1))
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,400 @@
+"""`votes pair`: which download came of which original, frame by frame and pixel by pixel, written as training pairs."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import shutil
+from collections import Counter
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from votes.checkpoint import write_json
+from votes.data.related import Place, RelatedClip, RelatedSource, look_at, of_scale, related
+from votes.data.sources import FolderSource
+from votes.data.tools.layouts import Clips, Layout, videos_below
+from votes.data.tools.prepare import Wish, write_layout
+from votes.errors import UserError
+from votes.processes.lease import Lease
+from votes.relation.catalogue import Catalogue
+from votes.relation.colour import Colours
+from votes.relation.looks import Look
+from votes.relation.measure import Relation, measure
+from votes.relation.space import Space
+from votes.relation.timing import Timing
+
+Say = Callable[[str], None]
+VERSION = 1  # of what is kept between runs: another way of measuring is another version
+WORK = '.pairing'
+MOST = 3000  # frames of a file that are looked at
+CLIPS = 5  # originals that are measured for a download
+SURE = 0.5  # confidence from which a pair is written
+WORDS = ('order', 'matrix', 'range')  # of colours; the rest are numbers
+LEAST = 5  # frames of a pair: the window of most networks
+SMALLER = 0.9  # GT is not enlarged by more than this
+
+
+@dataclass
+class Match:
+    """A download and the original that it came of, as far as anyone knows.
+
+    Attributes:
+        original: the likeliest; None where nothing is alike.
+        rival: the next one.
+        confidence: 0 to 1.
+        why: what makes it unsure, in words; empty where it is sure.
+        left_out: why a sure one is not written.
+    """
+
+    download: str
+    original: str | None = None
+    rival: str | None = None
+    confidence: float = 0.0
+    why: str = ''
+    relation: Relation | None = None
+    left_out: str = ''
+
+    @property
+    def sure(self) -> bool:
+        return self.relation is not None and not self.why
+
+
+@dataclass
+class Outcome:
+    """What a pairing came to.
+
+    Attributes:
+        pairs: name of the written clip -> where its frames are.
+        matches: download -> match, all of them.
+        unused: originals that no download came of.
+        unreadable: file -> what is wrong with it.
+    """
+
+    pairs: dict[str, RelatedClip]
+    matches: dict[str, Match]
+    unused: list[str]
+    unreadable: dict[str, str] = field(default_factory=dict)
+
+
+def pair_folders(
+    originals: Path,
+    downloads: Path,
+    target: Path,
+    *,
+    scale: int | None = None,
+    workers: int = 1,
+    wish: Wish | None = None,
+    page: Callable[[Outcome, Path], None] | None = None,
+    say: Say = print,
+) -> Outcome:
+    """Writes target/{HQ_frames,LQ_frames}/CLIP/00000000.png, lists, pairs.json, and what `page` makes of it.
+
+    LQ pixels stay as they were downloaded (without borders); GT is cut, turned and, where the platform's factor is no
+    whole number, averaged down to `scale` times their size.
+
+    Args:
+        scale: GT's size for LQ's; the commonest where None.
+        workers: files that are looked at together.
+
+    Raises:
+        UserError: no such folders, another process works in `target`, nothing could be paired.
+    """
+    wish = wish or Wish()
+    sides = {'original': videos_below(originals), 'download': videos_below(downloads)}
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with Lease(target, 'pairing'):
+        job = _Job(sides, target / WORK, say)
+        matches = job.matches(workers)
+        outcome = _paired(sides, matches, job.unreadable, scale, wish)
+        _remember(target, outcome, sides)
+        if outcome.pairs:
+            gt: Clips = {name: (RelatedSource(outcome.pairs, 'gt'), name) for name in outcome.pairs}
+            lq: Clips = {name: (RelatedSource(outcome.pairs, 'lq'), name) for name in outcome.pairs}
+            tenth = max(1, len(gt) // 10) if len(gt) > 1 else 0
+            sizes = tenth, tenth if len(gt) > 3 else 0
+            write_layout(Layout(gt, {'LQ_frames': lq}, sizes=sizes, grids={'LQ_frames': 'centre'}), target, wish, say)
+        if page is not None:
+            page(outcome, target)
+        shutil.rmtree(target / WORK / 'looks', ignore_errors=True)
+    return outcome
+
+
+class _Job:
+    """The looking and measuring, of which everything is kept that is done."""
+
+    def __init__(self, sides: dict[str, Clips], work: Path, say: Say):
+        self.sides, self.work, self.say = sides, work, say
+        self.unreadable: dict[str, str] = {}
+        self.keys = {side: {name: _key(place) for name, place in clips.items()} for side, clips in sides.items()}
+        self.all_originals = _digest(sorted(self.keys['original'].items()))
+
+    def matches(self, workers: int) -> dict[str, Match]:
+        downloads = list(self.sides['download'])
+        found = {name: match for name in downloads if (match := self._known(name)) is not None}
+        open_ones = [name for name in downloads if name not in found]
+        if not open_ones:
+            return found
+        self._look_at_all('original', self.sides['original'], workers)
+        catalogue = Catalogue()
+        for name in self.sides['original']:
+            if name not in self.unreadable:
+                catalogue.add(name, self._look('original', name))
+        self._look_at_all('download', open_ones, workers)
+        for number, name in enumerate(open_ones, 1):
+            if name in self.unreadable:
+                continue
+            found[name] = self._matched(name, catalogue)
+            self._keep(found[name])
+            self.say(f'{number}/{len(open_ones)} {described(found[name])}')
+        return found
+
+    def _look_at_all(self, side: str, names: Iterable[str], workers: int) -> None:
+        missing = [name for name in names if not self._file(side, name).exists()]
+        if missing:
+            (self.work / 'looks').mkdir(parents=True, exist_ok=True)
+            self.say(f'looking at {len(missing)} {side}s')
+
+        def one(name: str) -> None:
+            place = self.sides[side][name]
+            try:
+                look_at((_own(place), place[1]), MOST).save(self._file(side, name))
+            except UserError as error:
+                self.unreadable[name] = ' '.join(str(error).split())
+                self.say(f'cannot be read: {name}: {self.unreadable[name]}')
+
+        with ThreadPoolExecutor(max(1, workers)) as pool:  # decoding releases Python's lock
+            list(pool.map(one, missing))
+
+    def _file(self, side: str, name: str) -> Path:
+        return self.work / 'looks' / f'{self.keys[side][name]}.npz'
+
+    def _look(self, side: str, name: str) -> Look:
+        return Look.load(self._file(side, name))
+
+    def _record(self, name: str) -> Path:
+        return self.work / 'found' / f'{_digest([VERSION, self.keys["download"][name], self.all_originals])}.json'
+
+    def _known(self, name: str) -> Match | None:
+        try:
+            content = json.loads(self._record(name).read_text())
+            relation = content.pop('relation')
+            match = Match(**content, relation=None if relation is None else _relation(relation))
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+        return match
+
+    def _keep(self, match: Match) -> None:
+        content = {key: value for key, value in vars(match).items() if key not in ('relation', 'left_out')}
+        relation = None if match.relation is None else match.relation.as_json()
+        write_json(self._record(match.download), content | {'relation': relation})
+
+    def _matched(self, name: str, catalogue: Catalogue) -> Match:
+        lq = self._look('download', name)
+        measured: list[tuple[str, Relation]] = []
+        for candidate in catalogue.candidates(lq)[:CLIPS]:
+            gt = self._look('original', candidate.name)
+            ours, theirs = alike_in_time(lq, gt)
+            relation = measure(ours, theirs, candidate.spaces)
+            if relation is not None:
+                measured.append((candidate.name, relation))
+        return judged(name, measured)
+
+
+def alike_in_time(lq: Look, gt: Look) -> tuple[Look, Look]:
+    """Both with seconds, or both with frame numbers where one has no times."""
+    timed = [len(x) > 1 and not np.array_equal(x.times, x.numbers) for x in (lq, gt)]
+    if all(timed):
+        return lq, gt
+    return replace(lq, times=lq.numbers.astype(float)), replace(gt, times=gt.numbers.astype(float))
+
+
+def judged(download: str, measured: list[tuple[str, Relation]]) -> Match:
+    """The best of what was measured, and how sure it is: alike, moving alike, and clearly better than the next one."""
+    if not measured:
+        return Match(download, why='no original is like it')
+    (original, best), *others = sorted(measured, key=lambda pair: pair[1].unexplained / max(0.05, pair[1].seen))
+    rival, left = (others[0][0], others[0][1].unexplained) if others else (None, math.inf)
+    like = _share(best.correlation, 0.75, 0.92)
+    moves = 1.0 if math.isnan(best.motion) else _share(best.motion, 0.3, 0.7)
+    alone = _share(1 - (best.unexplained + 2e-4) / (left + 2e-4), 0.0, 0.4)
+    seen = _share(best.seen, 0.2, 0.6)
+    confidence = like * moves * alone * seen
+    reasons = {
+        like: f'it shows something else (correlation {best.correlation:.2f})',
+        moves: f'it moves differently (correlation {best.motion:.2f})',
+        alone: f'{rival} fits nearly as well',
+        seen: f'only {100 * best.seen:.0f} % of its frames are in the original',
+    }
+    why = '' if confidence >= SURE else reasons[min(reasons)]
+    return Match(download, original, rival, round(confidence, 3), why, best)
+
+
+def _share(value: float, nothing: float, everything: float) -> float:
+    return float(np.clip((value - nothing) / (everything - nothing), 0, 1))
+
+
+def described(match: Match) -> str:
+    """A line for people."""
+    if match.relation is None or match.original is None:
+        return f'{match.download}: {match.why}'
+    found = match.relation
+    said = [f'{match.download} shows {match.original}', f'confidence {match.confidence:.2f}', *facts(found)]
+    if match.why:
+        return f'NOT SURE: {"; ".join([said[0], match.why, *said[1:]])}'
+    return '; '.join([*said, *([f'NOT WRITTEN: {match.left_out}'] if match.left_out else [])])
+
+
+def facts(found: Relation) -> list[str]:
+    """What a relation says beside the plain case, in words."""
+    space, timing = found.space, found.timing
+    scale = (
+        f'shrunk {space.scale[1]:.4g}'
+        + ('' if abs(np.log(space.scale[0] / space.scale[1])) < 0.004 else f' x {space.scale[0]:.4g}')
+        + ' times'
+    )
+    said = [scale]
+    if space.mirror:
+        said.append('mirrored')
+    if space.turn:
+        said.append(f'turned by {90 * space.turn} degrees')
+    if found.covered < 0.97:
+        top, left, height, width = found.window
+        said.append(f'crop {width:.0f}x{height:.0f} at {left:.0f},{top:.0f}')
+    if any(found.content[:2]):
+        said.append(f'borders around {found.content[3]}x{found.content[2]} at {found.content[1]},{found.content[0]}')
+    offsets = timing.offsets()
+    if len(offsets) and (offsets == offsets[0]).all():
+        said += [f'{offsets[0]} frames into the original'] if offsets[0] else []
+    elif abs(timing.rate() - 1) > 0.02:
+        said.append(f'every {timing.rate():.3g}th frame')
+    for words, count in (
+        ('repeated', len(timing.repeated())),
+        ('blended', int(timing.blended.sum())),
+        ('of something else', int((timing.shown < 0).sum())),
+    ):
+        said += [f'{count} frames {words}'] if count else []
+    return [*said, *found.colours.mistakes()]
+
+
+def _paired(
+    sides: dict[str, Clips], matches: dict[str, Match], unreadable: dict[str, str], scale: int | None, wish: Wish
+) -> Outcome:
+    """The sure ones as clips of one scale; what does not fit becomes unsure, with its reason."""
+    pairs: dict[str, RelatedClip] = {}
+    of_pair: dict[str, Match] = {}
+    for match in sorted(matches.values(), key=lambda m: (-m.confidence, m.download)):
+        if not match.sure or match.original is None or match.relation is None:
+            continue
+        name = _free(match.original, pairs)
+        pair = related(sides['download'][match.download], sides['original'][match.original], _once(match.relation))
+        if len(pair.frames) < LEAST:
+            match.left_out = f'only {len(pair.frames)} of its frames show one of the original each'
+            continue
+        pairs[name], of_pair[name] = pair, match
+    common = Counter(max(1, round(pair.ratio())) for pair in pairs.values()).most_common(1)
+    wanted = scale or (common[0][0] if common else 1)
+    for name in [name for name, pair in pairs.items() if pair.ratio() < SMALLER * wanted]:
+        of_pair[
+            name
+        ].left_out = f'the original is {pairs[name].ratio():.3g} times as large, {wanted} are needed (--scale)'
+        del pairs[name]
+    used = {match.original for name, match in of_pair.items() if name in pairs}
+    unused = [name for name in sides['original'] if name not in used]
+    return Outcome(of_scale(dict(sorted(pairs.items())), wanted), matches, unused, unreadable)
+
+
+def _once(relation: Relation) -> Relation:
+    """Repeated frames are left out: the first of each stays."""
+    timing = relation.timing
+    repeated = np.isin(timing.lq, timing.repeated())
+    return replace(relation, timing=replace(timing, shown=np.where(repeated, -1, timing.shown)))
+
+
+def _free(name: str, taken: dict[str, Any]) -> str:
+    """The original's name, with a number for another download of it."""
+    return next(n for n in (name, *(f'{name}_{i}' for i in range(2, len(taken) + 3))) if n not in taken)
+
+
+def _remember(target: Path, outcome: Outcome, sides: dict[str, Clips]) -> None:
+    """Writes pairs.json; frames of clips that are others now are removed."""
+    path = target / 'pairs.json'
+    before = json.loads(path.read_text())['clips'] if path.is_file() else {}
+    known = {_path(place): name for name, place in sides['download'].items()}
+    clips = {}
+    for name, pair in outcome.pairs.items():
+        match = outcome.matches[known[_path(pair.lq)]]
+        numbers = [n for n, _ in pair.frames]
+        clips[name] = {
+            'original': str(_path(pair.gt)),
+            'download': str(_path(pair.lq)),
+            'keys': [_key(pair.gt), _key(pair.lq)],
+            'confidence': match.confidence,
+            'scale': pair.scale,
+            'ratio': list(pair.space.scale),
+            'first': numbers[0],
+            'lq_frames': numbers,
+            'gt_frames': [s for _, s in pair.frames],
+            'space': asdict(pair.space),
+            'content': list(pair.content),
+            'colours': pair.relation.colours.mistakes(),
+            'facts': facts(pair.relation),
+        }
+    for name, entry in before.items():
+        if clips.get(name) != entry:
+            for side in ('HQ_frames', 'LQ_frames'):
+                shutil.rmtree(target / side / name, ignore_errors=True)
+    unsure = {
+        m.download: {'original': m.original, 'confidence': m.confidence, 'why': m.why}
+        for m in outcome.matches.values()
+        if not m.sure
+    }
+    rest = {'not_paired': unsure, 'originals_unused': outcome.unused, 'unreadable': outcome.unreadable}
+    write_json(path, {'clips': clips, **rest})
+
+
+def _relation(content: dict[str, Any]) -> Relation:
+    """What Relation.as_json gave."""
+    space, timing, colours = (content.pop(key) for key in ('space', 'timing', 'colours'))
+    kinds = {'shown': np.int64, 'lq': np.int64, 'clear': np.bool_, 'blended': np.bool_}
+    numbers = {key: float(content.pop(key)) for key in ('correlation', 'motion', 'unexplained', 'seen', 'covered')}
+    top, left, height, width = content['content']
+    first, second, third, fourth = content['window']
+    return Relation(
+        Space(space['mirror'], space['turn'], tuple(space['scale']), tuple(space['shift'])),
+        Timing(**{key: np.array(value, kinds[key]) for key, value in timing.items()}),
+        Colours(**{k: v if k in WORDS else float(v) for k, v in colours.items()}),  # type: ignore[arg-type]
+        (top, left, height, width),
+        (first, second, third, fourth),
+        **numbers,
+    )
+
+
+def _own(place: Place) -> Any:
+    """A frame source of its own for a thread: a decoder belongs to one."""
+    source = place[0]
+    return source if isinstance(source, FolderSource) else type(source)(source.root)  # type: ignore[attr-defined,call-arg]
+
+
+def _path(place: Place) -> Path:
+    """The file, or the folder of frames, of a clip."""
+    source, clip = place
+    own = getattr(source, 'path', None)
+    return Path(own(clip) if callable(own) else Path(source.root) / clip).absolute()  # type: ignore[attr-defined]
+
+
+def _key(place: Place) -> str:
+    """Of a file's place, size and time: whether it is the one that was looked at."""
+    path = _path(place)
+    stat = path.stat()
+    frames = place[0].length(place[1]) if path.is_dir() else 0
+    return _digest([str(path), stat.st_size, stat.st_mtime_ns, frames, VERSION])
+
+
+def _digest(content: Any) -> str:
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:20]
