@@ -24,8 +24,8 @@ import numpy as np
 from machine import describe
 from machine import write as write_result
 
+from votes.checkpoint import atomic_write
 from votes.data.tools.demo import SCENES, draw_scene
-from votes.errors import UserError
 from votes.platforms.pairing import Outcome, facts, pair_folders
 from votes.relation.colour import BT601_AS_709, BT709_AS_601, SAME
 from votes.video.colour import Colour
@@ -33,8 +33,9 @@ from votes.video.encoders import Encoding
 from votes.video.read import VideoReader
 from votes.video.write import VideoWriter
 
-SIZE = (180, 320)
-FRAMES = 40
+SIZE = (144, 256)
+FRAMES = 24
+LARGEST, MOST_LINES = 10_000_000, 2000  # bytes and lines of a video that is taken
 PIECES = 3  # of a video
 WITHOUT = 15  # one of so many originals has no download, and one of so many downloads no original
 BT601, BT709 = Colour('bt601', False), Colour('bt709', False)
@@ -62,18 +63,18 @@ def drawn(rng: np.random.Generator) -> Platform:
     """A platform, by chance."""
     crop = None
     if rng.random() < 0.25:
-        height, width = int(rng.integers(130, 171)), int(rng.integers(220, 301))
+        height, width = int(rng.integers(104, 137)), int(rng.integers(176, 241))
         crop = int(rng.integers(SIZE[0] - height)), int(rng.integers(SIZE[1] - width)), height, width
     height, width = crop[2:] if crop else SIZE
     factor = rng.choice([0.5, 0.5, 0.6, 0.444, 1 / 3, 0.75])
     size = round(height * factor / 2) * 2, round(width * factor / 2) * 2
-    borders = (int(rng.integers(4, 13)) * 2, 0) if rng.random() < 0.3 else (0, 0)
-    start = int(rng.integers(0, 7)) if rng.random() < 0.4 else 0
+    borders = (int(rng.integers(3, 10)) * 2, 0) if rng.random() < 0.3 else (0, 0)
+    start = int(rng.integers(0, 5)) if rng.random() < 0.4 else 0
     frames = list(range(start, FRAMES))
     times: list[float] = [i - start for i in frames]
     kind = rng.choice(['all', 'drops', 'repeats', 'fewer', 'more'], p=[0.3, 0.25, 0.15, 0.2, 0.1])
     if kind == 'drops':
-        gone = set(rng.choice(frames, int(rng.integers(1, 5)), replace=False).tolist())
+        gone = set(rng.choice(frames, int(rng.integers(1, 4)), replace=False).tolist())
         frames = [i for i in frames if i not in gone]
         times = [i - start for i in frames] if rng.random() < 0.5 else [float(i) for i in range(len(frames))]
     elif kind == 'repeats':
@@ -116,60 +117,69 @@ def write(path: Path, frames: Clip, times: list[float], codec: str, crf: int) ->
             writer.write(np.ascontiguousarray(frame), round(40 * at))
 
 
-def pieces(videos: Path, wanted: int) -> dict[str, Clip]:
+def kept(path: Path, make: Callable[[], Clip]) -> Clip:
+    """Frames that were made once."""
+    if not path.is_file():
+        with atomic_write(path) as temporary:
+            np.save(temporary, np.stack(make()))
+    return list(np.load(path))
+
+
+def pieces(videos: Path, wanted: int, work: Path) -> dict[str, Clip]:
     """Pieces of real videos that do not overlap; of each video at most three."""
     found: dict[str, Clip] = {}
     for path in sorted(videos.iterdir()):
-        if not path.is_file() or len(found) >= wanted:
-            continue
-        try:
-            with VideoReader(path) as reader:
-                if reader.size[0] * reader.size[1] > 3000 * 2000:
-                    continue
-                frames = []
-                for i, frame in enumerate(reader):
-                    if i >= PIECES * FRAMES:
-                        break
-                    frames.append(cv2.resize(frame.rgb, SIZE[::-1], interpolation=cv2.INTER_AREA))
-        except UserError:
-            continue
-        for k in range(len(frames) // FRAMES):
-            found[f'{path.stem}_{k}'] = frames[k * FRAMES : (k + 1) * FRAMES]
+        if path.is_file() and len(found) < wanted and path.stat().st_size < LARGEST:
+            frames = kept(work / f'{path.stem}.npy', lambda path=path: small(path))  # type: ignore[misc]
+            for k in range(len(frames) // FRAMES):
+                found[f'{path.stem}_{k}'] = frames[k * FRAMES : (k + 1) * FRAMES]
     return dict(list(found.items())[:wanted])
 
 
-def photographs(wanted: int, seed: int) -> dict[str, Clip]:
+def small(path: Path) -> Clip:
+    frames: Clip = []
+    with VideoReader(path, threads=1) as reader:
+        if reader.size[0] > MOST_LINES:
+            return [np.zeros((*SIZE, 3), np.uint8)]
+        for frame in reader:
+            frames.append(cv2.resize(frame.rgb, SIZE[::-1], interpolation=cv2.INTER_AREA))
+            if len(frames) == PIECES * FRAMES:
+                break
+    return frames
+
+
+def photographs(wanted: int, seed: int, work: Path) -> dict[str, Clip]:
     """Moving photographs."""
     found = {}
     for i in range(wanted):
-        scene = SCENES[i % len(SCENES)]
-        frames = draw_scene(scene, seed + i // len(SCENES), FRAMES, SIZE[1])
+        scene, round_ = SCENES[i % len(SCENES)], i // len(SCENES)
+        path = work / f'{scene.picture}_{seed}_{round_}.npy'
+        frames = kept(path, lambda s=scene, r=round_: draw_scene(s, seed + r, FRAMES, SIZE[1]))  # type: ignore[misc]
         cut = (SIZE[1] - SIZE[0]) // 2
-        found[f'{scene.picture}_{i // len(SCENES)}'] = [np.ascontiguousarray(f[cut : cut + SIZE[0]]) for f in frames]
+        found[f'{scene.picture}_{round_}'] = [np.ascontiguousarray(f[cut : cut + SIZE[0]]) for f in frames]
     return found
 
 
 def make(folder: Path, clips: dict[str, Clip], seed: int) -> dict[str, tuple[str | None, Platform]]:
-    """Writes both folders; returns download -> (original or None, what was done)."""
+    """Writes both folders; returns download -> (original or None, what was done). What is there is not made again."""
     rng = np.random.default_rng(seed)
     for side in ('originals', 'downloads'):
-        (folder / side).mkdir()
+        (folder / side).mkdir(exist_ok=True)
     names = list(clips)
     lone = max(1, len(names) // WITHOUT)
     absent = rng.choice(names, 2 * lone, replace=False).tolist()
-    without_original = set(absent[:lone])
     truth: dict[str, tuple[str | None, Platform]] = {}
-    numbers = rng.permutation(len(names))
-    for name, number in zip(names, numbers, strict=True):
-        if name not in without_original:
-            write(folder / 'originals' / f'{name}.mp4', clips[name], list(range(FRAMES)), 'h264', 12)
+    for name, number in zip(names, rng.permutation(len(names)), strict=True):
+        path = folder / 'originals' / f'{name}.mp4'
+        if name not in absent[:lone] and not path.is_file():
+            write(path, clips[name], list(range(FRAMES)), 'h264', 12)
         if name in absent[lone:]:
             continue
-        platform = drawn(rng)
-        download = f'v{number:03d}'
-        made = through(clips[name], platform)
-        write(folder / 'downloads' / f'{download}.mp4', made, platform.times, platform.codec, platform.crf)
-        truth[download] = (None if name in without_original else name), platform
+        platform = drawn(np.random.default_rng((seed, int(number))))
+        path = folder / 'downloads' / f'v{number:03d}.mp4'
+        truth[path.stem] = (None if name in absent[:lone] else name), platform
+        if not path.is_file():
+            write(path, through(clips[name], platform), platform.times, platform.codec, platform.crf)
     return truth
 
 
@@ -206,19 +216,24 @@ def judged(outcome: Outcome, truth: dict[str, tuple[str | None, Platform]]) -> d
     return {**counts, 'frames_right': frames_right, 'frames': frames_all, 'rows': rows}
 
 
-def run(videos: Path | None, count: int, seed: int, say: Callable[[str], None] = print) -> dict[str, Any]:
-    real = pieces(videos, count * 2 // 3) if videos else {}
-    clips = {**real, **photographs(count - len(real), seed)}
+def run(videos: Path | None, count: int, seed: int, work: Path, say: Callable[[str], None] = print) -> dict[str, Any]:
+    work.mkdir(parents=True, exist_ok=True)
+    real = pieces(videos, count * 2 // 3, work) if videos else {}
+    clips = {**real, **photographs(count - len(real), seed, work)}
     say(f'{len(real)} pieces of videos, {len(clips) - len(real)} moving photographs')
-    with tempfile.TemporaryDirectory(prefix='votes_pairing_') as folder:
-        truth = make(Path(folder), clips, seed)
-        started = time.perf_counter()
-        outcome = pair_folders(
-            Path(folder) / 'originals', Path(folder) / 'downloads', Path(folder) / 'pairs', scale=1, workers=2, say=say
-        )
-        seconds = time.perf_counter() - started
-        found = judged(outcome, truth)
-    return {'clips': len(clips), 'of_videos': len(real), 'seed': seed, 'seconds': round(seconds, 1), **found}
+    truth = make(work, clips, seed)
+    started = time.process_time()
+    outcome = pair_folders(work / 'originals', work / 'downloads', work / 'pairs', scale=1, say=say)
+    seconds = time.process_time() - started
+    return {
+        'clips': len(clips),
+        'of_videos': len(real),
+        'size': f'{SIZE[1]}x{SIZE[0]}',
+        'frames_of_a_clip': FRAMES,
+        'seed': seed,
+        'processor_seconds_of_the_last_run': round(seconds, 1),
+        **judged(outcome, truth),
+    }
 
 
 def main() -> None:
@@ -226,9 +241,11 @@ def main() -> None:
     parser.add_argument('--clips', type=Path, help='folder of videos; without it all clips are moving photographs')
     parser.add_argument('--count', type=int, default=60)
     parser.add_argument('--seed', type=int, default=0)
+    parser.add_argument('--work', type=Path, help='folder for videos and pairs; the same command goes on there')
     parser.add_argument('-o', '--output', type=Path)
     args = parser.parse_args()
-    result = run(args.clips, args.count, args.seed)
+    with tempfile.TemporaryDirectory(prefix='votes_pairing_') as folder:
+        result = run(args.clips, args.count, args.seed, args.work or Path(folder))
     if args.output:
         write_result(args.output, {'machine': describe(), **result})
     print(json.dumps({key: value for key, value in result.items() if key != 'rows'}, indent=1))

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from votes.data.sources import Crop, Frame, FrameSource, cropped
 from votes.data.video_source import VideoSource
-from votes.relation.looks import Look, look, luma, shrunk, within
+from votes.relation.looks import GREY, Look, look, luma, shrunk, within
 from votes.relation.measure import WHOLE, Relation
-from votes.relation.space import Space, refined, snapped
+from votes.relation.space import Space, borders, refined, snapped, whole
 
 Place = tuple[FrameSource, str]  # where a clip is, and its name there
 POLISHED = 4  # frames by which the place of a crop is measured again, larger
@@ -65,13 +65,8 @@ class RelatedClip:
         """What LQ shows of GT, standing as LQ does, `scale` times as large."""
         source, clip = self.gt
         upright = self.space.upright(source.read(clip, self.frames[index][1]))
-        return fitted(
-            np.ascontiguousarray(upright), self._window(), (self.size[0] * self.scale, self.size[1] * self.scale)
-        )
-
-    def _window(self) -> tuple[float, float, float, float]:
-        source, clip = self.gt
-        return self.space.window(self.lq[0].size(self.lq[1]), source.size(clip))
+        size = self.size[0] * self.scale, self.size[1] * self.scale
+        return fitted(np.ascontiguousarray(upright), self.space.window(self.content), size)
 
     def ratio(self) -> float:
         """Pixels of GT for one of LQ, the lesser of both directions."""
@@ -86,21 +81,43 @@ def related(lq: Place, gt: Place, relation: Relation, scale: int = 1) -> Related
     """
     timing = relation.timing
     frames = [(int(n), int(s)) for n, s, m in zip(timing.lq, timing.shown, timing.matched, strict=True) if m]
-    space = relation.space
+    space, content = relation.space, relation.content
     size, large = lq[0].size(lq[1]), gt[0].size(gt[1])
-    if frames and (relation.covered < WHOLE or relation.content != (0, 0, *size)):
-        space = _polished(lq, gt, relation, frames)
-    return RelatedClip(lq, gt, space, space.content(size, large), frames, relation, scale)
+    if frames and content != (0, 0, *size):
+        content = _bordered(lq, relation, frames)
+        if relation.covered > WHOLE:  # nothing but borders
+            return RelatedClip(
+                lq, gt, whole(size, large, space.mirror, space.turn, content), content, frames, relation, scale
+            )
+    if frames and relation.covered < WHOLE:
+        space = _polished(lq, gt, relation, content, frames)
+        shown = space.moved(*content[:2]).content(content[2:], large)
+        content = content[0] + shown[0], content[1] + shown[1], shown[2], shown[3]
+    return RelatedClip(lq, gt, space, content, frames, relation, scale)
 
 
-def _polished(lq: Place, gt: Place, relation: Relation, frames: list[tuple[int, int]]) -> Space:
-    picks = [frames[int((i + 0.5) * len(frames) / POLISHED)] for i in range(POLISHED)]
-    picks = sorted(set(picks))
-    size, large = lq[0].size(lq[1]), gt[0].size(gt[1])
+def _picks(frames: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    return sorted({frames[int((i + 0.5) * len(frames) / POLISHED)] for i in range(POLISHED)})
+
+
+def _bordered(lq: Place, relation: Relation, frames: list[tuple[int, int]]) -> tuple[int, int, int, int]:
+    """The rectangle within LQ's borders, to the pixel where they are plain."""
+    size = lq[0].size(lq[1])
+    exact = borders(np.stack([luma(lq[0].read(lq[1], n)) for n, _ in _picks(frames)]))
+    reach = 2 + 2 * max(size) / GREY
+    near = all(abs(a - b) <= 2 * reach for a, b in zip(exact, relation.content, strict=True))
+    return exact if near else relation.content
+
+
+def _polished(
+    lq: Place, gt: Place, relation: Relation, content: tuple[int, int, int, int], frames: list[tuple[int, int]]
+) -> Space:
+    picks, size, large = _picks(frames), content[2:], gt[0].size(gt[1])
     out = within(size, LARGE)
-    ours = np.stack([shrunk(luma(lq[0].read(lq[1], n)), out) for n, _ in picks])
+    ours = np.stack([shrunk(luma(cropped(lq[0].read(lq[1], n), content)), out) for n, _ in picks])
     theirs = np.stack([luma(relation.space.upright(gt[0].read(gt[1], s))) for _, s in picks])
-    return snapped(refined(relation.space, ours, theirs, size, large), size, large, 0.35)
+    inner = refined(relation.space.moved(*content[:2]), ours, theirs, size, large)
+    return snapped(inner, size, large, 0.35).moved(-content[0], -content[1])
 
 
 def fitted(picture: NDArray[Any], window: tuple[float, float, float, float], size: tuple[int, int]) -> Frame:

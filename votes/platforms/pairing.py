@@ -34,6 +34,8 @@ VERSION = 1  # of what is kept between runs: another way of measuring is another
 WORK = '.pairing'
 MOST = 3000  # frames of a file that are looked at
 CLIPS = 5  # originals that are measured for a download
+RIVALS = 2.0  # times as much left as of the likeliest: others are measured as thoroughly as it up to this
+HOPELESS = 0.5  # correlation below which nothing more is measured
 SURE = 0.5  # confidence from which a pair is written
 WORDS = ('order', 'matrix', 'range')  # of colours; the rest are numbers
 LEAST = 5  # frames of a pair: the window of most networks
@@ -200,10 +202,21 @@ class _Job:
         for candidate in catalogue.candidates(lq)[:CLIPS]:
             gt = self._look('original', candidate.name)
             ours, theirs = alike_in_time(lq, gt)
-            relation = measure(ours, theirs, candidate.spaces)
+            relation = measure(ours, theirs, candidate.spaces, thorough=False)
             if relation is not None:
                 measured.append((candidate.name, relation))
+        measured.sort(key=_rank)
+        for i, (original, rough) in enumerate(measured):
+            if rough.unexplained > RIVALS * measured[0][1].unexplained or rough.correlation < HOPELESS:
+                break
+            ours, theirs = alike_in_time(lq, self._look('original', original))
+            measured[i] = original, measure(ours, theirs, [rough.space]) or rough
         return judged(name, measured)
+
+
+def _rank(measured: tuple[str, Relation]) -> float:
+    """Low is likely: how little is left, of how many frames."""
+    return measured[1].unexplained / max(0.05, measured[1].seen)
 
 
 def alike_in_time(lq: Look, gt: Look) -> tuple[Look, Look]:
@@ -218,7 +231,7 @@ def judged(download: str, measured: list[tuple[str, Relation]]) -> Match:
     """The best of what was measured, and how sure it is: alike, moving alike, and clearly better than the next one."""
     if not measured:
         return Match(download, why='no original is like it')
-    (original, best), *others = sorted(measured, key=lambda pair: pair[1].unexplained / max(0.05, pair[1].seen))
+    (original, best), *others = sorted(measured, key=_rank)
     rival, left = (others[0][0], others[0][1].unexplained) if others else (None, math.inf)
     like = _share(best.correlation, 0.75, 0.92)
     moves = 1.0 if math.isnan(best.motion) else _share(best.motion, 0.3, 0.7)

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from votes.relation.colour import PIECES, Colours, compared
-from votes.relation.looks import Look, luma, shrunk, within
-from votes.relation.space import Space, brought, refined, snapped
+from votes.relation.looks import COLOURED, GREY, Look, shrunk, within
+from votes.relation.space import Space, borders, brought, refined, snapped, whole
 from votes.relation.timing import Timing, blends, clear_places, differences, expected, path
 
 SMALL, FINE = 48, 96  # pixels: longest side of the pictures that are matched in time, and where crops are compared
 BLOCKS = 16  # along the longest side, whose mean colours are compared
 TRIED = 4  # places of LQ on GT that are measured, of those that are proposed
+ROUGH = 96  # pixels: longest side where a place is refined for a first look
 COMPARED = 6  # frames by which space is refined
 BETTER = 0.997  # of the difference that is left, where another place is taken: most of it is compression
+ELSEWHERE, CLEARLY = 0.75, 0.8  # pixels of LQ, and what must be left of the difference where a claim is wrong
 HOPELESS = 0.7  # share of LQ's variance that is left: nothing is refined then
 STILL = 0.6  # levels: a clip that changes by less shows no motion
 WHOLE = 0.97  # share of GT that is seen where nothing was cropped
@@ -67,22 +69,64 @@ class _Fit:
     cost: NDArray[np.float64]
     noise: float
     left: float  # share of LQ's variance
+    bias: NDArray[np.float32]  # (n,) what is always different, which `lq` is without
 
 
-def measure(lq: Look, gt: Look, spaces: Iterable[Space], start: float = 0.0) -> Relation | None:
+def measure(
+    lq: Look, gt: Look, spaces: Iterable[Space], start: float = 0.0, claimed: Space | None = None, thorough: bool = True
+) -> Relation | None:
     """How LQ shows GT, by the best of some places that are proposed.
 
     Args:
         spaces: see Catalogue; they are refined.
         start: how sure it is that both begin together, see timing.path.
+        claimed: the place that is said to be right: another is taken only where it lies clearly elsewhere and fits
+            clearly better.
+        thorough: of crops and borders, looks for the same some frames earlier and later, too.
 
     Returns:
         None where LQ shows nothing at any of these places.
     """
-    quick = [(score, space) for space in spaces for score in [_quick(lq, gt, space)] if score > 0]
+    found = _without_borders(lq, gt, list(spaces), start, thorough)
+    return found or _measured(lq, gt, spaces, start, claimed, thorough)
+
+
+def _without_borders(lq: Look, gt: Look, spaces: list[Space], start: float, thorough: bool) -> Relation | None:
+    """Of a clip with plain borders that stay, if GT has a picture there or nothing."""
+    top, left, height, width = borders(lq.grey)
+    if (height, width) == lq.grey.shape[1:] or min(height, width) < 16:
+        return None
+    y, x = (n / s for n, s in zip(lq.size, lq.grey.shape[1:], strict=True))
+    first, size = (round(top * y), round(left * x)), (round(height * y), round(width * x))
+    place = Space(shift=(float(first[0]), float(first[1])))
+    cut = [brought(frame, place, size, lq.size, within(size, COLOURED)) for frame in lq.coloured]
+    inner = replace(
+        lq,
+        size=size,
+        grey=lq.grey[:, top : top + height, left : left + width],
+        coloured=np.rint(np.nan_to_num(np.stack(cut))).astype(np.uint8),
+    )
+    proposed = [whole(size, gt.size), *(space.moved(*first) for space in spaces)]
+    found = _measured(inner, gt, dict.fromkeys(proposed), start, None, thorough)
+    if found is None:
+        return None
+    space = found.space.moved(-first[0], -first[1])
+    shown = space.content(lq.size, gt.size)
+    if shown[2] * shown[3] > 1.02 * size[0] * size[1]:  # GT goes on there
+        told = _fitted(lq, gt, space, start)
+        if told is not None and told.left < 1.5 * found.unexplained + 0.002:
+            return None  # and is as plain: the borders belong to the picture
+    t, c, h, w = found.content
+    return replace(found, space=space, content=(t + first[0], c + first[1], h, w))
+
+
+def _measured(
+    lq: Look, gt: Look, spaces: Iterable[Space], start: float, claimed: Space | None, thorough: bool
+) -> Relation | None:
+    quick = sorted(((_quick(lq, gt, space), space) for space in spaces), key=lambda pair: -pair[0])
     fits: list[_Fit] = []
-    for score, space in sorted(quick, key=lambda pair: -pair[0])[:TRIED]:
-        if fits and score < 0.5 * quick[0][0]:
+    for score, space in quick[:TRIED]:
+        if score <= 0 or (fits and score < 0.5 * quick[0][0]):
             break
         fit = _fitted(lq, gt, space, start)
         if fit is not None:
@@ -93,19 +137,34 @@ def measure(lq: Look, gt: Look, spaces: Iterable[Space], start: float = 0.0) -> 
     if best.left > HOPELESS:
         return _described(lq, gt, best)
     for _ in range(2):
-        better = _fitted(lq, gt, _moved(lq, gt, best, best.way), start)
+        better = _fitted(lq, gt, _moved(lq, gt, best, best.way, GREY if thorough else ROUGH), start)
         if better is None or better.left > best.left:
             break
         best = better
     side = SMALL
-    if best.space.covered(gt.size, lq.size) < WHOLE or best.space.content(lq.size, gt.size) != (0, 0, *lq.size):
+    parts = best.space.covered(lq.size, gt.size) < WHOLE or best.space.content(lq.size, gt.size) != (0, 0, *lq.size)
+    if parts and thorough:
         side = FINE
         best = _elsewhere(lq, gt, _fitted(lq, gt, best.space, start, side) or best, start)
     reach = 0.5 + 0.08 * max(lq.size) / max(lq.grey.shape[1:])
     edged = _fitted(lq, gt, snapped(best.space, lq.size, gt.size, reach), start, side)
     if edged is not None and edged.left < 1.15 * best.left + 1e-3:
         best = edged
+    if claimed is not None:
+        told = _fitted(lq, gt, claimed, start, side)
+        if told is not None and (
+            _apart(told.space, best.space, lq.size) < ELSEWHERE or best.left > CLEARLY * told.left
+        ):
+            best = told
     return _described(lq, gt, best)
+
+
+def _apart(first: Space, second: Space, lq: tuple[int, int]) -> float:
+    """By how many pixels of LQ the corners of the picture lie apart."""
+    if (first.mirror, first.turn % 4) != (second.mirror, second.turn % 4):
+        return float('inf')
+    sides = zip(lq, first.scale, first.shift, second.scale, second.shift, strict=True)
+    return max(max(abs(b - d), abs((a - c) * side + b - d)) / a for side, a, b, c, d in sides)
 
 
 def _seen(clip: Look, space: Space, lq: Look, out: tuple[int, int], picks: NDArray[np.int64]) -> NDArray[np.float32]:
@@ -117,8 +176,8 @@ def _seen(clip: Look, space: Space, lq: Look, out: tuple[int, int], picks: NDArr
 def _quick(lq: Look, gt: Look, space: Space) -> float:
     """Correlation of a few frames of LQ with the likest ones of GT; 0 where the places do not overlap."""
     out = within(lq.size, 24)
-    some = np.unique(np.linspace(0, len(lq) - 1, 7).astype(int))
-    many = np.unique(np.linspace(0, len(gt) - 1, 40).astype(int))
+    some = np.unique(np.linspace(0, len(lq) - 1, 5).astype(int))
+    many = np.unique(np.linspace(0, len(gt) - 1, 16).astype(int))
     seen = _seen(gt, space, lq, out, many)
     known = np.isfinite(seen[0])
     if known.mean() < 0.04:
@@ -157,7 +216,7 @@ def _fitted(lq: Look, gt: Look, space: Space, start: float, side: int = SMALL) -
     rest = (a - b_fit[way]) ** 2
     variance = float(((a - a.mean()) ** 2).mean()) + 0.5
     cost = differences(a - bias, b_fit)
-    return _Fit(space, way, a - bias, b_fit, cost, noise, float(rest.mean()) / variance)
+    return _Fit(space, way, a - bias, b_fit, cost, noise, float(rest.mean()) / variance, bias)
 
 
 def _elsewhere(lq: Look, gt: Look, fit: _Fit, start: float) -> _Fit:
@@ -173,19 +232,19 @@ def _elsewhere(lq: Look, gt: Look, fit: _Fit, start: float) -> _Fit:
             other = _fitted(lq, gt, _moved(lq, gt, fit, way), start, FINE)
             tried += [other] if other is not None else []
         best = min(tried, key=lambda other: other.left, default=fit)
-        if best.left >= BETTER * fit.left:
+        if best.left >= (CLEARLY if start else BETTER) * fit.left:
             break
         fit = best
     return fit
 
 
-def _moved(lq: Look, gt: Look, fit: _Fit, way: NDArray[np.int64]) -> Space:
+def _moved(lq: Look, gt: Look, fit: _Fit, way: NDArray[np.int64], finest: int = GREY) -> Space:
     """The fit's space refined by frames spread over the clip."""
     own = fit.cost[np.arange(len(fit.way)), fit.way]
     good = np.flatnonzero(own <= np.quantile(own, 0.8) + 1e-6)
     picks = good[np.unique(np.linspace(0, len(good) - 1, COMPARED).astype(int))]
     upright = fit.space.upright(gt.grey[way[picks]], 1).astype(np.float32)
-    return refined(fit.space, lq.grey[picks].astype(np.float32), upright, lq.size, gt.size)
+    return refined(fit.space, lq.grey[picks].astype(np.float32), upright, lq.size, gt.size, finest)
 
 
 def _described(lq: Look, gt: Look, fit: _Fit) -> Relation:
@@ -199,21 +258,22 @@ def _described(lq: Look, gt: Look, fit: _Fit) -> Relation:
     matched = np.flatnonzero(timing.matched)
     picks = matched if len(matched) else np.arange(len(fit.way))
     a, b = fit.lq[picks], fit.gt[fit.way[picks]]
-    correlations = [_correlation(x, y) for x, y in zip(a, b, strict=True)]
+    correlations = [_correlation(x, y) for x, y in zip(a + fit.bias, b, strict=True)]
     moving_a, moving_b = a - a.mean(0), b - b.mean(0)
     moves = float(np.sqrt((moving_b**2).mean())) > STILL
     colours = _colours(lq, gt, fit, picks)
+    content = fit.space.content(lq.size, gt.size)
     return Relation(
         fit.space,
         timing,
         colours,
-        fit.space.content(lq.size, gt.size),
-        fit.space.window(lq.size, gt.size),
+        content,
+        fit.space.window(content),
         float(np.median(correlations)),
         _correlation(moving_a, moving_b) if moves else float('nan'),
         fit.left,
         float((~unknown).mean()),
-        fit.space.covered(gt.size, lq.size),
+        fit.space.covered(lq.size, gt.size),
     )
 
 
@@ -239,8 +299,3 @@ def _colours(lq: Look, gt: Look, fit: _Fit, picks: NDArray[np.int64]) -> Colours
         theirs.append(seen[known])
         groups.append(piece[known] % PIECES)
     return compared(np.concatenate(ours), np.concatenate(theirs), np.concatenate(groups))
-
-
-def likeness(first: NDArray[np.uint8], second: NDArray[np.uint8]) -> float:
-    """Correlation of the luma of two RGB pictures of one size."""
-    return _correlation(luma(first), luma(second))

@@ -50,16 +50,21 @@ class Space:
             found.append((begin, max(0, min(side, int(np.floor(last + SNAP / 2))) - begin)))
         return found[0][0], found[1][0], found[0][1], found[1][1]
 
-    def window(self, lq: Size, gt: Size) -> Rectangle:
-        """Top, left, height and width of what `content` shows, in pixels of GT as it stands in LQ."""
-        top, left, height, width = self.content(lq, gt)
+    def window(self, content: Rectangle) -> Rectangle:
+        """Top, left, height and width of what a rectangle of LQ shows, in pixels of GT as it stands in LQ."""
+        top, left, height, width = content
         (a, b), (y, x) = self.scale, self.shift
         return a * top + y, b * left + x, a * height, b * width
 
-    def covered(self, gt: Size, lq: Size) -> float:
+    def covered(self, lq: Size, gt: Size) -> float:
         """Which share of GT is seen in LQ."""
-        height, width = self.window(lq, gt)[2:]
+        height, width = self.window(self.content(lq, gt))[2:]
         return float(height * width / (gt[0] * gt[1]))
+
+    def moved(self, top: float, left: float) -> Space:
+        """The same for LQ without so many rows and columns before its first ones."""
+        (a, b), (y, x) = self.scale, self.shift
+        return replace(self, shift=(y + a * top, x + b * left))
 
 
 def whole(lq: Size, gt: Size, mirror: bool = False, turn: int = 0, content: Rectangle | None = None) -> Space:
@@ -112,13 +117,17 @@ def brought(gt: NDArray[Any], space: Space, lq_size: Size, gt_size: Size, out: S
     return result
 
 
-def refined(space: Space, lq: Grey, gt: Grey, lq_size: Size, gt_size: Size, rounds: int = 6) -> Space:
+def refined(
+    space: Space, lq: Grey, gt: Grey, lq_size: Size, gt_size: Size, finest: int = 4096, rounds: int = 5
+) -> Space:
     """Moves and stretches until the pictures fit: Gauss and Newton on grey levels, with gain and offset free.
 
     Args:
         lq, gt: (N, h, w) and (N, H, W) luma of frames that show the same; GT upright.
+        finest: longest side of LQ's pictures that are compared at last.
     """
-    for side in (48, 96, max(lq.shape[1:])):
+    last = min(finest, max(lq.shape[1:]))
+    for side in (48, 96, last):
         out = tuple(max(8, round(n * min(1.0, side / max(lq.shape[1:])))) for n in lq.shape[1:])
         small = np.stack([cv2.GaussianBlur(shrunk(f, (out[0], out[1])).astype(np.float32), (0, 0), 0.7) for f in lq])
         for _ in range(rounds):
@@ -126,9 +135,9 @@ def refined(space: Space, lq: Grey, gt: Grey, lq_size: Size, gt_size: Size, roun
             if moved is None:
                 return space
             space = moved
-            if step < 0.01:
+            if step < 0.02:
                 break
-        if side >= max(lq.shape[1:]):
+        if side >= last:
             break
     return space
 

@@ -116,7 +116,7 @@ def clear_places(cost: Costs, way: NDArray[np.int64], noise: float, reach: int =
     found = np.zeros(len(way), np.bool_)
     for i, j in enumerate(way):
         others = [k for k in range(max(0, j - reach), min(cost.shape[1], j + reach + 1)) if k != j]
-        if others:
+        if 0 < j < cost.shape[1] - 1 and others:
             found[i] = min(cost[i, k] for k in others) > CLEAR * cost[i, j] + 0.1 * noise
     return found
 

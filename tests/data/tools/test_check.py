@@ -88,7 +88,7 @@ def test_colours(clip, written, read, words):
     assert [words in f.text for f in found] == [True]
 
 
-def test_a_damaged_frame_and_what_lies_beyond_the_sample(clip, place):
+def test_a_damaged_frame_wherever_it_is(clip, place):
     clip()
     path = Path('lq/000/00000004.png')
     whole = path.read_bytes()
@@ -100,13 +100,13 @@ def test_a_damaged_frame_and_what_lies_beyond_the_sample(clip, place):
         write(Path(f'lq/000/{i:08d}.png'), cv2.resize(scene(i), (48, 32), interpolation=cv2.INTER_AREA) // 2 * 2)
     path.write_bytes(whole)
     Path('lq/000/00000030.png').write_bytes(whole[:200])
-    assert not any('00000030' in f.text for f in check_option_file('opt.yml'))
+    assert any('00000030' in f.text for f in check_option_file('opt.yml')), 'its file is much smaller than the others'
     assert any('00000030' in f.text for f in check_option_file('opt.yml', everything=True))
 
 
 def test_exit_code_and_json(place, capsys):
     assert main(['check-data', '-opt', place()]) == 0, 'noise has no timing that could be wrong'
-    assert 'the first 24 frames of each clip were read; --all' in capsys.readouterr().out
+    assert '(42 of 42 frames of LQ were read)' in capsys.readouterr().out
     Path('lq/001/00000007.png').unlink()
     capsys.readouterr()
     assert main(['check-data', '-opt', 'opt.yml', '--json']) == 1
