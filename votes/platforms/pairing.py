@@ -52,6 +52,7 @@ class Match:
         confidence: 0 to 1.
         why: what makes it unsure, in words; empty where it is sure.
         left_out: why a sure one is not written.
+        pair: what its clip is called.
     """
 
     download: str
@@ -61,6 +62,7 @@ class Match:
     why: str = ''
     relation: Relation | None = None
     left_out: str = ''
+    pair: str = ''
 
     @property
     def sure(self) -> bool:
@@ -114,7 +116,7 @@ def pair_folders(
         job = _Job(sides, target / WORK, say)
         matches = job.matches(workers)
         outcome = _paired(sides, matches, job.unreadable, scale, wish)
-        _remember(target, outcome, sides)
+        _remember(target, outcome)
         if outcome.pairs:
             gt: Clips = {name: (RelatedSource(outcome.pairs, 'gt'), name) for name in outcome.pairs}
             lq: Clips = {name: (RelatedSource(outcome.pairs, 'lq'), name) for name in outcome.pairs}
@@ -192,7 +194,7 @@ class _Job:
         return match
 
     def _keep(self, match: Match) -> None:
-        content = {key: value for key, value in vars(match).items() if key not in ('relation', 'left_out')}
+        content = {key: value for key, value in vars(match).items() if key not in ('relation', 'left_out', 'pair')}
         relation = None if match.relation is None else match.relation.as_json()
         write_json(self._record(match.download), content | {'relation': relation})
 
@@ -309,13 +311,14 @@ def _paired(
         if len(pair.frames) < LEAST:
             match.left_out = f'only {len(pair.frames)} of its frames show one of the original each'
             continue
-        pairs[name], of_pair[name] = pair, match
+        pairs[name], of_pair[name], match.pair = pair, match, name
     common = Counter(max(1, round(pair.ratio())) for pair in pairs.values()).most_common(1)
     wanted = scale or (common[0][0] if common else 1)
     for name in [name for name, pair in pairs.items() if pair.ratio() < SMALLER * wanted]:
         of_pair[
             name
         ].left_out = f'the original is {pairs[name].ratio():.3g} times as large, {wanted} are needed (--scale)'
+        of_pair[name].pair = ''
         del pairs[name]
     used = {match.original for name, match in of_pair.items() if name in pairs}
     unused = [name for name in sides['original'] if name not in used]
@@ -334,14 +337,13 @@ def _free(name: str, taken: dict[str, Any]) -> str:
     return next(n for n in (name, *(f'{name}_{i}' for i in range(2, len(taken) + 3))) if n not in taken)
 
 
-def _remember(target: Path, outcome: Outcome, sides: dict[str, Clips]) -> None:
+def _remember(target: Path, outcome: Outcome) -> None:
     """Writes pairs.json; frames of clips that are others now are removed."""
     path = target / 'pairs.json'
     before = json.loads(path.read_text())['clips'] if path.is_file() else {}
-    known = {_path(place): name for name, place in sides['download'].items()}
     clips = {}
     for name, pair in outcome.pairs.items():
-        match = outcome.matches[known[_path(pair.lq)]]
+        match = next(m for m in outcome.matches.values() if m.pair == name)
         numbers = [n for n, _ in pair.frames]
         clips[name] = {
             'original': str(_path(pair.gt)),

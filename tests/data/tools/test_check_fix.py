@@ -12,7 +12,7 @@ from votes.data.sources import read_picture
 from votes.data.tools.check import check_option_file
 from votes.video.colour import Colour
 
-SIZE = (144, 224)
+SIZE = (112, 176)
 BT601, BT709 = Colour('bt601', False), Colour('bt709', False)
 
 
@@ -25,7 +25,7 @@ def gt_frames(name, count):
     for i in range(count):
         top, left = 15 + round(14 * np.cos(i / 7)), 28 + round(27 * np.sin(i / 9))
         frame = np.ascontiguousarray(large[top : top + SIZE[0], left : left + SIZE[1]])
-        place = 112 + round(60 * np.cos(i / 4)), 72 + round(40 * np.sin(i / 4))
+        place = 88 + round(50 * np.cos(i / 4)), 56 + round(35 * np.sin(i / 4))
         frames.append(cv2.circle(frame, place, 14, (250, 60, 30), -1))
     return frames
 
@@ -61,7 +61,7 @@ def data(place):
     return make
 
 
-def pair(name='coffee', count=12):
+def pair(name='coffee', count=10):
     gt = gt_frames(name, count)
     return gt, [lq_frame(f) for f in gt]
 
@@ -76,7 +76,7 @@ def test_trouble_late_in_a_clip(data, capsys):
     assert main(['check-data', '-opt', options]) == 1
     said = capsys.readouterr().out
     assert 'train, grey: LQ shows nothing at frame 45 (1 such frames)' in said
-    assert 'train, late: LQ and GT part at frame 51: offsets [-1, 0]' in said
+    assert any(f'train, late: LQ and GT part at frame {n}: offsets [-1, 0]' in said for n in (50, 51)), said
     assert 'of 140 frames of LQ were read' in said
 
 
@@ -101,7 +101,7 @@ def test_repairs(data, capsys):
         'moved': (gt, [np.roll(f, 4, 1) for f in lq]),
         'exchanged': (gt, [f[..., ::-1] for f in lq]),
         'matrix': (gt, [BT601.to_rgb(BT709.to_yuv(f)) for f in lq]),
-        'borders': ([g[:130] for g in gt], [cv2.copyMakeBorder(f[7:58], 7, 7, 0, 0, 0) for f in lq]),
+        'borders': (gt, [cv2.copyMakeBorder(f[7:49], 7, 7, 0, 0, cv2.BORDER_CONSTANT) for f in lq]),
         'late': (gt, [lq[0], lq[0], lq[0], *lq[:-3]]),
         'repeated': ([*gt[:6], gt[5], *gt[7:]], lq),
         'named': (gt, its_lq),
@@ -111,10 +111,11 @@ def test_repairs(data, capsys):
     options = data(clips)
     assert main(['check-data', '-opt', options, '--write-fixed', 'fixed']) == 1
     said = capsys.readouterr().out
-    assert 'note: train, overflowed: is left out: its values overflowed' in said
-    assert 'note: train, named: is repaired: 12 frames, with the GT of zchelsea' in said
-    assert 'note: train, late: is repaired: 9 frames' in said
-    assert 'note: train, repeated: is repaired: 11 frames' in said
+    assert 'note: train, overflowed: is left out' in said
+    assert 'of LQ: values overflowed' in said
+    assert 'note: train, named: is repaired: 10 frames, with the GT of zchelsea' in said
+    assert 'note: train, late: is repaired: 7 frames' in said
+    assert 'note: train, repeated: is repaired: 9 frames' in said
     assert 'good: is repaired' not in said
     root = Path('fixed/train')
     names = sorted(p.name for p in (root / 'LQ_frames').iterdir() if p.is_dir())

@@ -54,19 +54,18 @@ def examined(pairs: ClipPairs, clip: str, everything: bool) -> Examined:
     found = list(blank(lq, gt))
     if relation is not None and not everything and len(ours) < count and list(timing(relation, lq)):
         return examined(pairs, clip, True)
-    blanks = {text for _, text, _ in found}
+    other = None if found or relation is None else another(relation)
     found += frozen(lq, gt)
     if relation is None:
         return Examined(None, found, len(lq))
-    other = None if blanks and relation.correlation > 0 else another(relation)
-    if other is not None and not found:
-        return Examined(relation, [other], len(lq))
-    if other is None:
-        found += [*timing(relation, lq), *place(relation, lq, gt), *bits(lq, gt)]
-        if not list(place(relation, lq, gt)):
-            found += overflow(pairs, clip, relation)
-        if not any('overflowed' in text for _, text, _ in found):
-            found += colours(relation)
+    placed = list(place(relation, lq, gt))
+    spilt = list(overflow(pairs, clip, lq)) if other is not None or not placed else []
+    if spilt:
+        found += spilt
+    elif other is not None:
+        found.append(other)
+    else:
+        found += [*timing(relation, lq), *placed, *bits(lq, gt), *colours(relation)]
     return Examined(relation, found, len(lq))
 
 
@@ -159,7 +158,7 @@ def timing(relation: Relation, lq: Look) -> Iterator[Finding]:
 def place(relation: Relation, lq: Look, gt: Look) -> Iterator[Finding]:
     """LQ that is mirrored, turned, shifted, cropped or has borders."""
     space, scale = relation.space, gt.size[0] / lq.size[0]
-    if space == whole(lq.size, gt.size):
+    if space == whole(lq.size, gt.size) and relation.content == (0, 0, *lq.size):
         return
     stands = {(True, 0): 'mirrored left to right', (True, 2): 'upside down'}
     stands |= {(False, turn): f'turned by {90 * turn} degrees' for turn in (1, 2, 3)}
@@ -244,15 +243,12 @@ def _change(clip: Look, number: int) -> float:
     return float(np.abs(clip.coloured[i].astype(float) - clip.coloured[i - 1]).mean())
 
 
-def overflow(pairs: ClipPairs, clip: str, relation: Relation) -> Iterator[Finding]:
+def overflow(pairs: ClipPairs, clip: str, looked: Look) -> Iterator[Finding]:
     """Values that went beyond 255 or 0 and came out at the other end."""
-    told = relation.timing
-    shown = np.flatnonzero(told.shown >= 0)
     share = []
-    for i in shown[np.unique(np.linspace(0, len(shown) - 1, LOOKED_AT).astype(int))] if len(shown) else ():
-        lq = pairs.lq.read(clip, int(told.lq[i])).astype(np.float32)
-        gt = shrunk(pairs.read_gt(clip, int(told.shown[i])), lq.shape[:2]).astype(np.float32)
-        share.append(overflowed(lq, gt))
+    for i in looked.numbers[np.unique(np.linspace(0, len(looked) - 1, LOOKED_AT).astype(int))].tolist():
+        lq = pairs.lq.read(clip, i).astype(np.float32)
+        share.append(overflowed(lq, shrunk(pairs.read_gt(clip, i), lq.shape[:2]).astype(np.float32)))
     if share and float(np.median(share)) > 5e-4:
         yield (
             'error',
