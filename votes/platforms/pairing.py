@@ -361,7 +361,7 @@ def _remember(target: Path, outcome: Outcome) -> None:
             'facts': facts(pair.relation),
         }
     for name, entry in before.items():
-        if clips.get(name) != entry:
+        if json.loads(json.dumps(clips.get(name))) != entry:
             for side in ('HQ_frames', 'LQ_frames'):
                 shutil.rmtree(target / side / name, ignore_errors=True)
     unsure = {

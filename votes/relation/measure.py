@@ -225,16 +225,17 @@ def _elsewhere(lq: Look, gt: Look, fit: _Fit, start: float) -> _Fit:
     Of a camera that pans, a crop that lies further left shows nearly the same in a later frame: only what moves on its
     own, and the ends of the clip, tell.
     """
-    for _ in range(8):
-        tried = []
-        for late in (-8, -3, -1, 1, 3, 8):
+    steps = (-1, 1, -3, 3)
+    for _ in range(6):
+        tried = {}
+        for late in steps:
             way = np.clip(fit.way + late, 0, len(gt) - 1)
             other = _fitted(lq, gt, _moved(lq, gt, fit, way), start, FINE)
-            tried += [other] if other is not None else []
-        best = min(tried, key=lambda other: other.left, default=fit)
-        if best.left >= (CLEARLY if start else BETTER) * fit.left:
+            tried |= {} if other is None else {late: other}
+        late = min(tried, key=lambda step: tried[step].left, default=0)
+        if not late or tried[late].left >= (CLEARLY if start else BETTER) * fit.left:
             break
-        fit = best
+        fit, steps = tried[late], (1, 3, 8) if late > 0 else (-1, -3, -8)
     return fit
 
 

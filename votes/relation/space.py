@@ -16,6 +16,7 @@ Rectangle = tuple[float, float, float, float]  # top, left, height, width
 Grey = NDArray[Any]
 SAMPLES = 30_000  # pixels of all frames that a step is fitted to
 OUTLIER = 3.0  # residuals of so many standard deviations count half
+LEAK = 0.4  # of what the next lines have: a line with less belongs to a border
 SNAP = 0.6  # pixels of LQ within which an edge counts as the edge of the picture
 
 
@@ -197,6 +198,15 @@ def snapped(space: Space, lq: Size, gt: Size, reach: float = SNAP) -> Space:
     return replace(space, scale=(scale[0], scale[1]), shift=(shift[0], shift[1]))
 
 
+def _edge(apart: NDArray[Any], plain: NDArray[np.bool_]) -> int:
+    """Lines of a border, with those at its end into which compression has carried something of the picture."""
+    if plain.all() or not plain[0]:
+        return 0
+    first = int(np.argmin(plain))
+    leaks = [i for i in (first, first + 1) if i + 3 < len(apart) and apart[i] < LEAK * apart[i + 1 : i + 3].mean()]
+    return leaks[-1] + 1 if leaks else first
+
+
 def borders(grey: NDArray[Any], flat: float = 3.0) -> tuple[int, int, int, int]:
     """Top, left, height and width of what lies within plain borders that stay, of pictures (T, h, w)."""
     picks = grey[:: max(1, len(grey) // 12)].astype(np.float32)
@@ -206,7 +216,8 @@ def borders(grey: NDArray[Any], flat: float = 3.0) -> tuple[int, int, int, int]:
         edge = []
         for ordered in (lines, lines[::-1]):
             level = float(np.median(ordered[0]))
-            plain = (np.abs(ordered - level).mean(1) < flat) & (ordered.std(1) < 2 * flat)
-            edge.append(int(np.argmin(plain)) if not plain.all() else 0)
+            apart = np.abs(ordered - level).mean(1)
+            plain = (apart < flat) & (ordered.std(1) < 2 * flat)
+            edge.append(_edge(apart, plain))
         found.append((edge[0], lines.shape[0] - edge[0] - edge[1]))
     return found[0][0], found[1][0], found[0][1], found[1][1]
