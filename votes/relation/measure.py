@@ -225,9 +225,9 @@ def _elsewhere(lq: Look, gt: Look, fit: _Fit, start: float) -> _Fit:
     Of a camera that pans, a crop that lies further left shows nearly the same in a later frame: only what moves on its
     own, and the ends of the clip, tell.
     """
-    steps = (-1, 1, -3, 3)
+    steps: tuple[int, ...] = (-1, 1, -3, 3)
     for _ in range(6):
-        tried = {}
+        tried: dict[int, _Fit] = {}
         for late in steps:
             way = np.clip(fit.way + late, 0, len(gt) - 1)
             other = _fitted(lq, gt, _moved(lq, gt, fit, way), start, FINE)
