@@ -20,7 +20,7 @@ ROUNDS = 3  # encodings of a search
 CLOSE = 0.2  # of a quantiser (of one in VP9's units: 4 times that)
 LIMITS = {'libx264': (0.0, 51.0), 'libx265': (0.0, 51.0), 'libvpx-vp9': (0.0, 63.0)}
 STEP = {'libvpx-vp9': 4.1}  # of the measured quantiser for one of crf
-STEADY_BITS = 0.12  # spread of log kbit/s below which clips of unlike content have one bitrate
+UNLIKE_BITS = 0.5  # spread of log kbit/s above which clips of unlike content have no common bitrate
 PRESET_FRAMES = 16
 PRESETS = X26_PRESETS[:7]  # no platform has the time for slower ones than slow
 
@@ -132,7 +132,7 @@ def rule(recipe: Recipe, samples: Sequence[Sample], before: Rule | None = None) 
     """How the rate is controlled, of one codec's clips.
 
     A quantiser that is one for all frames of a type is said as qp, a ripple as qp_cycle. Else the crf is searched that
-    gives each clip's quantisers; where bits agree better from clip to clip than that does, it is a bitrate.
+    gives each clip's quantisers, and the bitrate that gives their bits; what explains all quantisers better, is it.
 
     Args:
         before: what was found for a recipe that differed in other things; searches begin there.
@@ -151,24 +151,58 @@ def rule(recipe: Recipe, samples: Sequence[Sample], before: Rule | None = None) 
         return Rule('qp', value, {name: {'qp': qp} for name, qp in zip(names, fixed, strict=True)})
     known = {} if before is None else {name: own.get('crf') for name, own in before.clips.items()}
     fits = {sample.name: fitted_crf(recipe, sample, known.get(sample.name)) for sample in samples}
-    return _crf_or_bitrate(codec, samples, fits)
+    by_crf = _by_crf(codec, samples, fits)
+    kbps = [sample.stream.kbps for sample in samples]
+    if len(samples) < 2 or float(np.log(np.maximum(kbps, 1e-3)).std()) > UNLIKE_BITS:
+        return by_crf
+    rate, missed = _fitted_kbps(recipe, samples, float(np.median(kbps)))
+    common = float(np.median([crf for crf, _ in fits.values()]))
+    crf = round(common) if codec not in ('libx264', 'libx265') else round(common, 1)
+    by = {
+        'crf': _qp_apart(with_encoding(recipe, {'crf': crf}), samples),
+        'kbps': _qp_apart(with_encoding(recipe, {'kbps': rate}), samples),
+    }
+    if by['crf'] <= by['kbps']:
+        return by_crf
+    sure = (0.9 - 0.5 * min(1, missed)) * by['crf'] / (by['crf'] + by['kbps'])
+    why = f'one bitrate is {by["kbps"]:.1f} off the quantisers of clips, one crf {by["crf"]:.1f}; clips have '
+    return Rule('kbps', Measured(rate, sure, f'{why}{min(kbps):.0f} to {max(kbps):.0f} kbit/s'), by_crf.clips)
 
 
-def _crf_or_bitrate(codec: str, samples: Sequence[Sample], fits: dict[str, tuple[float, Bitstream]]) -> Rule:
-    values = np.array([crf for crf, _ in fits.values()])
+def _fitted_kbps(recipe: Recipe, samples: Sequence[Sample], rate: float) -> tuple[int, float]:
+    """The bitrate to ask for, so that clips get the bits that they have: encoders miss it, on short clips by much.
+
+    Returns:
+        it, and by how much (a logarithm) single clips then still differ.
+    """
+    target, apart = max(1, round(rate)), [0.0]
+    for _ in range(2):
+        tried = with_encoding(recipe, {'kbps': target})
+        apart = [_bits_apart(made, sample) for sample in samples if (made := made_by(tried, sample.gt).stream)]
+        target = max(1, round(target * 2 ** float(np.median(apart))))
+    return target, float(np.std(apart))
+
+
+def _qp_apart(recipe: Recipe, samples: Sequence[Sample]) -> float:
+    """Mean difference of a clip's mean quantiser, in units of crf."""
+    step = STEP.get(recipe.generations[-1].codec, 1.0)
+    found = []
+    for sample in samples:
+        made = made_by(recipe, sample.gt).stream
+        assert made is not None
+        found.append(abs((made.qp or 0) - _mean_qp(sample.stream, len(sample.gt))) / step)
+    return float(np.mean(found))
+
+
+def _by_crf(codec: str, samples: Sequence[Sample], fits: dict[str, tuple[float, Bitstream]]) -> Rule:
     whole = codec not in ('libx264', 'libx265')
     limits = LIMITS.get(codec, (0.0, 51.0))
-    own = {name: {'crf': float(np.clip(round(v, 0 if whole else 1), *limits))} for name, (v, _) in fits.items()}
-    own = {name: {'crf': int(m['crf']) if whole else m['crf']} for name, m in own.items()}
-    kbps = [sample.stream.kbps for sample in samples]
-    steady = {'crf': float(values.std()), 'kbps': float(np.log(np.maximum(kbps, 1e-3)).std()) / STEADY_BITS}
-    if len(values) > 1 and steady['kbps'] < steady['crf']:
-        found = spread(kbps, 0.1 * float(np.median(kbps)), 'kbit/s', (1, 2e6), True)
-        found.confidence = round(found.confidence * steady['crf'] / (steady['crf'] + steady['kbps']), 2)
-        found.why += f'; they agree better than crf would ({values.min():.1f} to {values.max():.1f})'
-        return Rule('kbps', found, own)
-    tolerance = 1.0 if whole else 0.8
-    found = spread([float(v) for v in values], tolerance, 'crf that gives the quantisers', limits, whole)
+    own: dict[str, dict[str, Any]] = {}
+    for name, (crf, _) in fits.items():
+        within = float(np.clip(crf, *limits))
+        own[name] = {'crf': round(within) if whole else round(within, 1)}
+    values = [crf for crf, _ in fits.values()]
+    found = spread(values, 1.0 if whole else 0.8, 'crf that gives the quantisers', limits, whole)
     ratio = [_bits_apart(made, sample) for sample, (_, made) in zip(samples, fits.values(), strict=True)]
     worst = float(np.median(np.abs(ratio)))
     found.confidence = round(found.confidence * (1 - min(0.5, worst / 2)), 2)

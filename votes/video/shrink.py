@@ -12,11 +12,20 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 
 Kernel = Literal[
-    'ffmpeg_bicubic', 'matlab_bicubic', 'area', 'lanczos', 'bilinear', 'opencv_bicubic', 'opencv_bilinear', 'nearest'
+    'ffmpeg_bicubic',
+    'swscale_bicubic',
+    'matlab_bicubic',
+    'area',
+    'lanczos',
+    'bilinear',
+    'opencv_bicubic',
+    'opencv_bilinear',
+    'nearest',
 ]
 KERNELS: tuple[str, ...] = get_args(Kernel)
 # cubic of a = -0.6, of 3 lobes, triangle: all as wide as the new pixels, on the grid of pixel centres
-SWSCALE = {'ffmpeg_bicubic': 'BICUBIC', 'lanczos': 'LANCZOS', 'bilinear': 'BILINEAR'}
+# (ffmpeg_bicubic and swscale_bicubic are one kernel: an encoder's input is shrunk on the way to YUV, or as RGB before)
+SWSCALE = {'ffmpeg_bicubic': 'BICUBIC', 'swscale_bicubic': 'BICUBIC', 'lanczos': 'LANCZOS', 'bilinear': 'BILINEAR'}
 # without antialiasing but for area: a few pixels around each new pixel's place; cubic of a = -0.75
 OPENCV = {
     'area': cv2.INTER_AREA,
