@@ -21,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help='file to write (default: migrated/NAME.yml), of a run the folder (default: experiments/NAME)',
     )
     parser.add_argument('-opt', type=Path, metavar='FILE', help='of a run whose folder does not hold its option file')
-    parser.add_argument('--overwrite', action='store_true', help='replace an output that exists')
+    parser.add_argument('--overwrite', action='store_true', help='replace an option file that exists')
 
 
 def run(args: argparse.Namespace) -> int:

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 import votes
+from votes import checkpoint
 from votes.archs import build_network
 from votes.errors import UserError
 from votes.migrate.files import Migrated, migrate_file
@@ -23,6 +24,7 @@ from votes.migrate.stored import Stored, read_stored
 from votes.models.learner import Learner
 from votes.options import Options, Spec, examine
 from votes.options.yaml_file import OptionFile
+from votes.processes.lease import Lease
 from votes.training.checkpoint_store import Saves
 
 
@@ -61,8 +63,8 @@ def migrate_run(
     folder = target or Path('experiments') / str(found.options['name'])
     path = folder / 'migrated.yml'
     saves = Saves(folder)
-    if (saves.iterations() or path.exists()) and not overwrite:
-        raise UserError('there is a run already', where=folder, fix='another folder with -o, or --overwrite')
+    if saves.iterations() or (path.exists() and not overwrite):
+        raise UserError('there is a run already', where=folder, fix='another folder with -o')
     if folder.resolve() == source.resolve():
         raise UserError('the run itself is not changed', where=source, fix='another folder with -o')
     found.options['name'] = folder.name
@@ -75,21 +77,22 @@ def migrate_run(
     halves = _halves(opt, stored)
     lines = [f'step {stored.iteration} of {stored.source}', *(line for half in halves.values() for line in half.said)]
     lines += _rates(opt, stored)
-    saves.write(
-        stored.iteration,
-        {f'net_{name}': half.weights for name, half in halves.items()},
-        {
-            'iter': stored.iteration,
-            'epoch': 0,
-            'environment': f'votes {votes.__version__}, migrated from {found.program}',
-            'optimizers': [half.optimizer for half in halves.values()],
-            'schedulers': [],
-            'scalers': {name: stored.scalers.get(name, {}) for name in halves},
-            'position': {'iteration': stored.iteration, 'validated': stored.iteration},
-            'migrated': found.program,
-        },
-    )
-    saves.finish()
+    state = {
+        'iter': stored.iteration,
+        'epoch': 0,
+        'environment': f'votes {votes.__version__}, migrated from {found.program}',
+        'optimizers': [half.optimizer for half in halves.values()],
+        'schedulers': [],
+        'scalers': {name: stored.scalers.get(name, {}) for name in halves},
+        'position': {'iteration': stored.iteration, 'validated': stored.iteration},
+        'migrated': found.program,
+    }
+    with checkpoint.writing('the run folder', folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    with Lease(folder, 'migration') as lease:
+        saves.lease = lease
+        saves.write(stored.iteration, {f'net_{name}': half.weights for name, half in halves.items()}, state)
+        saves.finish()
     return found, path, lines
 
 
