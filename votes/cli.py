@@ -10,7 +10,7 @@ import sys
 import traceback
 
 import votes
-from votes.commands.verbs import VERBS, overview
+from votes.commands.verbs import VERBS, Parser, overview
 from votes.errors import UserError
 from votes.processes.parent import end_with_parent
 from votes.processes.signals import forget_early, note_from_now_on
@@ -34,7 +34,7 @@ def _main(argv: list[str]) -> int:
         guess = f'; did you mean {near[0]!r}?' if near else ''
         print(f'error: there is no verb {argv[0]!r}{guess}\n`votes --help` lists them', file=sys.stderr)
         return 2
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog='votes',
         usage='votes VERB ...',
         description='Restoring videos that social platforms have shrunk and compressed.',

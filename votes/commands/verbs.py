@@ -5,7 +5,14 @@ from __future__ import annotations
 import argparse
 import importlib
 import itertools
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
+
+
+class Parser(argparse.ArgumentParser):
+    """Says what is wrong with arguments as all other bad input is told, without a page of usage."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f'error: {message}\n  where: {self.prog}\n  fix  : `{self.prog} --help` shows what it takes\n')
 
 
 class Verb(NamedTuple):
@@ -106,7 +113,7 @@ EXAMPLES = {
 
 def parser_of(name: str) -> argparse.ArgumentParser:
     """The parser of one verb, whose module is imported for it."""
-    parser = argparse.ArgumentParser(prog=f'votes {name}', description=VERBS[name].text)
+    parser = Parser(prog=f'votes {name}', description=VERBS[name].text)
     importlib.import_module(VERBS[name].module).add_arguments(parser)
     return parser
 
