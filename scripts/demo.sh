@@ -12,7 +12,7 @@ step() { printf '\n== %s\n' "$*"; }
 
 step 'clips from photographs, shrunk and compressed with H.264'
 [ -d datasets/demo ] || "$votes" demo-data datasets/demo
-step 'stage 1: the degradation sensing module'
+step 'stage 1: the degradation sensing module (its estimates stay worse than its input, hence a negative gain; its map counts)'
 "$votes" train -opt options/train/BIN/train_BIN_demo.yml
 step 'stage 2: the restoration network, steered by the degradation map'
 "$votes" train -opt options/train/VOTES/train_VOTES_demo.yml

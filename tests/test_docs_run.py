@@ -28,7 +28,7 @@ ELSEWHERE = {
     'bash dist_': 'tests/processes/test_launch.py',
     'sbatch': 'tests/processes/test_slurm.py',
     'votes launch': 'tests/processes/test_launch.py',
-    'votes app': 'it serves until it is stopped; tests of the page start it',
+    'votes app': 'tests/app/test_app.py',
     'votes train -opt options/train/NAME': 'tests/commands/test_new_network.py',
     'votes train -opt': 'tests/test_option_files_run.py',
     'votes test -opt': 'tests/test_option_files_run.py',
