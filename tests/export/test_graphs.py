@@ -86,6 +86,7 @@ def test_onnx_of_frames_and_windows(name, tmp_path, monkeypatch, capsys):
 
 
 @needs_onnx
+@pytest.mark.long
 def test_the_operator_is_the_standard_one(tmp_path, monkeypatch):
     import onnx
 
@@ -122,6 +123,7 @@ def test_onnx_of_states_and_clips(name, tmp_path, monkeypatch):
 
 
 @needs_onnx
+@pytest.mark.long
 def test_restoring_by_onnxruntime(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     stored('STDF')
