@@ -18,5 +18,6 @@ fi
 if [ "${1:-}" = serve ]; then
     exec "$place/bin/mkdocs" serve
 fi
+export NO_MKDOCS_2_WARNING=1
 "$place/bin/mkdocs" build --strict --quiet
 echo "build/site/index.html"
