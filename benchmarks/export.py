@@ -81,8 +81,10 @@ def main() -> None:
     parser.add_argument('--folder', type=Path, default=Path('build'), help='where exported files are written')
     args = parser.parse_args()
     torch.set_num_threads(1)
-    results = {name: measured(NETWORKS[name], tuple(args.size), args.repeats, args.folder) for name in args.networks}
-    machine.write(args.o, {'machine': machine.describe(), 'results': results})
+    results: dict[str, Any] = {}
+    for name in args.networks:
+        results[name] = measured(NETWORKS[name], tuple(args.size), args.repeats, args.folder)
+        machine.write(args.o, {'machine': machine.describe(), 'results': results})
 
 
 if __name__ == '__main__':

@@ -125,6 +125,28 @@ def test_votes_train_goes_on(pairs, monkeypatch, capsys):
     assert main(['checkpoint', 'verify', 'experiments/tiny']) == 0
 
 
+def test_parts_that_were_trained_before_are_in_the_checkpoint(pairs, monkeypatch):
+    """The DSM's own file need not be there any more."""
+    monkeypatch.chdir(pairs())
+    given = tiny_options('VOTESModel')
+    given['train']['total_iter'] = 2
+    torch.manual_seed(1)
+    net = build_network(given['network_g'])
+    for folder in ('models', 'training_states'):
+        Path('theirs', folder).mkdir(parents=True)
+    torch.save({'params': net.state_dict()}, 'theirs/models/net_g_1.pth')
+    optimizer = torch.optim.Adam(net.parameters())
+    state = {'iter': 1, 'epoch': 0, 'optimizers': [optimizer.state_dict()], 'schedulers': []}
+    torch.save(state, 'theirs/training_states/1.state')
+    Path('theirs/opt.yml').write_text(yaml.safe_dump(given))
+    assert main(['migrate', 'theirs', '-o', 'experiments/ours']) == 0
+    opt = load_options('experiments/ours/migrated.yml')
+    assert opt.path.bin_model is None
+    model, at = continued(Path('experiments/ours'), 'experiments/ours/migrated.yml')
+    assert at.iteration == 1
+    assert all(torch.equal(value, net.state_dict()[name]) for name, value in model.net.state_dict().items())
+
+
 def test_moments_follow_names_in_another_order():
     """The network elsewhere has its modules in another order and under other names: numbers alone would mix them up."""
     net = build_network({'type': 'BasicVSR', 'num_feat': 8, 'num_block': 1, 'scale': 2})

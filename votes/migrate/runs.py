@@ -25,7 +25,9 @@ from votes.models.learner import Learner
 from votes.options import Options, Spec, examine
 from votes.options.yaml_file import OptionFile
 from votes.processes.lease import Lease
-from votes.training.checkpoint_store import Saves
+from votes.training.checkpoint_store import Saves, weights_path
+
+BEGUN = 'migrated'  # models/net_g_migrated.pth: what is there before the first step here, whatever checkpoints are kept
 
 
 @dataclass
@@ -69,8 +71,11 @@ def migrate_run(
         raise UserError('the run itself is not changed', where=source, fix='another folder with -o')
     found.options['name'] = folder.name
     where = {'experiments_root': str(folder.parent)} if folder.parent != Path('experiments') else {}
-    # the run goes on from its own checkpoint: what it started from is in it
-    found.options['path'] = {**_kept(found.options.get('path') or {}), **where}
+    # the run goes on from its own checkpoint: what it and its parts once started from is in it
+    begun = {'pretrain_network_g': str(weights_path(folder, BEGUN)), 'param_key_g': 'params'}
+    found.options['path'] = {**_kept(found.options.get('path') or {}), **begun, **where}
+    for plan in (found.options['train'].get('parts') or {}).values():
+        plan.pop('weights', None)
     opt, problems = examine(OptionFile(found.options))
     assert not problems
     stored = read_stored(source)
@@ -91,6 +96,7 @@ def migrate_run(
         folder.mkdir(parents=True, exist_ok=True)
     with Lease(folder, 'migration') as lease:
         saves.lease = lease
+        saves.write_weights(BEGUN, halves['g'].weights)
         saves.write(stored.iteration, {f'net_{name}': half.weights for name, half in halves.items()}, state)
         saves.finish()
     return found, path, lines
