@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
 from unittest import mock
 
 import torch
@@ -14,13 +16,24 @@ import torch.nn.functional as F
 from published import as_published
 from torch import Tensor, nn
 
-from votes.archs import basicvsr_arch, basicvsrpp_arch, iconvsr_arch, realbasicvsr_arch, realviformer_arch
+from votes.archs import (
+    basicvsr_arch,
+    basicvsrpp_arch,
+    cavsr_arch,
+    ftvsr_arch,
+    iconvsr_arch,
+    realbasicvsr_arch,
+    realviformer_arch,
+)
+from votes.archs.contract import run_causal
 from votes.archs.iconvsr_arch import EDVRFeatures
+from votes.archs.parts.window_network import AlignedFeatures
 from votes.archs.rsdn_arch import Cell
 from votes.archs.tdan_arch import TDAN
 from votes.archs.tga_arch import GROUPS, TGA, PlaneConv
 from votes.archs.toflow_arch import CENTRE, FRAMES, TOFlow
 from votes.ops.warp import flow_warp
+from votes.registry import NETWORKS
 
 
 def two_batches(flow_net: Callable[[Tensor, Tensor], Tensor], x: Tensor) -> tuple[Tensor, Tensor]:
@@ -37,11 +50,14 @@ def frame_after_frame(compute: Callable[..., Tensor], *inputs: Tensor, at_once: 
     return torch.cat([compute(*part) for part in zip(*(x.split(1) for x in inputs), strict=True)])
 
 
+CLIPS = (basicvsr_arch, basicvsrpp_arch, cavsr_arch, ftvsr_arch, iconvsr_arch, realbasicvsr_arch, realviformer_arch)
+
+
 @contextlib.contextmanager
 def clips() -> Iterator[None]:
-    """BasicVSR and what came of it."""
+    """BasicVSR and what came of it, and others that go through clips."""
     with contextlib.ExitStack() as stack:
-        for module in (basicvsr_arch, basicvsrpp_arch, iconvsr_arch, realbasicvsr_arch, realviformer_arch):
+        for module in CLIPS:
             for name, plain in (('flows_of', two_batches), ('in_pieces', frame_after_frame)):
                 if hasattr(module, name):
                     stack.enter_context(mock.patch.object(module, name, plain))
@@ -104,6 +120,32 @@ def unfolded(cell: Cell, frame: Tensor, hidden: Tensor) -> Tensor:
     return hidden * torch.sigmoid((taps * around).sum(2))
 
 
+def one_frame_aligned(
+    net: AlignedFeatures, pyramid: list[Tensor], batch: int, shares: list[Tensor] | None = None
+) -> Tensor:
+    """Alignment in a loop over the window, each frame beside the centre through convolutions of both."""
+    windows = [level.unflatten(0, (batch, -1)) for level in pyramid]
+    centre = [window[:, net.centre] for window in windows]
+    frames = range(windows[0].shape[1])
+    return torch.stack([net.pcd_align([window[:, t] for window in windows], centre) for t in frames], 1)
+
+
+@contextlib.contextmanager
+def aligned_windows() -> Iterator[None]:
+    """Networks with EDVR's alignment in front of something else."""
+    with as_published(), mock.patch.object(AlignedFeatures, 'align', one_frame_aligned):
+        yield
+
+
+def stepping(name: str) -> contextlib.AbstractContextManager[None]:
+    """A network that goes from frame to frame, in training too: its public code has that loop alone."""
+
+    def forward(net: Any, x: Tensor, **fields: Tensor) -> Any:
+        return run_causal(net, x, **fields)
+
+    return method(NETWORKS.get(name), 'forward', forward)
+
+
 @contextlib.contextmanager
 def method(cls: type, name: str, plain: Callable[..., Tensor]) -> Iterator[None]:
     """A class whose method is another."""
@@ -112,8 +154,13 @@ def method(cls: type, name: str, plain: Callable[..., Tensor]) -> Iterator[None]
 
 
 PLAIN: dict[str, Callable[[], contextlib.AbstractContextManager[None]]] = {
-    **dict.fromkeys(('BasicVSR', 'IconVSR', 'BasicVSRPlusPlus', 'RealBasicVSR', 'RealViformer'), clips),
+    **dict.fromkeys(
+        ('CAVSR', 'FTVSR', 'BasicVSR', 'IconVSR', 'BasicVSRPlusPlus', 'RealBasicVSR', 'RealViformer'), clips
+    ),
     **dict.fromkeys(('EDVR', 'VOTES'), lambda: as_published(loop=True)),
+    **dict.fromkeys(('CVQENet', 'EDVRResUNet', 'PEN'), aligned_windows),
+    'EDVRIntra': lambda: as_published(loop=True),
+    **{name: partial(stepping, name) for name in ('CDAVSR', 'COMISR', 'FRVSR', 'RFDA', 'TMP')},
     'RSDN': lambda: method(Cell, 'adapted', unfolded),
     'TDAN': lambda: method(TDAN, 'aligned', neighbour_by_neighbour),
     'TGA': groups,

@@ -6,9 +6,11 @@
 Both have the same weights and frames and take turns; ratios are medians of turns next to each other, of the time that
 the CPU computes for this process (with one thread that is what a clock says on an idle machine). A step is forward, a
 mean square and backward of one sample; seconds a frame are those of a video through votes.inference.stream.Stream,
-where the plain side computes each window anew. Networks are small, so that all of it takes minutes: what is compared
-are formulations, not networks. Memory is the most bytes of tensors that live at once beside weights and input. The
-difference is of all gradients, or of the restored frames, relative to their norm.
+where the plain side computes each window anew. Networks that are computed here as in public have no plain side, and
+only their cost is measured; arguments are those by which they are tested unless SIZES has others. Networks are small, so
+that all of it takes minutes: what is compared are formulations, not networks. Memory is the most bytes of tensors that
+live at once beside weights and input. The difference is of all gradients, or of the restored frames, relative to their
+norm.
 """
 
 from __future__ import annotations
@@ -28,9 +30,11 @@ from torch import Tensor
 
 from votes.archs import build_network
 from votes.archs.contract import apply, promise
+from votes.commands.check_network import sample_for
 from votes.inference.stream import Stream
 from votes.inference.tiles import LiveBytes
 from votes.inference.views import Views
+from votes.registry import NETWORKS
 
 # constructor arguments: widths and depths of a half or a quarter of the published
 SIZES: dict[str, dict[str, Any]] = {
@@ -53,20 +57,26 @@ class Compared:
 
     def __init__(self, name: str, frames: int, side: int):
         torch.manual_seed(0)
-        self.net = build_network({'type': name, **SIZES[name]})
+        self.arguments = SIZES.get(name, dict(getattr(NETWORKS.get(name), 'small', {})))
+        self.net = build_network({'type': name, **self.arguments})
         with torch.no_grad():  # offsets and residuals start at zero, where formulations could not differ
             for parameter in self.net.parameters():
                 parameter.add_(0.01 * torch.randn_like(parameter))
         self.said = promise(self.net)
+        side = max(side, self.said.smallest)
         count = self.said.frames(frames)
-        self.clip = torch.rand(1, count, 3, side, side)
-        self.video = {i: {'lq': frame} for i, frame in enumerate(torch.rand(frames, 1, 3, side, side))}
-        self.contexts: dict[str, Callable[[], Any]] = {'here': contextlib.nullcontext, 'published': PLAIN[name]}
+        self.sample = sample_for(self.said, count, (side, side))
+        self.clip = self.sample['lq']
+        whole = sample_for(self.said, max(frames, count), (side, side), seed=1)
+        self.video = {i: {key: value[:, i] for key, value in whole.items()} for i in range(whole['lq'].shape[1])}
+        self.contexts: dict[str, Callable[[], Any]] = {'here': contextlib.nullcontext}
+        if name in PLAIN:
+            self.contexts['published'] = PLAIN[name]
 
     def step(self) -> Tensor:
         """Gradients of all weights in one row."""
         self.net.train().zero_grad(set_to_none=True)
-        out = apply(self.net, {'lq': self.clip}, said=self.said)['out']
+        out = apply(self.net, self.sample, said=self.said)['out']
         out.square().mean().backward()
         return torch.cat([p.grad.flatten() for p in self.net.parameters() if p.grad is not None])
 
@@ -74,7 +84,7 @@ class Compared:
         stream = Stream(self.net.eval(), torch.device('cpu'))
         if plain:
             stream.memory = None
-        views = Views(self.said).of(list(self.video.values()))
+        views = Views(self.said, peak=lambda number: number % 3 == 0).of(self.video)
         return torch.cat([stream.restore([view], self.video) for view in views])
 
     def works(self, kind: str) -> Callable[[], Tensor]:
@@ -96,34 +106,44 @@ def measure(name: str, frames: int, side: int, repeats: int) -> dict[str, Any]:
     """Step and stream of a network, both ways."""
     compared = Compared(name, frames, side)
     found: dict[str, Any] = {
-        'arguments': SIZES[name],
+        'arguments': compared.arguments,
         'parameters': sum(p.numel() for p in compared.net.parameters()),
         'lq': list(compared.clip.shape),
     }
     for work in ('step', 'stream'):
-        here, published = (compared.run(way, work).double() for way in compared.contexts)
+        results = {way: compared.run(way, work).double() for way in compared.contexts}
         times: dict[str, list[float]] = {way: [] for way in compared.contexts}
         for _ in range(repeats):
             for way, own in times.items():
                 started = time.process_time()
                 compared.run(way, work)
                 own.append(time.process_time() - started)
-        ratios = [b / a for a, b in zip(times['here'], times['published'], strict=True)]
-        low, middle, high = statistics.quantiles(ratios, n=4)
         frames_done = len(compared.video) if work == 'stream' else 1
         found[work] = {
-            'times_as_fast': round(middle, 3),
-            'quartiles': [round(low, 3), round(high, 3)],
+            **against(results, times),
             'seconds': {way: round(statistics.median(own) / frames_done, 4) for way, own in times.items()},
             'peak_MiB': {way: round(compared.peak(way, work) / 2**20, 1) for way in times},
-            'difference': float(f'{float((here - published).norm() / published.norm()):.2g}'),
         }
     return found
 
 
+def against(results: dict[str, Tensor], times: dict[str, list[float]]) -> dict[str, Any]:
+    """How a network compares with its plain formulation, where it has one."""
+    if 'published' not in results:
+        return {}
+    ratios = [b / a for a, b in zip(times['here'], times['published'], strict=True)]
+    low, middle, high = statistics.quantiles(ratios, n=4)
+    here, published = results['here'], results['published']
+    return {
+        'times_as_fast': round(middle, 3),
+        'quartiles': [round(low, 3), round(high, 3)],
+        'difference': float(f'{float((here - published).norm() / published.norm()):.2g}'),
+    }
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('names', nargs='*', metavar='NAME', help=f'of {", ".join(SIZES)} (default: all)')
+    parser.add_argument('names', nargs='*', metavar='NAME', help='of the registry (default: all that restore)')
     parser.add_argument('-o', '--output', type=Path)
     parser.add_argument('--frames', type=int, default=7, help='of clips and of the video')
     parser.add_argument('--side', type=int, default=32, help='of the LQ frames')
@@ -132,11 +152,18 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(1)
     results = {}
-    for name in args.names or SIZES:
+    whole = [name for name in NETWORKS.names() if getattr(NETWORKS.get(name), 'sees', True) is not None]
+    for name in args.names or whole:
         results[name] = measure(name, args.frames, args.side, args.repeats)
         for work in ('step', 'stream'):
             about = results[name][work]
-            print(name, work, {key: about[key] for key in ('times_as_fast', 'peak_MiB', 'difference')}, flush=True)
+            told = [key for key in ('times_as_fast', 'seconds', 'peak_MiB', 'difference') if key in about]
+            print(
+                name,
+                work,
+                {key: about[key] for key in ('times_as_fast', 'seconds', 'peak_MiB', 'difference') if key in about},
+                flush=True,
+            )
         if args.output:  # after each: it takes minutes
             about = {**machine.describe(), **({'note': args.note} if args.note else {})}
             machine.write(args.output, {'machine': about, 'results': results})
