@@ -371,6 +371,19 @@ def test_a_restart_while_a_job_runs(place, number):
     assert frames_of('page.mp4') == frames_of('out.mp4')
 
 
+def test_what_an_earlier_page_left(place):
+    folder = place / 'page'
+    for name, text in (('0' * 12, None), ('1' * 12, '{'), ('2' * 12, '{"name": "a"}'), ('mine', None)):
+        (folder / name).mkdir(parents=True)
+        (folder / name / 'video.mp4').write_text('an upload')
+        if text:
+            (folder / name / 'video.json').write_text(text)
+    jobs = Jobs(folder, 'cpu', 8)
+    jobs.close()
+    assert jobs.videos == {}
+    assert left(place) == ['1' * 12, '2' * 12, 'mine'], 'only an upload that broke off is removed'
+
+
 def test_stop_go_on_and_a_failure(page, place):
     lossless(place / 'long.mp4', moving(60), codec='libx264', chroma='420')
     key = page.upload('long.mp4')

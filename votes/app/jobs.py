@@ -139,12 +139,15 @@ class Jobs:
 
     def _take_up(self, folder: Path) -> None:
         """What an earlier page left: an upload that broke off is removed, a restoration goes on."""
-        try:
-            content = json.loads((folder / ABOUT).read_text())
-        except (OSError, ValueError):
+        if not (folder / ABOUT).exists():
             shutil.rmtree(folder, ignore_errors=True)
             return
-        video = Video(folder.name, folder, **content)
+        try:
+            content = json.loads((folder / ABOUT).read_text())
+            video = Video(folder.name, folder, **{key: content[key] for key in KEPT})
+        except (OSError, ValueError, LookupError, TypeError) as error:
+            print(f'{folder} is left alone: what it says cannot be read: {error!r}', file=sys.stderr)
+            return
         if video.state in (RUNNING, STOPPING, WAITING):
             finished = video.target.is_file() and not job_folder(video.target).exists()
             video.state, video.output = (DONE, video.target.name) if finished else (WAITING, '')
@@ -273,7 +276,7 @@ class Jobs:
             time.sleep(HELD_BACK)
             return
         with self.lock:
-            if self.ended or video.state != WAITING:
+            if self.ended or video.state != WAITING or video.id not in self.videos:
                 return
             environment = os.environ | child_environment() | {'PYTHONPATH': os.pathsep.join(p for p in sys.path if p)}
             log = open(video.folder / 'log.txt', 'w+', encoding='utf-8', errors='replace')  # noqa: SIM115
@@ -315,7 +318,7 @@ class Jobs:
         with self.lock:
             for key, value in (values | {'state': state, 'progress': {}}).items():
                 setattr(video, key, value)
-            with suppress(FileNotFoundError):  # removed meanwhile
+            if video.id in self.videos:  # not removed meanwhile
                 video.save()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import secrets
 import signal
@@ -51,7 +52,8 @@ def run(args: argparse.Namespace) -> int:
         try:
             _serve(_listening(app, args.port), not args.no_browser)
         finally:
-            app.jobs.close()
+            with contextlib.suppress(KeyboardInterrupt):  # a second Ctrl-C: the child ends by itself
+                app.jobs.close()
             app.close()
     return 0
 

@@ -151,14 +151,16 @@ def _shown(runs: list[Evaluated], pictures: Pictures, every: int) -> TestSet:
     labels = {OUTPUT if alone else run.label: run for run in runs}
     sense = {name: found for name, run in labels.items() if (found := _sensing(run, dataset, shown))}
     common = [at for at in first.frames if all(at in run.frames for run in runs)]
+    if not common:
+        shown.notes.append(f'no frame that all have: {", ".join(run.label for run in runs)}')
+        return shown
     values = {at: {name: run.values(at) for name, run in labels.items()} for at in common}
     gained = 'gain' in values[common[0]][shown.right]
-    shown.unit = f'gain in {first.metric}' if gained else first.metric
+    called = first.metric.upper() if first.metric in ('psnr', 'ssim') else first.metric
+    shown.unit = f'gain in {called}' if gained else called
     shown.metric = 'gain' if gained else first.metric
     worst = list(_worst(values, shown.metric, first.lower))
-    wanted = {at for at, _ in worst} | {
-        at for clip in dict.fromkeys(c for c, _ in common) for at in [a for a in common if a[0] == clip][::every]
-    }
+    wanted = {at for at, _ in worst} | _every(common, every)
     for clip, index in common:
         if (clip, index) in wanted:
             outputs = {name: read_picture(run.picture(clip, index)) for name, run in labels.items()}
@@ -168,11 +170,24 @@ def _shown(runs: list[Evaluated], pictures: Pictures, every: int) -> TestSet:
             shown.clips.setdefault(clip, []).append(frame | {'values': values[clip, index]})
     if every > 1:
         shown.notes.append(f'one frame of {every} is shown, and the worst')
-    for (clip, index), name in worst:
-        place = next(i for i, frame in enumerate(shown.clips[clip]) if frame['index'] == index)
-        text = f'{clip}, frame {index}: {"" if alone else name + ", "}{said(values[clip, index][name], first.metric)}'
-        shown.worst.append({'clip': clip, 'place': place, 'network': name, 'text': text})
+    shown.worst = [_pointed(shown, at, name, said(values[at][name], first.metric)) for at, name in worst]
     return shown
+
+
+def _every(frames: list[tuple[str, int]], every: int) -> set[tuple[str, int]]:
+    """Every so many frames of each clip."""
+    clips: dict[str, list[tuple[str, int]]] = {}
+    for at in frames:
+        clips.setdefault(at[0], []).append(at)
+    return {at for own in clips.values() for at in own[::every]}
+
+
+def _pointed(shown: TestSet, at: tuple[str, int], network: str, text: str) -> dict[str, Any]:
+    """One of the worst frames, as the page reads it."""
+    clip, index = at
+    place = next(i for i, frame in enumerate(shown.clips[clip]) if frame['index'] == index)
+    whose = '' if network == OUTPUT else f'{network}, '
+    return {'clip': clip, 'place': place, 'network': network, 'text': f'{clip}, frame {index}: {whose}{text}'}
 
 
 def _worst(
