@@ -25,6 +25,7 @@ from votes.app.routes import App, plain_name
 from votes.app.server import Server
 from votes.archs import build_network
 from votes.cli import main
+from votes.commands.app import shipped
 from votes.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -76,7 +77,7 @@ class Page:
     def video(self, key):
         return next(v for v in self.json('GET', 'api/state')[1]['videos'] if v['id'] == key)
 
-    def wait(self, key, state='done', seconds=120):
+    def wait(self, key, state='done', seconds=240):
         deadline = time.monotonic() + seconds
         while (video := self.video(key))['state'] != state and time.monotonic() < deadline:
             assert video['state'] != 'failed', video
@@ -369,6 +370,16 @@ def test_a_restart_while_a_job_runs(place, number):
         main(['restore', 'long.mp4', 'out.mp4', '--weights', 'weights/w.pth', '--device', 'cpu', '--segment', '8']) == 0
     )
     assert frames_of('page.mp4') == frames_of('out.mp4')
+
+
+def test_weights_with_names_of_their_own_come_first_and_once(place):
+    checkpoint.save(checkpoint.load('weights/w.pth'), 'weights/a.pth')
+    named = Catalogue([Path('weights'), Path('weights/w.pth')], {'x2 (twice the size)': Path('weights/w.pth')})
+    assert [w.name for w in named.all()] == ['x2 (twice the size)', 'weights/a.pth']
+    assert named.get(named.all()[0].key).path == Path('weights/w.pth').resolve()
+    Path('weights/w.pth').unlink()
+    assert [w.name for w in named.all()] == ['weights/a.pth']
+    assert all(path.is_file() for path in shipped().values())
 
 
 def test_what_an_earlier_page_left(place):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import importlib
+import importlib.util
 import os
 import secrets
 import signal
@@ -42,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     if args.upload_limit <= 0 or args.segment < 1:
         raise UserError('limits are above zero', value=f'{args.upload_limit} GB, {args.segment} frames')
-    catalogue = Catalogue(places(args.weights))
+    catalogue = Catalogue(places(args.weights), shipped())
     folder: Path = args.folder.absolute()
     if folder.exists() and not folder.is_dir():
         raise UserError('a file stands where the folder of the page should be', where=folder)
@@ -61,6 +63,14 @@ def run(args: argparse.Namespace) -> int:
 def places(named: list[Path] | None) -> list[Path]:
     """Where weights are looked for: what was named, else runs in this folder."""
     return named if named else [path for path in (Path('experiments'),) if path.is_dir()]
+
+
+def shipped() -> dict[str, Path]:
+    """Weights that come with the package, by name and what they do; none where it was installed without them."""
+    if importlib.util.find_spec('votes.weights') is None:
+        return {}
+    cards = importlib.import_module('votes.weights').cards()
+    return {f'{card.name} ({card.what})': card.path for card in cards.values() if card.path.is_file()}
 
 
 def _listening(app: App, port: int) -> Server:
