@@ -79,6 +79,10 @@ def calibrate(name: str, pairs: Sequence[Pair], say: Say = print, frames: int = 
     recipe = changed(recipe, kernel=found['kernel'].value)
     say(f'kernel {found["kernel"].value}: {found["kernel"].why}')
     recipe, rated = _finer(recipe, samples, crops, rated, found, say)
+    if len(recipe.generations) > 1:  # an earlier encoding smooths as blurrier kernels do: it is known of only now
+        found['kernel'], table = kernel_of(recipe, crops)
+        recipe = changed(recipe, kernel=found['kernel'].value)
+        say(f'kernel {found["kernel"].value}, after an earlier encoding: {found["kernel"].why}')
     data = _written(name, recipe, rated, found, used)
     return Calibration(data, _placed(found, len(recipe.generations)), _facts(recipe, crops, used), table, notes)
 
