@@ -19,7 +19,7 @@ BT601, BT709 = Colour('bt601', False), Colour('bt709', False)
 def gt_frames(name, count):
     """A photograph that passes by, with a disc that goes round in front of it."""
     photograph = getattr(photographs, name)()
-    factor = 1.25 * max(SIZE[0] / photograph.shape[0], SIZE[1] / photograph.shape[1])
+    factor = 1.4 * max(SIZE[0] / photograph.shape[0], SIZE[1] / photograph.shape[1])
     large = cv2.resize(photograph, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)
     frames = []
     for i in range(count):
