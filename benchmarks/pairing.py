@@ -160,7 +160,9 @@ def photographs(wanted: int, seed: int, work: Path) -> dict[str, Clip]:
     return found
 
 
-def make(folder: Path, clips: dict[str, Clip], seed: int) -> dict[str, tuple[str | None, Platform]]:
+def make(
+    folder: Path, clips: dict[str, Clip], seed: int, asked: int | None = None
+) -> dict[str, tuple[str | None, Platform]]:
     """Writes both folders; returns download -> (original or None, what was done). What is there is not made again."""
     rng = np.random.default_rng(seed)
     for side in ('originals', 'downloads'):
@@ -180,6 +182,9 @@ def make(folder: Path, clips: dict[str, Clip], seed: int) -> dict[str, tuple[str
         truth[path.stem] = (None if name in absent[:lone] else name), platform
         if not path.is_file():
             write(path, through(clips[name], platform), platform.times, platform.codec, platform.crf)
+    for download in sorted(truth)[asked:] if asked else ():
+        (folder / 'downloads' / f'{download}.mp4').unlink()
+        del truth[download]
     return truth
 
 
@@ -216,17 +221,20 @@ def judged(outcome: Outcome, truth: dict[str, tuple[str | None, Platform]]) -> d
     return {**counts, 'frames_right': frames_right, 'frames': frames_all, 'rows': rows}
 
 
-def run(videos: Path | None, count: int, seed: int, work: Path, say: Callable[[str], None] = print) -> dict[str, Any]:
+def run(
+    videos: Path | None, count: int, seed: int, work: Path, asked: int | None, say: Callable[[str], None] = print
+) -> dict[str, Any]:
     work.mkdir(parents=True, exist_ok=True)
     real = pieces(videos, count * 2 // 3, work) if videos else {}
     clips = {**real, **photographs(count - len(real), seed, work)}
     say(f'{len(real)} pieces of videos, {len(clips) - len(real)} moving photographs')
-    truth = make(work, clips, seed)
+    truth = make(work, clips, seed, asked)
     started = time.process_time()
     outcome = pair_folders(work / 'originals', work / 'downloads', work / 'pairs', scale=1, say=say)
     seconds = time.process_time() - started
     return {
         'clips': len(clips),
+        'downloads': len(truth),
         'of_videos': len(real),
         'size': f'{SIZE[1]}x{SIZE[0]}',
         'frames_of_a_clip': FRAMES,
@@ -240,12 +248,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--clips', type=Path, help='folder of videos; without it all clips are moving photographs')
     parser.add_argument('--count', type=int, default=60)
+    parser.add_argument('--asked', type=int, help='so many of the downloads are looked up among all originals')
     parser.add_argument('--seed', type=int, default=0)
     parser.add_argument('--work', type=Path, help='folder for videos and pairs; the same command goes on there')
     parser.add_argument('-o', '--output', type=Path)
     args = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix='votes_pairing_') as folder:
-        result = run(args.clips, args.count, args.seed, args.work or Path(folder))
+        result = run(args.clips, args.count, args.seed, args.work or Path(folder), args.asked)
     if args.output:
         write_result(args.output, {'machine': describe(), **result})
     print(json.dumps({key: value for key, value in result.items() if key != 'rows'}, indent=1))

@@ -23,6 +23,30 @@ def scaling(monkeypatch):
         sys.modules.pop(name, None)
 
 
+def test_pairings_are_counted(monkeypatch):
+    monkeypatch.syspath_prepend(str(FOLDER))
+    import pairing
+
+    from votes.platforms.pairing import Match, Outcome
+
+    for seed in range(20):
+        platform = pairing.drawn(np.random.default_rng(seed))
+        assert len(platform.frames) == len(platform.times)
+        assert sorted(platform.frames) == platform.frames
+        clip = [np.zeros((*pairing.SIZE, 3), np.uint8)] * pairing.FRAMES
+        height, width = pairing.through(clip, platform)[-1].shape[:2]
+        assert (height, width) == (platform.size[0] + 2 * platform.borders[0], platform.size[1])
+        assert height % 2 == width % 2 == 0
+    truth = {name: (original, platform) for name, original in (('a', 'x'), ('b', 'y'), ('c', None), ('d', None))}
+    unsure = {'relation': None, 'why': 'no original is like it'}
+    matches = {'a': Match('a', **unsure), 'b': Match('b', 'x', relation=True), 'c': Match('c', **unsure)}
+    matches |= {'d': Match('d', 'x', relation=True)}
+    found = pairing.judged(Outcome({}, matches, []), truth)
+    assert (found['right'], found['missed'], found['wrong'], found['rightly_unpaired']) == (0, 1, 2, 1)
+    for name in ('machine', 'pairing'):
+        sys.modules.pop(name, None)
+
+
 def test_bench_lists_and_refuses(capsys):
     assert main(['bench']) == 0
     assert {'deform_conv', 'restore', 'scaling', 'train_step'} <= set(capsys.readouterr().out.split())
