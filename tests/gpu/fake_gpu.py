@@ -37,7 +37,7 @@ from torch.utils._pytree import tree_leaves  # noqa: E402
 
 GPU = torch.device('cuda', 0)
 FREE = 80 * 2**30
-real_numpy = torch.Tensor.numpy
+real_numpy, real_generator = torch.Tensor.numpy, torch.Generator
 
 
 class Watch(TorchDispatchMode):
@@ -110,6 +110,7 @@ def fake_gpu(patch, backend):
     with patch.context() as here, one_thread, FakeTensorMode(allow_non_fake_inputs=True), Watch() as watch:
         here.setattr(nn.Module, '_apply', _apply)
         here.setattr(torch.Tensor, 'numpy', _numpy)
+        here.setattr(torch, 'Generator', lambda device=None: real_generator())  # those of a GPU come with CUDA
         here.setattr('torch.cuda.amp.common.amp_definitely_not_available', lambda: False)  # else autocast is off
         here.setattr(torch.cuda, 'is_bf16_supported', lambda *args: True)
         here.setattr(torch.cuda, 'mem_get_info', lambda device=None: (FREE, FREE))
