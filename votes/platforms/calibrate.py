@@ -133,7 +133,7 @@ def _middle(encoding: dict[str, Any]) -> dict[str, Any]:
 
 def _crop(pair: Pair, rated: Rule) -> Crop:
     gt, lq = pair.frames(LOOKED_AT, SIDE)
-    return Crop(pair.name, gt, lq, rated.clips.get(pair.name, {}))
+    return Crop(pair.name, gt, lq, rated.clips.get(pair.name, {}), pair.matrix)
 
 
 def _written(

@@ -21,13 +21,13 @@ EARLIER = {'codec': 'libx264', 'preset': 'veryfast'}
 SEARCH = (14.0, 45.0, 5)  # crf from, to, encodings
 
 
-def loss(recipe: Recipe, gt: Frames, frames: Frames) -> float:
-    """Mean squared error of luma against the shrunk original that no small linear filter of it explains."""
+def loss(recipe: Recipe, gt: Frames, frames: Frames, matrix: str = 'bt601') -> float:
+    """Mean squared error of luma (by `matrix`) against the shrunk original that no small filter of it explains."""
     size = frames[0].shape[:2]
     found = []
     for original, frame in zip(gt, frames, strict=True):
-        clean = luma(shrink(original, size, recipe.kernel, recipe.phase))
-        found.append(_unexplained(clean, luma(frame)))
+        clean = luma(shrink(original, size, recipe.kernel, recipe.phase), matrix)
+        found.append(_unexplained(clean, luma(frame, matrix)))
     return float(np.mean(found))
 
 
@@ -53,7 +53,7 @@ def earlier_generation(recipe: Recipe, crops: Sequence[Crop]) -> tuple[Measured,
     A download that lost more than one encoding takes away at its quantisers was compressed before. How strongly, is
     searched: the crf of a first generation with which as much is lost.
     """
-    lost = np.array([loss(recipe, crop.gt, crop.lq) for crop in crops])
+    lost = np.array([loss(recipe, crop.gt, crop.lq, crop.matrix) for crop in crops])
     one = np.array([loss(recipe, crop.gt, made_of(recipe, crop)) for crop in crops])
     ratio = lost / (one + SLACK)
     middle = float(np.median(ratio))

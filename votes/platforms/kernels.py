@@ -34,12 +34,14 @@ class Crop:
 
     Attributes:
         measure: qp, qp_cycle or crf with which the recipe compresses this clip as strongly as the platform did.
+        matrix: with which its colours were coded.
     """
 
     name: str
     gt: Frames
     lq: Frames
     measure: dict[str, Any] = field(default_factory=dict)
+    matrix: str = 'bt601'
 
 
 def changed(recipe: Recipe, **values: Any) -> Recipe:

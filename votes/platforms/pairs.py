@@ -47,6 +47,14 @@ class Pair:
         """H and W of LQ."""
         return self.lq.size(self.name)
 
+    @property
+    def matrix(self) -> str:
+        """With which colours were coded: what pairing found where the stream does not say so, else the stream's."""
+        found = ' '.join(self.about.get('colours', []))
+        if 'BT.709 video' in found or 'BT.601 video' in found:
+            return 'bt709' if 'BT.709 video' in found else 'bt601'
+        return str(self.stream.features.get('matrix', 'bt601')) if self.stream else 'bt601'
+
     def shown(self) -> Bitstream:
         """The stream with the frames of this pair alone."""
         assert self.stream is not None

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from votes.platforms.pairs import Frames
 from votes.video.bitstream import Bitstream, read_bitstream
+from votes.video.colour import MATRICES
 from votes.video.recipe import Degradation, Recipe
 
 
@@ -34,9 +35,10 @@ def made_by(recipe: Recipe, gt: Frames, seed: int = 0, clip: str = '', stream: b
         return Made(frames, read_bitstream(passing.video) if recipe.generations and stream else None)
 
 
-def luma(frame: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """(H, W, 3) -> (H, W), levels."""
-    return np.asarray(frame.astype(np.float32) @ np.array([0.299, 0.587, 0.114], np.float32), np.float32)
+def luma(frame: NDArray[np.uint8], matrix: str = 'bt601') -> NDArray[np.float32]:
+    """(H, W, 3) -> (H, W), levels; by the matrix with which it was coded, else losses of chroma come into it."""
+    red, blue = MATRICES[matrix]
+    return np.asarray(frame.astype(np.float32) @ np.array([red, 1 - red - blue, blue], np.float32), np.float32)
 
 
 def apart(first: Frames, second: Frames) -> float:

@@ -137,6 +137,7 @@ def read_bitstream(path: str | Path, limit: int | None = None) -> Bitstream:
             read(reader, about, limit)
         except (FFmpegError, OSError) as error:
             raise UserError('the video breaks off', where=path, value=error) from error
+        about.features['matrix'] = reader.colour.matrix
         tag = reader.stream.metadata.get('encoder') or reader.container.metadata.get('encoder') or ''
     if not about.frames:
         raise UserError('no frame can be decoded', where=path)
