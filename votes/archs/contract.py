@@ -32,7 +32,9 @@ and may have
                                  instance where a published file lacks what its arguments tell
     memory()                     what computes a video's windows with what they share computed once, with the interface
                                  and the bits of parts.window_memory.WindowMemory
-    degradation_map(x)           windows (B, T, 3, h, w) -> (B, 1, h, w) in [0, 1], where `senses` is True
+    degradation_map(x)           windows (B, T, 3, h, w) -> (B, 1, h, w) in [0, 1], where `senses` is True; of a
+                                 network with a `map_field`, degradation_map(x, that field)
+    map_field                    the field of `inputs` that its degradation map is made of; None where frames are enough
 
 `forward` returns the restored frames, or a mapping with them under 'out' and whatever else a loss may look at.
 """
@@ -276,7 +278,7 @@ def _through(
             said,
             f'reads {", ".join(missing)}, which the sample does not have',
             f'it has {", ".join(name for name in sample if name in FIELDS)}',
-            'codec_metadata: in the dataset (`votes metadata` makes it), or a video file',
+            'codec_metadata (`votes metadata`) or dataroot_dfm (`votes sense`) in the dataset, or a video file',
         )
     bottom, right = padding_of(said, height, width)
     frames = padded('lq', lq, bottom, right)

@@ -9,10 +9,20 @@ from torch import Tensor, nn
 
 from votes.archs.bin_arch import BIN
 from votes.archs.parts.blocks import conv3x3, count_of, lrelu
-from votes.archs.parts.dfm import degradation_feature_map, map_of_difference
+from votes.archs.parts.dfm import (
+    MapNorm,
+    degradation_feature_map,
+    map_of_difference,
+    map_of_quantiser,
+    neighbour_difference,
+)
 from votes.archs.parts.enlarging import scale_of
-from votes.archs.parts.window_memory import PairEstimates
+from votes.archs.parts.window_memory import NeighbourDifferences, PairEstimates
 from votes.archs.parts.window_network import Init, WindowNetwork, trunk_of
+
+# where a degradation map comes from -> the field that it is made of, None where frames are enough
+SOURCES = {'dsm': None, 'neighbours': None, 'qp': 'qp', 'stored': 'difference'}
+MapSource = Literal['dsm', 'neighbours', 'qp', 'stored']
 
 
 class DegradationModulation(nn.Module):
@@ -48,7 +58,12 @@ class VOTES(WindowNetwork):
         num_modulation_blocks: n of the DMM.
         sr_factor: the scale S, 2, 3 or 4.
         dfm: False replaces the degradation map by zeros (the paper's ablation); the DSM is then not run.
-        dfm_norm: 'sample' divides a map by its own largest value, 'batch' by the batch's as the release does.
+        dfm_norm: 'sample' divides a map by its own largest value, 'batch' by the batch's as the release does, 'fixed'
+            by the largest possible one.
+        map_source: what the degradation map is made of: 'dsm' (the paper), 'neighbours': how far the frame is from
+            those beside it, 'qp': the codec's quantisers (`codec_metadata`, or the video itself), 'stored': the maps of
+            `dataroot_dfm`, whatever they show (`votes sense`). All but 'dsm' leave the DSM alone, which stays in the
+            weights.
         dsm_num_feat, dsm_num_block, dsm_num_layer, dsm_num_grow_ch: size of the DSM, see BIN.
         init: how weights start, see WindowNetwork.
         Others: see WindowNetwork.
@@ -77,7 +92,8 @@ class VOTES(WindowNetwork):
         num_modulation_blocks: int = 10,
         sr_factor: int = 2,
         dfm: bool = True,
-        dfm_norm: Literal['sample', 'batch'] = 'sample',
+        dfm_norm: MapNorm = 'sample',
+        map_source: MapSource = 'dsm',
         dsm_num_feat: int = 64,
         dsm_num_block: int = 6,
         dsm_num_layer: int = 4,
@@ -100,17 +116,24 @@ class VOTES(WindowNetwork):
                 f'the DSM looks at windows of {BIN.sees.frames} frames around the middle one, '
                 f'num_frame is {num_frame}, center_frame_idx {center_frame_idx}'
             )
-        if dfm_norm not in ('sample', 'batch'):
-            raise ValueError(f"dfm_norm is 'sample' or 'batch', not {dfm_norm!r}")
+        if dfm_norm not in ('sample', 'batch', 'fixed'):
+            raise ValueError(f"dfm_norm is 'sample', 'batch' or 'fixed', not {dfm_norm!r}")
+        if map_source not in SOURCES:
+            raise ValueError(f'map_source is one of {", ".join(SOURCES)}, not {map_source!r}')
         self.dfm = self.senses = dfm
-        self.optional = ('difference',) if dfm else ()
-        self.dfm_norm = dfm_norm
-        self.trained_before = ('dsm',) if dfm else ()
+        self.map_source, self.dfm_norm = map_source, dfm_norm
+        self.map_field = SOURCES[map_source] if dfm else None
+        self.inputs = (self.map_field,) if self.map_field else ()
+        sensing = dfm and map_source == 'dsm'
+        self.optional = ('difference',) if sensing else ()
+        self.trained_before = ('dsm',) if sensing else ()
         self.bin = BIN(dsm_num_feat, dsm_num_block, dsm_num_layer, dsm_num_grow_ch).requires_grad_(False)
         self.fusion = DegradationModulation(num_feat, num_frame, num_modulation_blocks)
         self.initialise(init)
 
     def map_of(self, difference: Tensor) -> Tensor:
+        if self.map_source == 'qp':
+            return map_of_quantiser(difference)
         return map_of_difference(difference, self.dfm_norm)
 
     @property
@@ -118,8 +141,10 @@ class VOTES(WindowNetwork):
         """The module whose estimates the degradation map is made of."""
         return self.bin
 
-    def pair_estimates(self) -> PairEstimates | None:
-        return self.bin.pair_estimates() if self.dfm else None
+    def pair_estimates(self) -> PairEstimates | NeighbourDifferences | None:
+        if not self.dfm or self.map_field:
+            return None
+        return self.bin.pair_estimates() if self.map_source == 'dsm' else NeighbourDifferences()
 
     @classmethod
     def from_weights(cls, weights: dict[str, Tensor]) -> dict[str, Any] | None:
@@ -136,14 +161,24 @@ class VOTES(WindowNetwork):
         }
 
     @torch.no_grad()
-    def degradation_map(self, x: Tensor, difference: Tensor | None = None) -> Tensor:
+    def degradation_map(self, x: Tensor, known: Tensor | None = None) -> Tensor:
         """The DFM of the centre frame of windows (B, 5, 3, h, w): (B, 1, h, w) in [0, 1], zeros with ``dfm: false``.
 
-        With a `difference` that `votes sense` has stored, the DSM is not run.
+        Args:
+            known: what it is made of, see `map_source`, (B, 1, h, w) or of all frames (B, 5, 1, h, w). A difference
+                that `votes sense` has stored saves running the DSM.
+
+        Raises:
+            ValueError: the map is made of a field that is not given.
         """
         if not self.dfm:
             return super().degradation_map(x)
-        if difference is not None:
-            return self.map_of(difference)
+        if known is not None:
+            return self.map_of(known[:, self.centre] if known.dim() == 5 else known)
+        if self.map_field:
+            raise ValueError(f'map_source: {self.map_source} needs the field {self.map_field}')
+        if self.map_source == 'neighbours':
+            beside = x[:, self.centre - 1 : self.centre + 2].float().unbind(1)
+            return self.map_of(neighbour_difference(*beside))
         with torch.autocast(x.device.type, enabled=False):  # the map is computed in float32
             return degradation_feature_map(self.bin(x.float())['out'], x[:, self.centre].float(), self.dfm_norm)

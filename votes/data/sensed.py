@@ -1,4 +1,4 @@
-"""What the DSM found in the frames of a data set, stored once by `votes sense`."""
+"""What the DSM found in the frames of a data set, or another map of them, stored once by `votes sense`."""
 
 from __future__ import annotations
 
@@ -26,12 +26,20 @@ def digest(dsm: nn.Module) -> str:
     return total.hexdigest()
 
 
+def check_complete(root: str) -> None:
+    """Raises UserError unless `votes sense` has finished the maps at `root`."""
+    if not (Path(root) / MANIFEST).is_file():
+        raise UserError('not a folder of `votes sense`, or one that is not complete', where=root, fix='votes sense')
+
+
 def check_dsm(root: str, dsm: nn.Module) -> None:
     """Raises UserError unless the maps at `root` were made by this DSM."""
+    check_complete(root)
     path = Path(root) / MANIFEST
-    if not path.is_file():
-        raise UserError('not a folder of `votes sense`, or one that is not complete', where=path, fix='votes sense')
     said = json.loads(path.read_text())
+    if said.get('map', 'dsm') != 'dsm':
+        fix = 'network_g.map_source: stored, or `votes sense` with --map dsm'
+        raise UserError('these are no degradation maps of a DSM', where=path, value=said['map'], fix=fix)
     if said['dsm'] != digest(dsm):
         raise UserError(
             'these degradation maps were made by another DSM',

@@ -44,7 +44,8 @@ class UVSSMDataset(Dataset):
         degradation: recipes, one is drawn for each sample, that make LQ from GT; instead of `dataroot_lq`.
         dataroot_once: frames after the first of two encodes, where those of `dataroot_lq` were encoded twice: what a
             network's guess of them is compared with (target `once` of a loss).
-        dataroot_dfm: what the DSM found in the frames of `dataroot_lq` (`votes sense`): training need not run it.
+        dataroot_dfm: what the DSM found in the frames of `dataroot_lq`, or another map of them (`votes sense`):
+            training need not run the DSM.
         codec_metadata: folder of motion vectors and quantisers (`votes metadata`), added to the sample as
             CodecMetadata.read gives them.
         augment_on_device: flips and rotations are left to `transforms.orient`, on the device of the training.
@@ -58,7 +59,7 @@ class UVSSMDataset(Dataset):
     """
 
     by_epoch = True  # samples are asked for by (epoch, index)
-    given_by = {'codec_metadata': CodecMetadata.FIELDS}
+    given_by = {'codec_metadata': CodecMetadata.FIELDS, 'dataroot_dfm': ('difference',)}
     # may differ when a run goes on: where frames are (what they show is compared), and how they are brought
     anytime = (
         'dataroot_gt',

@@ -13,6 +13,7 @@ from votes.archs.windows import Padding, Pick, window_indices
 from votes.data.clip_lists import Split
 from votes.data.codec_metadata import CodecMetadata
 from votes.data.pairs import ClipPairs
+from votes.data.sensed import SensedClips
 from votes.data.sources import Frame
 from votes.data.transforms import to_tensor
 from votes.errors import UserError
@@ -37,10 +38,11 @@ class VideoUVSSMTestDataset(Dataset):
         skip_ends: frames at either end of a clip that are not measured. DUF and COMISR are published with 2.
         measure: 'all' frames, or the 'middle' one of each clip, the only one of which GT need be there (Vimeo-90K).
         codec_metadata: folder of motion vectors and quantisers (`votes metadata`), for networks that read them.
+        dataroot_dfm: maps of the frames (`votes sense`), for networks with `map_source: stored`.
         Others: see UVSSMDataset.
     """
 
-    given_by = {'codec_metadata': CodecMetadata.FIELDS}
+    given_by = {'codec_metadata': CodecMetadata.FIELDS, 'dataroot_dfm': ('difference',)}
 
     def __init__(
         self,
@@ -59,14 +61,15 @@ class VideoUVSSMTestDataset(Dataset):
         skip_ends: int = 0,
         measure: Literal['all', 'middle'] = 'all',
         codec_metadata: str | None = None,
+        dataroot_dfm: str | None = None,
         scale: int = 2,
     ):
         num_frame = max(1, num_frame)
-        if warm_up < 0 or (warm_up and codec_metadata):
+        if warm_up < 0 or (warm_up and (codec_metadata or dataroot_dfm)):
             raise UserError(
-                'warm_up is a number of frames, whose motion is not that of codec_metadata',
+                'warm_up is a number of frames, whose motion is not that of codec_metadata or dataroot_dfm',
                 where=dataroot_lq,
-                value=f'warm_up {warm_up}, codec_metadata {codec_metadata}',
+                value=f'warm_up {warm_up}, codec_metadata {codec_metadata}, dataroot_dfm {dataroot_dfm}',
                 fix='one of the two',
             )
         if sum(map(bool, (warm_up, mirror, block))) > 1 or (mirror and codec_metadata) or min(block, skip_ends) < 0:
@@ -90,6 +93,7 @@ class VideoUVSSMTestDataset(Dataset):
         )
         self.clips = self.pairs.names()
         self.metadata = CodecMetadata(codec_metadata) if codec_metadata else None
+        self.differences = SensedClips(dataroot_dfm, self.pairs, [1]) if dataroot_dfm else None
         for clip in self.clips if self.metadata else ():
             self.metadata.check(clip, self.pairs.lengths[clip], self.pairs.lq.size(clip))  # type: ignore[union-attr]
         self.places = [(clip, index) for clip in self.clips for index in self.measured(clip)]
@@ -118,11 +122,13 @@ class VideoUVSSMTestDataset(Dataset):
 
     def shown(self, clip: str, index: int) -> dict[str, Tensor]:
         """A frame and its side information, as a network is shown them: 'lq' uint8 (1, 3, h, w), fields (1, ...)."""
-        frame = to_tensor([self._read(clip, index)])
-        if self.metadata is None:
-            return {'lq': frame}
-        height, width = self.pairs.lq.size(clip)
-        return {'lq': frame, **self.metadata.read(clip, [index], (0, 0, height, width))}
+        found = {'lq': to_tensor([self._read(clip, index)])}
+        if self.differences is not None:
+            found['difference'] = self.differences.read(clip, index)[None]
+        if self.metadata is not None:
+            height, width = self.pairs.lq.size(clip)
+            found |= self.metadata.read(clip, [index], (0, 0, height, width))
+        return found
 
     def gt(self, clip: str, index: int) -> Tensor:
         """The original of a frame, uint8 (3, S*h, S*w)."""

@@ -123,15 +123,20 @@ def piece_that_fits(
 
 
 @torch.no_grad()
-def degradation_map(net: nn.Module, window: Tensor) -> Tensor | None:
+def degradation_map(net: nn.Module, window: Tensor, known: Tensor | None = None) -> Tensor | None:
     """The degradation map of the centre frame of a window (1, T, 3, h, w) of any size, (1, 1, h, w) in [0, 1]; None of
     a network that does not sense.
+
+    Args:
+        known: the field (1, 1, h, w) of a network whose map is made of one.
     """
     if not promise(net).senses:
         return None
     height, width = window.shape[-2:]
-    whole = padded('lq', window, *padding_of(promise(net), height, width))
-    return cast(Tensor, net.degradation_map(whole))[..., :height, :width]  # type: ignore[operator]
+    more = padding_of(promise(net), height, width)
+    fields = () if known is None else (padded(str(net.map_field), known, *more),)
+    whole = padded('lq', window, *more)
+    return cast(Tensor, net.degradation_map(whole, *fields))[..., :height, :width]  # type: ignore[operator]
 
 
 def map_of_frame(
@@ -143,4 +148,6 @@ def map_of_frame(
     count = promise(net).frames()
     indices = window_indices(index, dataset.pairs.lengths[clip], count, dataset.padding)
     window = torch.cat([dataset.shown(clip, i)['lq'] for i in indices]).unsqueeze(0)
-    return degradation_map(net, to_float(window, device))
+    field = getattr(net, 'map_field', None)
+    known = dataset.shown(clip, index)[field].to(device) if field else None
+    return degradation_map(net, to_float(window, device), known)

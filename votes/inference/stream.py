@@ -154,7 +154,9 @@ class Stream:
             i: padded('lq', frames[i]['lq'], *more).contiguous(memory_format=self.layout)
             for i in sorted({i for view in indices for i in view})
         }
-        dfm = self.memory.sense(indices, whole)
+        field = getattr(self.net, 'map_field', None)
+        given = field and {i: padded(field, frames[i][field], *more) for i in {view.centres[0] for view in views}}
+        dfm = self.memory.sense(indices, whole, given)
 
         def compute(tile: Tile | None) -> Tensor:
             if tile is None:

@@ -18,7 +18,7 @@ from votes.archs import build_network
 from votes.archs.contract import Result, apply, promise
 from votes.archs.fields import FIELDS
 from votes.archs.parts.blocks import enlarged, in_layout
-from votes.data.sensed import check_dsm
+from votes.data.sensed import check_complete, check_dsm
 from votes.data.transforms import orient
 from votes.errors import UserError
 from votes.models.learner import Learner
@@ -127,7 +127,10 @@ class RestorationModel:
             )
         stored = self.opt.datasets['train'].args.get('dataroot_dfm') if self.opt.train else None
         if stored:
-            check_dsm(stored, self.net.sensor)  # type: ignore[arg-type]
+            if 'difference' in self.said.inputs:
+                check_complete(stored)
+            else:
+                check_dsm(stored, self.net.sensor)  # type: ignore[arg-type]
             self.messages.append(f'degradation maps: {stored}, the DSM is not run in training')
 
     def _discriminator(self) -> nn.Module | None:
@@ -299,7 +302,7 @@ class RestorationModel:
         frames = (asked if asked > 0 else self.said.frames(7)) * (2 if data.args.get('flip_sequence') else 1)
         sample = {'lq': torch.rand(count, frames, 3, side, side, device=self.device)}
         names = [*self.said.inputs, *(['difference'] if data.args.get('dataroot_dfm') else [])]
-        for name in names:
+        for name in dict.fromkeys(names):
             field = FIELDS[name]
             channels = 2 if field.kind == 'vectors' else 1
             shape = (count, frames, channels, side, side) if name != 'difference' else (count, 1, side, side)

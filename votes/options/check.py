@@ -336,7 +336,8 @@ def _sample_problems(opt: Options, data: DatasetOptions, net: Any) -> Iterator[P
     if gt_size is not None and step and (gt_size <= 0 or gt_size % step):
         yield (*key, 'gt_size'), f'must be a multiple of {step // opt.scale} * scale = {step} (value {gt_size})'
     stored = data.args.get('dataroot_dfm')
-    if stored and ('difference' not in getattr(net, 'optional', ()) or data.args.get('degradation')):
+    read = (*getattr(net, 'optional', ()), *getattr(net, 'inputs', ()))
+    if stored and ('difference' not in read or data.args.get('degradation')):
         name = opt.network_g.type
         yield (*key, 'dataroot_dfm'), f'{name} reads no degradation map of its own, or frames are not stored ones'
     if net is None or data.args.get('center_gt') is not True:

@@ -33,6 +33,11 @@ GAIN = 4  # of differences
 PICTURES = 24  # of a page
 
 
+def shows_map(net: nn.Module) -> bool:
+    """Whether a network makes a degradation map of nothing but frames."""
+    return promise(net).senses and not promise(net).inputs
+
+
 class HeatMap(nn.Module):
     """The degradation map of a network that senses, such as a DSM or a VOTES: a picture, dark where nothing was lost.
 
@@ -46,8 +51,9 @@ class HeatMap(nn.Module):
 
     def __init__(self, net: nn.Module):
         super().__init__()
-        if not promise(net).senses:
-            raise UserError(f'{type(net).__name__} has no degradation map', fix='weights of a DSM (stage 1) or a VOTES')
+        if not shows_map(net):
+            what = f'{type(net).__name__} has no degradation map of frames alone'
+            raise UserError(what, fix='weights of a DSM (stage 1) or a VOTES')
         self.net, said = net, promise(net)
         self.sees, self.multiple = said.sees, said.multiple
         colours = heat(np.arange(256).reshape(1, 256) / 255)[0]
@@ -75,7 +81,7 @@ def compare(
         raise UserError('the comparison exists', where=target, fix='--overwrite')
     with contextlib.ExitStack() as stack:
         maps: Path | None = None
-        if kind == 'dfm' or (kind == 'slider' and promise(net).senses):
+        if kind == 'dfm' or (kind == 'slider' and shows_map(net)):
             maps = output.with_name(f'.{output.stem}_map.mkv')
             stack.callback(maps.unlink, missing_ok=True)
             how = Settings(codec='ffv1', frames=settings.frames, reading=settings.reading)

@@ -137,6 +137,10 @@ class SideInformation:
 
     def __init__(self, source: Path, said: Promise):
         wanted = ', '.join(said.inputs) or 'which frames to pick'
+        unknown = [name for name in said.inputs if name not in CodecMetadata.FIELDS]
+        if unknown:
+            what = f'{said.name} reads what no video has'
+            raise UserError(what, where=source, value=', '.join(unknown), fix='`votes test` with dataroot_dfm')
         if not source.is_file():
             raise UserError(f'{said.name} reads what a decoder knows ({wanted})', where=source, fix='a video file')
         self.folder = tempfile.TemporaryDirectory(prefix='votes_metadata_')

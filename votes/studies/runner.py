@@ -93,7 +93,8 @@ class Runner:
         futures: dict[Future[Outcome], tuple[str, str]] = {}
         with ThreadPoolExecutor(len(free)) as pool, StopRequests() as stop:
             while waiting or futures:
-                for name in [n for n, job in waiting.items() if self._settled(job)]:
+                ready = [n for n, job in waiting.items() if self._settled(job)]
+                for name in sorted(ready, key=lambda n: waiting[n].turn):
                     if not free or stop.asked():
                         break
                     job, device = waiting.pop(name), free.pop(0)
@@ -195,7 +196,7 @@ class Runner:
         root = str(self.folder)
         if job.verb is not None:
             words = [str(word) for word in job.verb]
-            inputs = {str(i): w for i, w in enumerate(words) if '{out}' not in w and w != job.makes}
+            inputs = {str(i): self._placed(w) for i, w in enumerate(words) if '{out}' not in w and w != job.makes}
             return record({'verb': shlex.join(words), 'inputs': inputs}, made_from, code_version())
         kind, path, overrides = self._options(name, job)
         opt = load_options(path, 'train' if kind == 'train' else 'test', overrides)
@@ -231,7 +232,7 @@ class Runner:
         return self.own.get(name) or self.folder / 'experiments' / name / 'models' / 'net_g_latest.pth'
 
     def _fill(self, text: str) -> str:
-        return text.replace('{out}', str(self.folder))
+        return text.replace('{out}', str(self.folder)).replace('{here}', str(self.study.folder))
 
     def _placed(self, value: str) -> str:
         """A value of `set`: a path below ./datasets is looked for where the data are."""
@@ -253,7 +254,7 @@ class Runner:
             UserError: data or weights that the job needs are not there, or its option file is wrong.
         """
         if job.verb is not None:
-            return ['votes.cli', *(self._fill(str(word)) for word in job.verb)]
+            return ['votes.cli', *(self._placed(str(word)) for word in job.verb)]
         kind, path, overrides = self._options(name, job)
         load_options(path, 'train' if kind == 'train' else 'test', overrides)
         command = ['votes.studies.dfm_error'] if kind == 'dfm_error' else ['votes.cli', kind]

@@ -45,6 +45,13 @@ class Job(Part):
         return self
 
     @property
+    def turn(self) -> tuple[bool, int]:
+        """Where a job stands among those that could begin: what is trained is tested next, and all of one seed is done
+        before the next, so that a study that is stopped has whole comparisons.
+        """
+        return self.train is not None, int(self.set.get('manual_seed') or 0)
+
+    @property
     def needs(self) -> list[str]:
         """Jobs that come first."""
         return [name for name in (self.weights, self.dsm) if name] + self.after
@@ -99,6 +106,7 @@ class Study(BaseModel):
     figure: Figure = Field(default_factory=Figure)
     costs: bool = Field(default=False, description='parameters and seconds of training stand beside the numbers')
     notes: list[str] = Field(default_factory=list)
+    folder: Path = Field(default=Path('.'), exclude=True, description='of the file: {here} in its jobs')
 
     @model_validator(mode='after')
     def _known_jobs(self) -> Study:
@@ -142,7 +150,7 @@ def read_study(path: str | Path, quick: bool = False) -> Study:
     try:
         data['jobs'] = dict(_spelt_out(data.get('jobs') or {}))
         data['rows'] = [row for _, row in _spelt_out(dict(enumerate(data.get('rows') or [])))]
-        study = Study(**data)
+        study = Study(**{**data, 'folder': Path(path).absolute().parent})
     except (ValidationError, KeyError, AttributeError) as error:
         if not isinstance(error, ValidationError):
             raise UserError('bad foreach in a study', where=path, value=error) from error

@@ -7,6 +7,9 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+MapNorm = Literal['sample', 'batch', 'fixed']
+LARGEST_QP = 51  # of H.264 and H.265
+
 
 def luma(x: Tensor) -> Tensor:
     """(B, 3, H, W) RGB in [0, 1] -> (B, 1, H, W), 0.299 R + 0.587 G + 0.114 B on the 8-bit grid, 0 to 255."""
@@ -25,21 +28,43 @@ def luma_difference(estimate: Tensor, frame: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def map_of_difference(difference: Tensor, norm: Literal['sample', 'batch'] = 'sample') -> Tensor:
+def neighbour_difference(previous: Tensor, frame: Tensor, following: Tensor) -> Tensor:
+    """How far the luma of a frame is from that of its two neighbours: (B, 1, H, W), the mean, whole numbers 0 to 255.
+
+    Args:
+        previous, frame, following: (B, 3, H, W) RGB in [0, 1].
+    """
+    here = luma(frame)
+    return ((luma(previous) - here).abs_() + (luma(following) - here).abs_()).div_(2).floor_()
+
+
+@torch.no_grad()
+def map_of_quantiser(qp: Tensor) -> Tensor:
+    """A quantiser for each pixel (B, 1, H, W), -1 where it is not known -> its share of the largest, in [0, 1]."""
+    return qp.float().clamp(0, LARGEST_QP) / LARGEST_QP
+
+
+@torch.no_grad()
+def map_of_difference(difference: Tensor, norm: MapNorm = 'sample') -> Tensor:
     """The DFM of a `luma_difference` (B, 1, H, W), in float32; see degradation_feature_map."""
     with torch.autocast(difference.device.type, enabled=False):
         logarithm = difference.float().add(1).log2_()
-        largest = logarithm.amax((1, 2, 3), keepdim=True) if norm == 'sample' else logarithm.max()
+        if norm == 'fixed':
+            largest = logarithm.new_tensor(8.0)  # log2(255 + 1)
+        else:
+            largest = logarithm.amax((1, 2, 3), keepdim=True) if norm == 'sample' else logarithm.max()
         return (logarithm / largest.clamp_min(1e-12) * 255).round_().div_(255)
 
 
 @torch.no_grad()
-def degradation_feature_map(estimate: Tensor, frame: Tensor, norm: Literal['sample', 'batch'] = 'sample') -> Tensor:
+def degradation_feature_map(estimate: Tensor, frame: Tensor, norm: MapNorm = 'sample') -> Tensor:
     """``e = log2(|z - x| + 1) / max`` of the luma of the DSM's estimate z and the compressed frame x, in 8-bit steps.
 
     The paper divides by the largest value of the frame (equation 5). The release divides by the largest of the whole
-    batch, which makes the map depend on batch mates; ``norm='batch'`` reproduces that. No difference gives a zero map
-    (0 / 0 in the release). Computed in float32 under autocast.
+    batch, which makes the map depend on batch mates; ``norm='batch'`` reproduces that. Both make the same difference
+    brighter in a small crop than in a whole frame, whose largest value is larger; ``norm='fixed'`` divides by the
+    largest possible value, so that a map means the same in training and in use. No difference gives a zero map (0 / 0
+    in the release). Computed in float32 under autocast.
 
     Args:
         estimate: (B, 3, H, W), clamped to [0, 1] here.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from votes.archs.parts.dfm import luma_difference
+from votes.archs.parts.dfm import luma_difference, neighbour_difference
 
 if TYPE_CHECKING:
     from votes.archs.parts.window_network import WindowNetwork
@@ -46,6 +46,19 @@ class PairEstimates:
             del self.known[pair]
 
 
+class NeighbourDifferences:
+    """How far frames are from their two neighbours, in place of a DSM's estimates; nothing of it is worth keeping."""
+
+    def difference(self, indices: Sequence[int], frames: Frames) -> Tensor:
+        """Of a window's middle frame (1, 1, h, w), see neighbour_difference."""
+        middle = len(indices) // 2
+        previous, frame, following = (frames[i].float() for i in indices[middle - 1 : middle + 2])
+        return neighbour_difference(previous, frame, following)
+
+    def forget(self, before: int) -> None:
+        """There is nothing to forget."""
+
+
 class WindowMemory:
     """Pyramids and offset shares of a WindowNetwork's frames, and what its DSM found between them.
 
@@ -58,13 +71,19 @@ class WindowMemory:
         self.pairs = net.pair_estimates()
         self.features = 0
 
-    def sense(self, views: Sequence[Sequence[int]], frames: Frames) -> Tensor | None:
+    def sense(self, views: Sequence[Sequence[int]], frames: Frames, given: Frames | None = None) -> Tensor | None:
         """The degradation maps of whole windows (B, 1, h, w), before any tiling: a map is divided by its largest
         value. None of a network that does not sense.
+
+        Args:
+            given: number of a frame -> the field (1, 1, h, w) that the network makes its map of, where it reads one.
         """
-        if self.pairs is None:
+        if self.pairs is None and given is None:
             return None
         with torch.autocast(frames[views[0][0]].device.type, enabled=False):
+            if given is not None:
+                return self.net.map_of(torch.cat([given[view[self.net.centre]] for view in views]))
+            assert self.pairs is not None
             return torch.cat([self.net.map_of(self.pairs.difference(view, frames)) for view in views])
 
     def compute(self, views: Sequence[Sequence[int]], frames: Frames, dfm: Tensor | None) -> Tensor:

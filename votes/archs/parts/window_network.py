@@ -25,7 +25,7 @@ from votes.archs.parts.blocks import (
 from votes.archs.parts.dfm import map_of_difference
 from votes.archs.parts.enlarging import Enlarging
 from votes.archs.parts.pcd import DeformableConv, PCDAlignment
-from votes.archs.parts.window_memory import PairEstimates, WindowMemory
+from votes.archs.parts.window_memory import NeighbourDifferences, PairEstimates, WindowMemory
 
 Init = Literal['default', 'kaiming']
 
@@ -104,6 +104,7 @@ class WindowNetwork(AlignedFeatures, Enlarging):
         'reconstruction': ('reconstruction.', 'upconv', 'conv_hr.', 'conv_last.'),
     }
     senses = False
+    map_field: str | None = None  # the field that a degradation map is made of, where it is not made of the frames
     fusion: nn.Module
 
     def __init__(
@@ -148,8 +149,12 @@ class WindowNetwork(AlignedFeatures, Enlarging):
                 zero_(module.bias)
         zero_(self.conv_last.weight)
 
-    def degradation_map(self, x: Tensor, difference: Tensor | None = None) -> Tensor:
-        """Where windows (B, T, 3, h, w) are damaged, (B, 1, h, w) in [0, 1]; zeros of a network that does not look."""
+    def degradation_map(self, x: Tensor, known: Tensor | None = None) -> Tensor:
+        """Where windows (B, T, 3, h, w) are damaged, (B, 1, h, w) in [0, 1]; zeros of a network that does not look.
+
+        Args:
+            known: what the map is made of, where that need not be looked for, (B, 1, h, w) or of all frames.
+        """
         return self.no_map(x[:, self.centre])
 
     def no_map(self, frames: Tensor) -> Tensor:
@@ -160,7 +165,7 @@ class WindowNetwork(AlignedFeatures, Enlarging):
         """The degradation map of what the DSM found (B, 1, h, w)."""
         return map_of_difference(difference)
 
-    def pair_estimates(self) -> PairEstimates | None:
+    def pair_estimates(self) -> PairEstimates | NeighbourDifferences | None:
         """What finds the degradation of a video's windows, where the network senses any."""
         return None
 
@@ -179,15 +184,17 @@ class WindowNetwork(AlignedFeatures, Enlarging):
         base = frame if self.scale == 1 else upsample(frame, self.scale)
         return self.enlarge(self.reconstruction(fused)) + base
 
-    def forward(self, x: Tensor, difference: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, difference: Tensor | None = None, qp: Tensor | None = None) -> Tensor:
         """(B, T, 3, h, w) -> (B, 3, S*h, S*w).
 
         Args:
             difference: what the DSM found in the centre frames, where it is known: dfm.luma_difference, (B, 1, h, w).
+            qp: the quantisers of all frames (B, T, 1, h, w), or of the centre frames, for networks that read them.
         """
         check_window(x, self.num_frame, self.multiple)
         aligned = self.align(self.features(x.flatten(0, 1)), x.shape[0])
-        return self.reconstruct(self.fuse(aligned, self.degradation_map(x, difference)), x[:, self.centre])
+        known = qp if self.map_field == 'qp' else difference
+        return self.reconstruct(self.fuse(aligned, self.degradation_map(x, known)), x[:, self.centre])
 
     def deformable_convs(self) -> dict[str, nn.Module]:
         """Name -> each deformable convolution, for their learning rate and offset statistics."""
