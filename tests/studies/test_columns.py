@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from votes.studies.outcome import NOT_RUN, PASS, Result, _cost
+from votes.studies.claims import NOT_RUN, REPRODUCED
+from votes.studies.outcome import Result, _cost
 from votes.studies.render import draw, write_all
 from votes.studies.runner import Outcome, Runner
 from votes.studies.study import Row, Study
@@ -26,14 +27,14 @@ def test_the_grid(tmp_path):
     """Rows by columns as in the paper; what was not run says so; costs are columns of the list below."""
     matrix = study(figure={'kind': 'matrix', 'rows': 'data', 'columns': 'method'})
     cost = {'parameters': 1234567, 'train_s': 61.4}
-    results = [Result(r, PASS, ours={'psnr': 30.126, 'ssim': 0.9}, cost=cost) for r in matrix.rows[:3]]
+    results = [Result(r, REPRODUCED, ours={'psnr': 30.126, 'ssim': 0.9}, cost=cost) for r in matrix.rows[:3]]
     results.append(Result(matrix.rows[3], NOT_RUN, 'no data'))
     text = write_all(matrix, results, {'test': Outcome('done')}, tmp_path, 'votes reproduce s')
     lines = text.splitlines()
     assert lines[2] == '| | A | B |'
     assert lines[4] == '| QP 28 | 30.13 / 0.9000 (paper 30.00) | 30.13 / 0.9000 (paper 30.00) |'
     assert lines[5] == '| QP 33 | 30.13 / 0.9000 (paper 30.00) | not run (paper 30.00) |'
-    assert '| 1,234,567 | 61 | PASS |' in text
+    assert '| 1,234,567 | 61 | REPRODUCED |' in text
     assert '| - | - | NOT RUN |' in text
 
 
@@ -41,7 +42,7 @@ def test_lines_by_method(tmp_path):
     line = study(figure={'kind': 'line', 'x': 'QP'})
     for row in line.rows:
         row.place = (row.place[1], row.place[0])
-    results = [Result(r, PASS, ours={'psnr': 40 - r.x / 4}, baseline={'bicubic': 29.0}) for r in line.rows]
+    results = [Result(r, REPRODUCED, ours={'psnr': 40 - r.x / 4}, baseline={'bicubic': 29.0}) for r in line.rows]
     draw(line, results, tmp_path)
     drawn = (tmp_path / 's.svg').read_text()
     assert all(f'<!-- {name} -->' in drawn for name in ('A', 'B', 'A, paper', 'B, paper', 'LQ bicubic'))

@@ -13,7 +13,8 @@ from votes.cli import main
 from votes.errors import UserError
 from votes.processes.lease import Lease
 from votes.studies import reproduce
-from votes.studies.outcome import FAIL, PASS, Result, _verdict
+from votes.studies.claims import NOT_REPRODUCED, NOT_RUN, REPRODUCED
+from votes.studies.outcome import NoPair, Result, check_trainings, results_of
 from votes.studies.render import as_json, latex, markdown
 from votes.studies.runner import Outcome, Runner
 from votes.studies.study import Row, Study, find_study, read_study
@@ -115,6 +116,28 @@ def test_weights_of_ones_own(study, ran, capsys):
         Runner(read_study('small.yml'), Path('out'), None, [], str, {'good': Path('none.pth')})
 
 
+def test_nothing_is_trained_where_only_evaluation_is_asked_for(study, ran, capsys):
+    """Weights of one's own are measured; a job of several seeds is named without its seed."""
+    Path('own.pth').write_text('mine')
+    content = yaml.safe_load(Path('small.yml').read_text())
+    content['seeds'] = [0, 1]
+    content['jobs'] = {
+        'good_{seed}': {'train': 'train.yml'},
+        'test_{seed}': {'test': 'test.yml', 'weights': 'good_{seed}'},
+    }
+    content['rows'][0]['results'] = ['test_{seed}']
+    Path('small.yml').write_text(yaml.safe_dump(content))
+    small = read_study('small.yml')
+    assert small.rows[0].results == ['test_0', 'test_1']
+    runner = Runner(small, Path('out'), None, [], str, {'good': Path('own.pth')}, train=False)
+    outcomes = runner.run()
+    assert ran == [('test_0', False)]
+    assert runner.own == {'good_0': Path('own.pth')}
+    assert 'nothing is to be trained' in outcomes['test_1'].reason
+    (row,) = results_of(small, runner)
+    assert row.verdict == NOT_RUN
+
+
 def test_the_root_cause_is_named_and_the_command_is_whole(study, capsys):
     study['datasets']['train']['dataroot_gt'] = 'no/where'
     Path('train.yml').write_text(yaml.safe_dump(study))
@@ -145,34 +168,57 @@ def test_lineage_of_a_study(study, ran, capsys):
 
 
 def result(psnr, **more):
-    row = Row(label='#1 of {a}', published={'psnr': 30.0})
-    return Result(row, PASS, ours={'psnr': psnr}, **more)
+    row = Row(label='#1 of {a}', results=['x'], published={'psnr': 30.0})
+    return Result(row, REPRODUCED, ours={'psnr': psnr}, **more)
 
 
-def test_far_above_the_paper_is_no_pass():
-    study = Study(name='s', title='s', jobs={}, rows=[Row(label='x')], tolerance={'psnr': 0.1})
-    assert _verdict(study, result(30.05))[0] == PASS
-    assert _verdict(study, result(29.8))[0] == FAIL
-    verdict, reason = _verdict(study, result(32.7))
-    assert verdict == FAIL
-    assert 'psnr 32.7000 is above 30.0 + 0.1' in reason
+def measured(place, job, correlations):
+    folder = place / 'results' / job
+    folder.mkdir(parents=True)
+    clips = {str(i): value for i, value in enumerate(correlations)}
+    content = {'what': 'w', 'correlation_lq': 0.0, 'clips': {'correlation': clips}}
+    (folder / 'dfm_error.json').write_text(json.dumps(content))
 
 
-def test_a_map_that_says_nothing_is_no_pass():
+@pytest.mark.parametrize('quick', [False, True])
+def test_a_map_that_says_nothing_is_not_reproduced(tmp_path, quick):
     """Figure 9's claim is a correlation above 0: that of a constant map is 0."""
-    for quick in (False, True):
-        study = read_study(find_study('figure9'), quick)
-        row = next(row for row in study.rows if row.measure)
-        assert _verdict(study, Result(row, PASS, ours={'correlation': 0.0}))[0] == FAIL
-        assert _verdict(study, Result(row, PASS, ours={'correlation': 0.2}))[0] == PASS
+    study = read_study(find_study('figure9'), quick)
+    row = study.rows[0]
+    for place, mean, verdict in (('a', 0.0, NOT_REPRODUCED), ('b', 0.2, REPRODUCED)):
+        runner = Runner(study, tmp_path / place, None, [], str)
+        runner.outcomes = {name: Outcome('done') for name in study.jobs}
+        for job in row.measure:
+            measured(tmp_path / place, job, [mean - 0.02, mean, mean + 0.02])
+        study.rows = [row]
+        (found,) = results_of(study, runner)
+        assert (found.verdict, found.interval['correlation'].seeds) == (verdict, 3)
+        assert found.ours['correlation'] == pytest.approx(mean)
+
+
+def test_networks_that_were_trained_differently_are_no_pair(tmp_path):
+    jobs = {'a': {'train': 'o.yml'}, 'b': {'train': 'o.yml'}}
+    jobs |= {f'test_{name}': {'test': 'o.yml', 'weights': name} for name in 'ab'}
+    study = Study(name='s', title='s', jobs=jobs, rows=[Row(label='x', results=['test_a'])])
+    runner = Runner(study, tmp_path, None, [], str)
+
+    def record(job, **options):
+        (tmp_path / 'jobs' / f'{job}.json').write_text(json.dumps({'record': {'options': options, 'data': {}}}))
+
+    record('a', **{'train.total_iter': 200, 'manual_seed': 0, 'network_g.dfm': True})
+    record('b', **{'train.total_iter': 200, 'manual_seed': 0, 'network_g.dfm': False})
+    check_trainings(runner, 'test_a', 'test_b')
+    record('b', **{'train.total_iter': 300, 'manual_seed': 1, 'network_g.dfm': False})
+    with pytest.raises(NoPair, match=r'differently: manual_seed, train.total_iter'):
+        check_trainings(runner, 'test_a', 'test_b')
 
 
 def test_what_is_written_of_a_study():
-    study = Study(name='s', title='s', jobs={}, rows=[Row(label='x')])
+    study = Study(name='s', title='s', jobs={'x': {'verb': ['list']}}, rows=[Row(label='x', results=['x'])])
     found = result(float('inf'), protocol=['psnr: RGB, 0 pixels cropped'])
     text = markdown(study, [['', 'verdict']], [found], {'commit': 'c'}, 'votes')
     assert 'Measured: psnr: RGB, 0 pixels cropped.' in text
     assert 'on Y' not in text
-    assert r'\#1 of \{a\} & PASS' in latex(study, [['', 'verdict'], ['#1 of {a}', 'PASS']])
+    assert r'\#1 of \{a\} & MEASURED' in latex(study, [['', 'verdict'], ['#1 of {a}', 'MEASURED']])
     assert as_json(study, [found], {}, {}, '')['rows'][0]['ours'] == {'psnr': 'inf'}
-    assert reproduce.SOME_NOT_RUN == 3
+    assert reproduce.SOME_OPEN == 3

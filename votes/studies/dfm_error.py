@@ -82,16 +82,17 @@ def measure(opt: Options, folder: Path) -> dict[str, Any]:
         if places[clip, index] in shown:
             panels = [to_image(restored), heat(_large(dfm, gt)), heat(8 * _large(errors['restored'], gt))]
             write_image(folder / 'pictures' / f'{clip}_{index:08d}.png', np.concatenate(panels, 1))
-    clips = {frame['clip'] for frame in frames}
-
-    def mean(name: str) -> float:
-        return fmean(fmean(f[name] for f in frames if f['clip'] == clip) for clip in clips)
+    names = list(dict.fromkeys(frame['clip'] for frame in frames))
+    clips = {
+        name: {clip: fmean(f[key] for f in frames if f['clip'] == clip) for clip in names}
+        for name, key in (('correlation', 'restored'), ('correlation_lq', 'lq'))
+    }
 
     return {
         'what': f"Pearson's correlation of DFM and mean |error| over regions of {REGION}x{REGION} LQ pixels, "
         'mean over the frames of a clip, then over clips',
-        'correlation': mean('restored'),
-        'correlation_lq': mean('lq'),
+        **{name: fmean(values.values()) for name, values in clips.items()},
+        'clips': clips,
         'frames': frames,
     }
 

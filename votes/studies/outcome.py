@@ -3,22 +3,31 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
+import numpy as np
 import yaml
 
 from votes.archs import build_network
 from votes.checkpoint import with_infinity
 from votes.reports.curves import read_rows
 from votes.reports.protocol import described, of_options
+from votes.studies import claims
+from votes.studies.claims import INCONCLUSIVE, MEASURED, NOT_RUN, SEEDS, Interval
 from votes.studies.runner import Outcome, Runner
 from votes.studies.study import Row, Study
 
-PASS, FAIL, NOT_RUN = 'PASS', 'FAIL', 'NOT RUN'
 BASELINES = ('bicubic', 'bilinear')
+# of a training, what may differ between the two sides of a gain: where a map comes from is what is compared
+MAY_DIFFER = ('datasets.train.dataroot_dfm', 'datasets.train.codec_metadata')
+
+
+class NoPair(Exception):
+    """Two results that are compared are not of the same clips, or their networks were trained differently."""
 
 
 @dataclass
@@ -26,11 +35,15 @@ class Result:
     """One row with its numbers.
 
     Attributes:
-        ours: metric -> mean; of several runs the mean over them.
+        ours: metric -> mean over runs, a gain where the row claims one; 'correlation', 'order' (Spearman's).
+        interval: metric -> where it may lie, see claims.bootstrap.
         spread: metric -> standard deviation over several runs.
+        sides: of a gain, 'with' and 'without': metric -> mean.
+        items: of an order, name -> mean.
+        baseline: interpolation -> PSNR in dB.
         cost: 'parameters', and 'train_s': seconds of all training jobs behind it, the mean over several runs.
-        verdict: PASS, FAIL or NOT RUN; `reason` says why.
-        curve: (iteration, PSNR) of a fine-tuning run.
+        verdict: see claims.VERDICTS; `reason` says why.
+        curve: job -> (iteration, PSNR) of a fine-tuning run.
         protocol: how it was measured, as its results files say.
     """
 
@@ -38,10 +51,13 @@ class Result:
     verdict: str
     reason: str = ''
     ours: dict[str, float] = field(default_factory=dict)
+    interval: dict[str, Interval] = field(default_factory=dict)
     spread: dict[str, float] = field(default_factory=dict)
+    sides: dict[str, dict[str, float]] = field(default_factory=dict)
+    items: dict[str, float] = field(default_factory=dict)
     baseline: dict[str, float] = field(default_factory=dict)
     cost: dict[str, float] = field(default_factory=dict)
-    curve: list[tuple[int, float]] = field(default_factory=list)
+    curve: dict[str, list[tuple[int, float]]] = field(default_factory=dict)
     protocol: list[str] = field(default_factory=list)
 
     @property
@@ -56,36 +72,203 @@ def results_of(study: Study, runner: Runner) -> list[Result]:
 
 
 def _result(study: Study, row: Row, runner: Runner) -> Result:
+    """A row by the runs that are there; a claim needs some of them, a row of values all."""
+    found = Result(row, MEASURED)
+    runs = _runs(row, runner)
+    lacking = _lacking(row, runner)
+    claim = bool(row.minus or row.order or row.measure)
+    if not runs or (lacking and not claim):
+        return Result(row, NOT_RUN, '; '.join(lacking) or 'no runs')
+    if study.costs and row.results:
+        found.cost = _cost(row, runner)
+    try:
+        if row.order:
+            verdicts = _order(study, found, runs, runner)
+        elif row.measure:
+            verdicts = _correlation(study, found, runs, runner)
+        elif row.minus:
+            verdicts = _gain(study, found, runs, runner)
+        else:
+            verdicts = _values(study, found, runs, runner)
+    except NoPair as error:
+        return Result(row, NOT_RUN, f'no pair: {error}')
+    if claim and len(runs) < SEEDS:
+        plural = 's' if len(runs) > 1 else ''
+        verdicts = [(INCONCLUSIVE, f'{len(runs)} seed{plural}, a claim takes {SEEDS}; {"; ".join(lacking)}')]
+    for job in row.curve:
+        if job not in runner.own and runner.outcomes[job].state == 'done':
+            _read_curve(found, job, runner.folder / 'experiments' / job)
+    found.verdict = claims.together([verdict for verdict, _ in verdicts])
+    found.reason = '; '.join(reason for _, reason in verdicts if reason)
+    return found
+
+
+def _runs(row: Row, runner: Runner) -> list[list[str]]:
+    """The jobs of each seed that was measured on all sides: those of `results`, and those that they are a gain over."""
+    minus = row.minus if isinstance(row.minus, list) else []
+    sides = list(row.order.values()) or [row.results or row.measure, *([minus] if minus else [])]
+    runs = [list(run) for run in zip(*sides, strict=True)]
+    return [run for run in runs if all(runner.outcomes[name].state == 'done' for name in run)]
+
+
+def _lacking(row: Row, runner: Runner) -> list[str]:
+    """Why runs of a row are missing, each cause once."""
     missing = [_told(name, runner.outcomes[name]) for name in row.jobs if runner.outcomes[name].state != 'done']
-    if row.curve in runner.own:
-        missing.append(f'weights of {row.curve} are given: there is no curve of its training')
-    if missing:
-        return Result(row, NOT_RUN, '; '.join(dict.fromkeys(missing)))
-    found = Result(row, PASS)
-    tests = [_means(runner.folder / 'results' / name / 'results.json') for name in row.results]
-    for metric in tests[0]['restored'] if tests else {}:
-        values = [test['restored'][metric] for test in tests]
+    return list(dict.fromkeys(missing))
+
+
+def _told(name: str, outcome: Outcome) -> str:
+    """The root cause alone where a job did not run for something that is missing."""
+    if outcome.state == 'not run' and outcome.reason:
+        return outcome.reason
+    return f'{name}: {outcome.state}{f", {outcome.reason}" if outcome.reason else ""}'
+
+
+Verdicts = list[tuple[str, str]]
+
+
+class Measured:
+    """A results file of a test job."""
+
+    def __init__(self, runner: Runner, job: str):
+        self.job, self.folder = job, runner.folder / 'results' / job
+        content = with_infinity(json.loads((self.folder / 'results.json').read_text()))
+        first: dict[str, Any] = next(iter(content['results'].values()))
+        self.protocol, self.mean, self.clips = content['protocol'], first['mean'], first['clips']
+        self.frames = [(frame['clip'], frame['index']) for frame in first['frames']]
+
+    def of(self, metric: str, row: str = 'restored') -> list[float]:
+        """Of each clip."""
+        return list(self.clips[row][metric].values())
+
+
+def _values(study: Study, found: Result, runs: list[list[str]], runner: Runner) -> Verdicts:
+    """Means, compared with published ones."""
+    tests = [Measured(runner, job) for (job,) in runs]
+    for metric in tests[0].mean['restored']:
+        values = [test.mean['restored'][metric] for test in tests]
         found.ours[metric] = fmean(values)
         if len(values) > 1:
             found.spread[metric] = stdev(values)
-    found.protocol = list(dict.fromkeys(_protocol(runner.folder / 'results' / name) for name in row.results))
+    _say_how(found, tests)
+    verdicts = []
+    for metric, value in found.row.published.items():
+        if metric not in found.ours:
+            verdicts.append((NOT_RUN, f'{metric} was not measured'))
+            continue
+        verdict, reason = claims.judged_value(found.ours[metric], value, study.tolerance.get(metric, 0))
+        verdicts.append((verdict, f'{metric} {reason}' if reason else ''))
+    return verdicts
+
+
+def _gain(study: Study, found: Result, runs: list[list[str]], runner: Runner) -> Verdicts:
+    """Paired differences over clips and seeds."""
+    row = found.row
+    pairs = []
+    for run in runs:
+        ours = Measured(runner, run[0])
+        if isinstance(row.minus, str):
+            pairs.append((ours, ours))
+            continue
+        other = Measured(runner, run[1])
+        check_pair(ours, other)
+        if row.alike:
+            check_trainings(runner, *run)
+        pairs.append((ours, other))
+    of_other = row.minus if isinstance(row.minus, str) else 'restored'
+    verdicts = []
+    for metric in row.published or row.metrics:
+        if metric not in pairs[0][0].mean[of_other]:
+            verdicts.append((NOT_RUN, f'{metric} was not measured'))
+            continue
+        sides = [(ours.of(metric), other.of(metric, of_other)) for ours, other in pairs]
+        values = np.array([np.subtract(a, b) for a, b in sides])[None]
+        for side, number in (('with', 0), ('without', 1)):
+            found.sides.setdefault(side, {})[metric] = float(np.mean([both[number] for both in sides]))
+        verdicts.append(_judged(study, found, metric, values))
+    _say_how(found, [ours for ours, _ in pairs])
+    return verdicts
+
+
+def _judged(study: Study, found: Result, metric: str, values: Any) -> tuple[str, str]:
+    """The verdict on a claim whose number is the mean of `values` (1, S, C)."""
+    if not np.isfinite(values).all():
+        return INCONCLUSIVE, f'{metric}: a difference is not finite'
+    interval = found.interval[metric] = claims.bootstrap(values)
+    found.ours[metric] = interval.value
+    published = found.row.published.get(metric)
+    if published is not None:
+        verdict, reason = claims.judged_against(interval, published, study.tolerance.get(metric, 0))
+    else:
+        verdict, reason = claims.judged_above(interval, found.row.above or 0, study.resolution.get(metric, 0))
+    return verdict, f'{metric} {reason}' if reason else ''
+
+
+def _order(study: Study, found: Result, runs: list[list[str]], runner: Runner) -> Verdicts:
+    """Spearman's correlation of measured and published means."""
+    row, metric = found.row, study.figure.y
+    tests = [[Measured(runner, job) for job in run] for run in runs]  # seeds, items
+    for run in tests:
+        for test in run[1:]:
+            check_pair(run[0], test)
+    values = np.array([[test.of(metric) for test in run] for run in tests]).transpose(1, 0, 2)
+    found.items = dict(zip(row.order, values.mean((1, 2)).tolist(), strict=True))
+    interval = claims.bootstrap(values, claims.rank_correlation(list(row.published.values())))
+    found.ours['order'], found.interval['order'] = interval.value, interval
+    _say_how(found, [test for run in tests for test in run])
+    return [claims.judged_above(interval, row.above or 0, study.resolution.get('order', 0))]
+
+
+def _correlation(study: Study, found: Result, runs: list[list[str]], runner: Runner) -> Verdicts:
+    """Of degradation map and error."""
+    contents = [json.loads((runner.folder / 'results' / job / 'dfm_error.json').read_text()) for (job,) in runs]
+    found.ours['correlation_lq'] = fmean(content['correlation_lq'] for content in contents)
+    found.protocol = list(dict.fromkeys(content['what'] for content in contents))
+    values = np.array([list(content['clips']['correlation'].values()) for content in contents])[None]
+    return [_judged(study, found, 'correlation', values)]
+
+
+def _say_how(found: Result, tests: Sequence[Measured]) -> None:
+    """The protocol, and the PSNR of interpolations."""
+    found.protocol = list(dict.fromkeys(described(test.protocol) for test in tests))
     for name in BASELINES:
-        if tests and name in tests[0]:
-            found.baseline[name] = fmean(test[name]['psnr'] for test in tests if 'psnr' in test[name])
-    if study.costs and row.results:
-        found.cost = _cost(row, runner)
-    if row.start:
-        found.baseline['start'] = _means(runner.folder / 'results' / row.start / 'results.json')['restored']['psnr']
-    if row.measure:
-        content = json.loads((runner.folder / 'results' / row.measure / 'dfm_error.json').read_text())
-        found.ours |= {name: content[name] for name in ('correlation', 'correlation_lq')}
-        found.protocol.append(content['what'])
-    if row.curve:
-        run = runner.folder / 'experiments' / row.curve
-        _read_curve(found, run)
-        found.protocol.append(described(of_options(yaml.safe_load((run / 'options.yml').read_text()))))
-    found.verdict, found.reason = _verdict(study, found)
-    return found
+        if name in tests[0].mean and 'psnr' in tests[0].mean[name]:
+            found.baseline[name] = fmean(test.mean[name]['psnr'] for test in tests)
+
+
+def check_pair(ours: Measured, other: Measured) -> None:
+    """
+    Raises:
+        NoPair: they were not measured in the same way on the same frames.
+    """
+    if ours.frames != other.frames:
+        raise NoPair(f'{ours.job} and {other.job} were measured on different frames')
+    for key in ('metrics', 'data'):
+        if ours.protocol.get(key) != other.protocol.get(key):
+            raise NoPair(f'{ours.job} and {other.job} differ in {key} of the protocol')
+
+
+def check_trainings(runner: Runner, ours: str, other: str) -> None:
+    """
+    Raises:
+        NoPair: the networks of two test jobs were trained on other data, in another order, or for other steps.
+    """
+    trained = [runner.study.jobs[job].weights for job in (ours, other)]
+    if any(name is None or name in runner.own for name in trained):
+        return  # how weights of one's own were trained is not known here
+    records = [runner.read(str(name)).get('record') or {} for name in trained]
+    for part in ('options', 'data'):
+        sides = [
+            {
+                key: value['digest'] if part == 'data' else value
+                for key, value in record.get(part, {}).items()
+                if key == 'manual_seed' or (key.startswith(('datasets.train.', 'train.')) and key not in MAY_DIFFER)
+            }
+            for record in records
+        ]
+        different = [key for key in sorted(sides[0].keys() | sides[1].keys()) if sides[0].get(key) != sides[1].get(key)]
+        if different:
+            raise NoPair(f'{trained[0]} and {trained[1]} were trained differently: {", ".join(different[:5])}')
 
 
 def _cost(row: Row, runner: Runner) -> dict[str, float]:
@@ -96,64 +279,10 @@ def _cost(row: Row, runner: Runner) -> dict[str, float]:
     return {'parameters': sum(p.numel() for p in build_network(arguments).parameters()), 'train_s': fmean(seconds)}
 
 
-def _told(name: str, outcome: Outcome) -> str:
-    """The root cause alone where a job did not run for something that is missing."""
-    if outcome.state == 'not run' and outcome.reason:
-        return outcome.reason
-    return f'{name}: {outcome.state}{f", {outcome.reason}" if outcome.reason else ""}'
-
-
-def _protocol(folder: Path) -> str:
-    return described(json.loads((folder / 'results.json').read_text())['protocol'])
-
-
-def _means(path: Path) -> dict[str, dict[str, float]]:
-    """Row -> metric -> mean of the first test set in a results file."""
-    results = with_infinity(json.loads(path.read_text()))['results']
-    means: dict[str, Any] = next(iter(results.values()))['mean']
-    return means
-
-
-def _read_curve(found: Result, run: Path) -> None:
-    """Best PSNR, that of the first validation, and how far they are apart."""
-    if 'start' in found.baseline:
-        found.curve.append((0, found.baseline['start']))
+def _read_curve(found: Result, job: str, run: Path) -> None:
+    """The validations of a fine-tuning run."""
     rows = read_rows(run / 'metrics.jsonl')
-    found.curve += [(r['iter'], r['restored_psnr']) for r in rows if 'restored_psnr' in r]
-    validations = [value for iteration, value in found.curve if iteration > 0]
-    found.ours |= {
-        'psnr': max(validations),
-        'psnr_first': validations[0],
-        'below_best_after_first': max(validations) - validations[0],
-    }
-    last = [r for r in rows if 'bicubic_psnr' in r][-1:]
-    if last:
-        found.baseline['bicubic'] = last[0]['bicubic_psnr']
-
-
-def _verdict(study: Study, found: Result) -> tuple[str, str]:
-    """Published values are met within the tolerance, from above as well: more may be another protocol or other data;
-    demands are met, the baseline is beaten."""
-    problems, row = [], found.row
-    for metric, value in row.published.items():
-        tolerance = study.tolerance.get(metric, 0)
-        if metric not in found.ours:
-            problems.append(f'{metric} was not measured')
-        elif found.ours[metric] < value - tolerance:
-            problems.append(f'{metric} {found.ours[metric]:.4f} is below {value} - {tolerance}')
-        elif found.ours[metric] > value + tolerance:
-            problems.append(
-                f'{metric} {found.ours[metric]:.4f} is above {value} + {tolerance}: the same data, protocol?'
-            )
-    for metric, value in row.at_least.items():
-        if metric not in found.ours or found.ours[metric] < value:
-            problems.append(f'{metric} {found.ours.get(metric)} is below {value}')
-    for metric, value in row.above.items():
-        if metric not in found.ours or found.ours[metric] <= value:
-            problems.append(f'{metric} {found.ours.get(metric)} is not above {value}')
-    for metric, value in row.at_most.items():
-        if metric not in found.ours or found.ours[metric] > value:
-            problems.append(f'{metric} {found.ours.get(metric)} is above {value}')
-    if row.beats and found.ours['psnr'] <= found.baseline[row.beats]:
-        problems.append(f'PSNR {found.ours["psnr"]:.4f} does not beat {row.beats} ({found.baseline[row.beats]:.4f})')
-    return (FAIL, '; '.join(problems)) if problems else (PASS, '')
+    found.curve[job] = [(r['iter'], r['restored_psnr']) for r in rows if 'restored_psnr' in r]
+    how = described(of_options(yaml.safe_load((run / 'options.yml').read_text())))
+    if how not in found.protocol:
+        found.protocol.append(how)

@@ -11,7 +11,8 @@ from typing import Any
 
 from votes import checkpoint
 from votes.reports.protocol import latex_text
-from votes.studies.outcome import NOT_RUN, PASS, Result
+from votes.studies.claims import NOT_RUN, VERDICTS, Interval
+from votes.studies.outcome import Result
 from votes.studies.runner import Outcome
 from votes.studies.study import Study
 from votes.training.run_log import environment
@@ -21,8 +22,7 @@ HEADS = {
     'ssim': 'SSIM',
     'correlation': 'corr(DFM, error)',
     'correlation_lq': 'corr(DFM, LQ error)',
-    'psnr_first': 'after the first validation',
-    'below_best_after_first': 'best minus first',
+    'order': 'rank correlation with the published order',
 }
 
 
@@ -44,41 +44,57 @@ def write_all(study: Study, results: list[Result], outcomes: dict[str, Outcome],
     return text
 
 
-def _digits(metric: str) -> int:
-    return 2 if metric.startswith(('psnr', 'below')) else 4 if metric == 'ssim' else 3
+def _digits(metric: str, gain: bool = False) -> int:
+    return (3 if gain else 2) if metric.startswith('psnr') else 4 if metric == 'ssim' else 3
 
 
-def _number(value: float | None, metric: str, sign: str = '') -> str:
-    return '-' if value is None else f'{value:{sign}.{_digits(metric)}f}'
+def _number(value: float | None, digits: int, sign: str = '') -> str:
+    return '-' if value is None else f'{value:{sign}.{digits}f}'
+
+
+def _ours(result: Result, metric: str) -> str:
+    """A number with its interval, or its spread."""
+    gain = bool(result.sides)
+    digits, sign = _digits(metric, gain), '+' if gain else ''
+    text, interval = _number(result.ours.get(metric), digits, sign), result.interval.get(metric)
+    if interval is not None:
+        return f'{text} [{_number(interval.low, digits, sign)}, {_number(interval.high, digits, sign)}]'
+    spread = f' ± {_number(result.spread[metric], digits)}' if metric in result.spread else ''
+    return text + spread
 
 
 def _table(results: list[Result]) -> list[list[str]]:
     """Header and rows: for every metric published, ours and the difference; then the verdict."""
-    metrics = list(dict.fromkeys(m for r in results for m in [*r.row.published, *r.ours]))
+    metrics = list(dict.fromkeys(m for r in results for m in [*({} if r.row.order else r.row.published), *r.ours]))
     baselines = list(dict.fromkeys(name for r in results for name in r.baseline))
+    compared = {m for m in metrics if any(m in r.row.published for r in results)}
     head = ['']
     for metric in metrics:
         title = HEADS.get(metric, metric.replace('_', ' '))
-        published = any(metric in r.row.published for r in results)
-        head += [f'{title}, paper', 'ours', 'difference'] if published else [title]
+        head += [f'{title}, paper', 'ours', 'difference'] if metric in compared else [title]
+    sides = list(dict.fromkeys((side, m) for r in results for side, values in r.sides.items() for m in values))
+    head += [f'{HEADS.get(metric, metric)} {side}' for side, metric in sides]
     head += [f'{name} PSNR dB' for name in baselines]
-    costs = any(r.cost for r in results)
-    head += [*(['parameters', 'training s'] if costs else []), 'verdict']
+    costs, intervals = any(r.cost for r in results), any(r.interval for r in results)
+    head += [*(['parameters', 'training s'] if costs else []), *(['seeds x clips'] if intervals else []), 'verdict']
     lines = [head]
     for result in results:
         line = [result.row.label]
         for metric in metrics:
-            ours = _number(result.ours.get(metric), metric)
-            if metric in result.spread:
-                ours += f' ± {_number(result.spread[metric], metric)}'
-            if any(metric in r.row.published for r in results):
-                line.append(_number(result.row.published.get(metric), metric))
-                line += [ours, _number(result.difference.get(metric), metric, '+')]
+            if metric in compared:
+                gain = bool(result.row.minus)
+                digits, sign = _digits(metric, gain), '+' if gain else ''
+                line.append(_number(result.row.published.get(metric), digits, sign))
+                line += [_ours(result, metric), _number(result.difference.get(metric), digits, '+')]
             else:
-                line.append(ours)
-        line += [_number(result.baseline.get(name), 'psnr') for name in baselines]
+                line.append(_ours(result, metric))
+        line += [_number(result.sides.get(side, {}).get(metric), _digits(metric, True)) for side, metric in sides]
+        line += [_number(result.baseline.get(name), 2) for name in baselines]
         if costs:
             line += [f'{result.cost[name]:,.0f}' if result.cost else '-' for name in ('parameters', 'train_s')]
+        if intervals:
+            one = next(iter(result.interval.values()), None)
+            line.append(f'{one.seeds} x {one.clips}' if one else '-')
         lines.append([*line, result.verdict])
     return lines
 
@@ -89,21 +105,19 @@ def markdown(study: Study, table: list[list[str]], results: list[Result], about:
     lines += ['|' + '---|' * len(table[0])]
     lines += ['| ' + ' | '.join(line) + ' |' for line in table[1:]]
     reasons = [f'- {r.row.label}: {r.verdict}: {r.reason}' for r in results if r.reason]
-    passed = sum(r.verdict == PASS for r in results)
-    left = sum(r.verdict == NOT_RUN for r in results)
-    lines += [
-        '',
-        f'{passed} of {len(results)} rows pass, {len(results) - passed - left} fail, {left} were not run.',
-        '',
-    ]
+    counts = {verdict: sum(r.verdict == verdict for r in results) for verdict in VERDICTS}
+    lines += ['', f'{len(results)} rows: {", ".join(f"{n} {verdict}" for verdict, n in counts.items() if n)}.', '']
     lines += [*reasons, ''] if reasons else []
     lines += [*(f'- {note}' for note in study.notes), ''] if study.notes else []
     tolerance = ', '.join(f'{m} {v}' for m, v in study.tolerance.items())
-    lines += (
-        [f'A row passes if it is no more than the tolerance away from the paper ({tolerance}).', '']
-        if tolerance
-        else []
-    )
+    if tolerance and any(r.row.published and not r.row.order for r in results):
+        lines += [f'Published values are met within {tolerance}, from above as well.', '']
+    if any(r.interval for r in results):
+        lines += [
+            'Brackets: 95 % of 10,000 draws of seeds and clips with replacement (paired: both sides of a gain have the '
+            'same clips, data, steps, order of data and seeds).',
+            '',
+        ]
     protocols = list(dict.fromkeys(text for result in results for text in result.protocol))
     lines += [*(f'Measured: {text}.' for text in protocols), ''] if protocols else []
     lines += [f'Command: `{command}`; commit {about["commit"]}.', '']
@@ -125,7 +139,7 @@ def _grid(study: Study, results: list[Result]) -> list[str]:
 
 def _cell(result: Result) -> str:
     ours, paper = (
-        ' / '.join(_number(values[m], m) for m in ('psnr', 'ssim') if m in values)
+        ' / '.join(_number(values[m], _digits(m)) for m in ('psnr', 'ssim') if m in values)
         for values in (result.ours, result.row.published)
     )
     return f'{ours or result.verdict.lower()}' + (f' (paper {paper})' if paper else '')
@@ -161,6 +175,7 @@ def as_json(
         'jobs': {name: asdict(outcome) for name, outcome in outcomes.items()},
         'notes': study.notes,
         'tolerance': study.tolerance,
+        'resolution': study.resolution,
         'environment': about,
     }
     plain: dict[str, Any] = checkpoint.without_infinity(content)
@@ -177,9 +192,13 @@ def draw(study: Study, results: list[Result], folder: Path) -> None:
     figure = Figure(figsize=(6.5, 4), layout='constrained')
     axis = figure.subplots()
     y = study.figure.y
-    {'bars': _bars, 'line': _line, 'curves': _curves, 'matrix': _matrix}[study.figure.kind](axis, measured, y)
+    {'bars': _bars, 'line': _line, 'curves': _curves, 'matrix': _matrix, 'gains': _gains}[study.figure.kind](
+        axis, measured, y
+    )
     axis.set_title(study.title, fontsize=9, wrap=True)
-    if study.figure.kind != 'matrix':
+    if study.figure.kind == 'gains':
+        axis.set_xlabel(f'gain in {HEADS.get(y, y)}')
+    elif study.figure.kind != 'matrix':
         axis.set_ylabel(HEADS.get(y, y))
         axis.set_xlabel(study.figure.x)
     else:
@@ -187,6 +206,24 @@ def draw(study: Study, results: list[Result], folder: Path) -> None:
     for suffix in ('svg', 'png'):
         with checkpoint.atomic_write(folder / f'{study.name}.{suffix}') as temporary:
             figure.savefig(temporary, format=suffix, dpi=150, metadata={'Date': None} if suffix == 'svg' else None)
+
+
+def _reach(interval: Interval | None, value: float) -> tuple[float, float]:
+    """How far an interval reaches below and above its value."""
+    return (0, 0) if interval is None else (max(value - interval.low, 0), max(interval.high - value, 0))
+
+
+def _gains(axis: Any, results: list[Result], y: str) -> None:
+    """A line for each gain, from the first down: its value, its interval, and what was published."""
+    shown = [r for r in results if y in r.ours]
+    for place, result in enumerate(reversed(shown)):
+        value = result.ours[y]
+        below, above = _reach(result.interval.get(y), value)
+        axis.errorbar(value, place, xerr=[[below], [above]], fmt='o', color='C0', capsize=3, ms=4)
+        if y in result.row.published:
+            axis.plot(result.row.published[y], place, 'x', color='C1')
+    axis.axvline(0, color='grey', lw=0.8)
+    axis.set_yticks(range(len(shown)), [r.row.label for r in reversed(shown)], fontsize=7)
 
 
 def _bars(axis: Any, results: list[Result], y: str) -> None:
@@ -198,21 +235,32 @@ def _bars(axis: Any, results: list[Result], y: str) -> None:
     ):
         places = [i + offset for i, v in enumerate(values) if v is not None]
         axis.bar(places, [v for v in values if v is not None], 0.4, label=title if places else None)
-    if min(shown) > 1:
+    for place, result in enumerate(results):
+        if y in result.interval:
+            below, above = _reach(result.interval[y], result.ours[y])
+            axis.errorbar(place - 0.2, result.ours[y], yerr=[[below], [above]], color='black', capsize=3)
+    if shown and min(shown) > 1:
         axis.set_ylim(min(shown) - 1, max(shown) + 0.5)
     axis.set_xticks(range(len(names)), names, rotation=20, ha='right', fontsize=7)
     axis.legend()
 
 
 def _line(axis: Any, results: list[Result], y: str) -> None:
-    """A line for ours and one for the paper's, or of each where rows have a place: by its first name."""
+    """A line for ours and one for the paper's, or of each where rows have a place: by its first name. Of an order, its
+    names are the places along x.
+    """
     series: dict[str, list[Result]] = {}
     for result in results:
-        series.setdefault(result.row.place[0] if result.row.place else 'ours', []).append(result)
+        if not result.row.order and not result.row.minus:
+            series.setdefault(result.row.place[0] if result.row.place else 'ours', []).append(result)
     lines = [(name, 'o-', [(r.row.x, r.ours.get(y)) for r in rows]) for name, rows in series.items()]
     for name, rows in series.items():
         title = 'paper' if name == 'ours' else f'{name}, paper'
         lines.append((title, 'x:', [(r.row.x, r.row.published.get(y)) for r in rows]))
+    for result in results:
+        if result.items:
+            lines.append(('ours', 'o-', [(float(name), value) for name, value in result.items.items()]))
+            lines.append(('paper', 'x:', [(float(name), result.row.published[name]) for name in result.items]))
     lines.append(('LQ bicubic', 'k--', list(dict.fromkeys((r.row.x, r.baseline.get('bicubic')) for r in results))))
     for title, style, values in lines:
         points = [(a, b) for a, b in values if None not in (a, b)]
@@ -222,9 +270,13 @@ def _line(axis: Any, results: list[Result], y: str) -> None:
 
 
 def _curves(axis: Any, results: list[Result], y: str) -> None:
-    for result in results:
-        axis.plot(*zip(*result.curve, strict=True), 'o-', ms=3, label=result.row.label)
-    axis.legend(fontsize=7)
+    """The validations of fine-tuning runs; those of one row have one colour."""
+    for number, result in enumerate(results):
+        for i, points in enumerate(result.curve.values()):
+            label = result.row.label if i == 0 else None
+            axis.plot(*zip(*points, strict=True), 'o-', ms=3, color=f'C{number}', label=label)
+    if any(result.curve for result in results):
+        axis.legend(fontsize=7)
 
 
 def _matrix(axis: Any, results: list[Result], y: str) -> None:

@@ -14,16 +14,19 @@ import torch
 from votes.errors import UserError
 from votes.processes.lease import Lease, LeaseLost
 from votes.processes.signals import PREEMPTED
-from votes.studies.outcome import FAIL, NOT_RUN, results_of
+from votes.studies.claims import INCONCLUSIVE, NOT_REPRODUCED, NOT_RUN
+from votes.studies.outcome import results_of
 from votes.studies.render import write_all
 from votes.studies.runner import Runner
 from votes.studies.study import Job, find_study, read_study
 
-SOME_NOT_RUN = 3
+SOME_OPEN = 3
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument('study', help='table2, table3, table4, figure7, figure8, figure9, platforms, or a YAML file')
+    parser.add_argument(
+        'study', help='table2, table3, table4, figure7, figure8, figure9, platforms, dfm, zoo, or a YAML file'
+    )
     parser.add_argument('--quick', action='store_true', help='the same on demo data with small networks, in minutes')
     parser.add_argument('--data', type=Path, metavar='FOLDER', help='what stands for ./datasets in the option files')
     parser.add_argument('-o', '--output', type=Path, help='folder of the study (default: studies/NAME)')
@@ -36,18 +39,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar='JOB=FILE',
         help='weights of your own in place of what a training job of the study makes',
     )
+    parser.add_argument(
+        '--evaluate-only', action='store_true', help='trains nothing: measures the weights that are there'
+    )
     parser.add_argument('--dry-run', action='store_true', help='only say which jobs there are and what they lack')
 
 
 def run(args: argparse.Namespace) -> int:
-    """Exit codes: 0 every row passes, 1 a row or a job fails, 3 none fails but some were not run, 75 stopped."""
+    """Exit codes: 0 every claim is reproduced, 1 a claim is not, or a job fails, 3 some claims were not run or are
+    inconclusive, 75 stopped.
+    """
     study = read_study(find_study(args.study), args.quick)
     folder = args.output or Path('studies') / study.name
     if args.data is not None and not args.data.is_dir():
         raise UserError('no such folder', where=args.data, fix='what --data names stands for ./datasets')
     devices = args.gpus.split(',') if args.gpus else [str(i) for i in range(torch.cuda.device_count())]
     weights = dict(_given(text) for text in args.weights)
-    runner = Runner(study, folder, args.data, devices, weights=weights)
+    runner = Runner(study, folder, args.data, devices, weights=weights, train=not args.evaluate_only)
     if args.dry_run:
         for name, job in study.jobs.items():
             print(f'{name}: {_plan(runner, name, job)}')
@@ -66,9 +74,9 @@ def run(args: argparse.Namespace) -> int:
     if any(outcome.state == 'stopped' for outcome in outcomes.values()):
         return PREEMPTED
     verdicts = {result.verdict for result in results}
-    if FAIL in verdicts or any(outcome.state == 'failed' for outcome in outcomes.values()):
+    if NOT_REPRODUCED in verdicts or any(outcome.state == 'failed' for outcome in outcomes.values()):
         return 1
-    return SOME_NOT_RUN if NOT_RUN in verdicts else 0
+    return SOME_OPEN if verdicts & {NOT_RUN, INCONCLUSIVE} else 0
 
 
 def _given(text: str) -> tuple[str, Path]:
@@ -95,4 +103,5 @@ def command_of(args: argparse.Namespace) -> str:
     words += ['--quick'] if args.quick else []
     for option, value in (('--data', args.data), ('-o', args.output), ('--gpus', args.gpus)):
         words += [option, str(value)] if value is not None else []
+    words += ['--evaluate-only'] if args.evaluate_only else []
     return shlex.join([*words, *(['--weights', *args.weights] if args.weights else [])])

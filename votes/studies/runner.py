@@ -55,7 +55,9 @@ class Runner:
     Args:
         data: folder that stands for ./datasets in the option files.
         devices: GPUs, a job on each at a time; none for the CPU.
-        weights: training job -> a file of one's own that takes its place; what only such jobs need does not run.
+        weights: training job -> a file of one's own that takes its place; what only such jobs need does not run. A
+            job of several seeds, called NAME_0, NAME_1 ..., may be named NAME: the file takes the place of the first.
+        train: False evaluates what is there, and trains nothing.
 
     Raises:
         UserError: `weights` names a job that trains nothing, or a file that is not there.
@@ -69,15 +71,20 @@ class Runner:
         devices: list[str],
         say: Say = print,
         weights: dict[str, Path] | None = None,
+        train: bool = True,
     ):
         self.study, self.folder, self.data, self.devices, self.say = study, folder, data, devices, say
-        self.own = weights or {}
-        for name, path in self.own.items():
-            trained = [job for job, content in study.jobs.items() if content.train]
-            if name not in trained:
+        self.train = train
+        trained = [job for job, content in study.jobs.items() if content.train]
+        self.own: dict[str, Path] = {}
+        for name, path in (weights or {}).items():
+            seeds = [f'{name}_{seed}' for seed in study.seeds]
+            named = next((job for job in (name, *seeds) if job in trained), None)
+            if named is None:
                 raise UserError(f'no training job {name!r}', where='--weights', fix=f'one of {", ".join(trained)}')
             if not path.is_file():
                 raise UserError('weights not found', where=path, value=f'--weights {name}={path}')
+            self.own[named] = path
         for name in ('logs', 'jobs'):
             (folder / name).mkdir(parents=True, exist_ok=True)
         self.outcomes: dict[str, Outcome] = {}
@@ -94,7 +101,7 @@ class Runner:
         with ThreadPoolExecutor(len(free)) as pool, StopRequests() as stop:
             while waiting or futures:
                 ready = [n for n, job in waiting.items() if self._settled(job)]
-                for name in sorted(ready, key=lambda n: waiting[n].turn):
+                for name in sorted(ready, key=lambda n: waiting[n].train is not None):  # what is trained is tested next
                     if not free or stop.asked():
                         break
                     job, device = waiting.pop(name), free.pop(0)
@@ -150,8 +157,10 @@ class Runner:
             why = self.stale(name, job, before, made_of)
             if before['state'] == 'done' and not why and 'record' in before:
                 return Outcome(**{key: before[key] for key in Outcome.__dataclass_fields__ if key in before})
-            if before['state'] == 'done' and why:
+            if before['state'] == 'done' and why and (self.train or not job.train):
                 self.say(f'{name}: STALE: {"; ".join(why)}; it runs again')
+        if job.train and not self.train:
+            return Outcome('not run', f'no weights of {name} that are up to date, and nothing is to be trained')
         outcome = self._execute(name, job, device, changed='record' in before and bool(why))
         if before and before['state'] == 'stopped' and not why:
             outcome.seconds += before['seconds']  # it went on from where it was
@@ -228,8 +237,9 @@ class Runner:
         path = self.product(name, job)
         return {str(path.relative_to(self.folder)): checkpoint.sha256(path)} if path.is_file() else {}
 
-    def weights_of(self, name: str) -> Path:
-        return self.own.get(name) or self.folder / 'experiments' / name / 'models' / 'net_g_latest.pth'
+    def weights_of(self, name: str, best: bool = False) -> Path:
+        file = f'net_g_{"best" if best else "latest"}.pth'
+        return self.own.get(name) or self.folder / 'experiments' / name / 'models' / file
 
     def _fill(self, text: str) -> str:
         return text.replace('{out}', str(self.folder)).replace('{here}', str(self.study.folder))
@@ -276,7 +286,7 @@ class Runner:
         }
         for key, source in (('path.pretrain_network_g', job.weights), ('network_g.bin_model', job.dsm)):
             if source:
-                values[key] = str(self.weights_of(source))
+                values[key] = str(self.weights_of(source, job.best and source == job.weights))
         return kind, path, [as_override(key, value) for key, value in values.items()]
 
     def _data_roots(self, path: Path) -> dict[str, str]:

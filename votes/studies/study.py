@@ -35,6 +35,9 @@ class Job(Part):
     makes: str | None = Field(default=None, description='of a verb: what is there when it is done')
     set: dict[str, Any] = Field(default_factory=dict, description='dotted key of the option file -> value')
     weights: str | None = Field(default=None, description='a training job: path.pretrain_network_g')
+    best: bool = Field(
+        default=False, description="of `weights`, those that were best on the training's validation clips"
+    )
     dsm: str | None = Field(default=None, description='a training job: path.bin_model')
     after: list[str] = Field(default_factory=list)
 
@@ -45,49 +48,62 @@ class Job(Part):
         return self
 
     @property
-    def turn(self) -> tuple[bool, int]:
-        """Where a job stands among those that could begin: what is trained is tested next, and all of one seed is done
-        before the next, so that a study that is stopped has whole comparisons.
-        """
-        return self.train is not None, int(self.set.get('manual_seed') or 0)
-
-    @property
     def needs(self) -> list[str]:
         """Jobs that come first."""
         return [name for name in (self.weights, self.dsm) if name] + self.after
 
 
 class Row(Part):
-    """A line of the table: measured by jobs, beside what was published."""
+    """A line of the table: measured by jobs, beside what was published, with what it claims.
+
+    A row of `results` alone shows them, and is compared with published values. With `minus` it claims a gain, with
+    `order` an order, with `measure` a correlation: these have an interval over clips and seeds, see `claims`.
+    In lists of jobs a name with {seed} stands for those of all seeds.
+    """
 
     label: str
-    results: list[str] = Field(default_factory=list, description='test jobs; several are averaged')
-    curve: str | None = Field(default=None, description='a fine-tuning job: its validations are the row')
-    start: str | None = Field(default=None, description='test job of the weights that a curve starts from')
-    measure: str | None = Field(default=None, description='a dfm_error job')
-    published: dict[str, float] = Field(default_factory=dict)
-    at_least: dict[str, float] = Field(
-        default_factory=dict, description='what makes a row pass where none is published'
+    results: list[str] = Field(default_factory=list, description='test jobs, one a seed; several are averaged')
+    minus: list[str] | Literal['bicubic', 'bilinear'] = Field(
+        default_factory=list,
+        description='test jobs of the same seeds and clips, or an interpolation, that `results` are a gain over',
     )
-    above: dict[str, float] = Field(default_factory=dict, description='as at_least, but the value itself does not pass')
-    at_most: dict[str, float] = Field(default_factory=dict)
-    beats: Literal['bicubic', 'bilinear', 'start'] | None = Field(
-        default=None, description='the row passes if its PSNR is higher than that of this'
+    order: dict[str, list[str]] = Field(
+        default_factory=dict, description='name -> test jobs: the claim is the order of their published values'
     )
+    measure: list[str] = Field(default_factory=list, description='dfm_error jobs, one a seed: a correlation above 0')
+    curve: list[str] = Field(default_factory=list, description='fine-tuning jobs whose validations are drawn')
+    published: dict[str, float] = Field(
+        default_factory=dict, description='metric -> value, or gain; of an order name -> value'
+    )
+    above: float | None = Field(default=None, description='what is claimed where no number is published (0)')
+    metrics: list[str] = Field(default_factory=lambda: ['psnr'], description='of a gain without published ones')
+    alike: bool = Field(default=True, description='both sides of a gain are trained on the same data, steps and seeds')
     x: float | None = None
     place: tuple[str, str] | None = Field(default=None, description='row and column in a matrix')
 
     @property
     def jobs(self) -> list[str]:
         """What it is measured by."""
-        return [*self.results, *(name for name in (self.curve, self.start, self.measure) if name)]
+        minus = self.minus if isinstance(self.minus, list) else []
+        ordered = [name for names in self.order.values() for name in names]
+        return [*self.results, *minus, *ordered, *self.measure, *self.curve]
+
+    @model_validator(mode='after')
+    def _one_claim(self) -> Row:
+        if sum(map(bool, (self.results, self.order, self.measure))) != 1:
+            raise ValueError('exactly one of results, order and measure is needed')
+        if isinstance(self.minus, list) and self.minus and len(self.minus) != len(self.results):
+            raise ValueError(f'{len(self.results)} results minus {len(self.minus)}: pairs are needed')
+        if self.order and (self.order.keys() != self.published.keys() or len(set(map(len, self.order.values()))) != 1):
+            raise ValueError('an order needs a published value and as many jobs for each name')
+        return self
 
 
 class Figure(BaseModel):
     """How the rows are drawn."""
 
     model_config = ConfigDict(extra='forbid')
-    kind: Literal['bars', 'line', 'curves', 'matrix'] = 'bars'
+    kind: Literal['bars', 'line', 'curves', 'matrix', 'gains'] = 'bars'
     x: str = ''
     y: str = 'psnr'
     rows: str = Field(default='trained on', description='of a matrix, what its rows are')
@@ -102,7 +118,12 @@ class Study(BaseModel):
     title: str
     jobs: dict[str, Job]
     rows: list[Row] = Field(min_length=1)
-    tolerance: dict[str, float] = Field(default_factory=dict)
+    seeds: list[int] = Field(default_factory=list, description='what {seed} stands for')
+    tolerance: dict[str, float] = Field(default_factory=dict, description='on both sides of a published value')
+    resolution: dict[str, float] = Field(
+        default_factory=lambda: {'psnr': 0.05, 'ssim': 0.002, 'correlation': 0.1, 'order': 0.2},
+        description='what is not worth a claim: an interval that ends below it shows no gain of that size',
+    )
     figure: Figure = Field(default_factory=Figure)
     costs: bool = Field(default=False, description='parameters and seconds of training stand beside the numbers')
     notes: list[str] = Field(default_factory=list)
@@ -148,8 +169,10 @@ def read_study(path: str | Path, quick: bool = False) -> Study:
             raise UserError('this study has no quick version', where=path)
         data = {**data, 'tolerance': {}, 'notes': [], **small, 'name': f'{data.get("name")}_quick'}
     try:
-        data['jobs'] = dict(_spelt_out(data.get('jobs') or {}))
-        data['rows'] = [row for _, row in _spelt_out(dict(enumerate(data.get('rows') or [])))]
+        seeds = data.get('seeds') or []
+        data['jobs'] = dict(_spelt_out(data.get('jobs') or {}, seeds))
+        rows = _spelt_out(dict(enumerate(data.get('rows') or [])), seeds)
+        data['rows'] = [{key: _of_all_seeds(value, seeds) for key, value in row.items()} for _, row in rows]
         study = Study(**{**data, 'folder': Path(path).absolute().parent})
     except (ValidationError, KeyError, AttributeError) as error:
         if not isinstance(error, ValidationError):
@@ -161,16 +184,28 @@ def read_study(path: str | Path, quick: bool = False) -> Study:
     return study
 
 
-def _spelt_out(parts: dict[Any, Any]) -> list[tuple[Any, Any]]:
-    """Every part of a mapping, filled in with each combination of its `foreach`."""
+def _spelt_out(parts: dict[Any, Any], seeds: list[int]) -> list[tuple[Any, Any]]:
+    """Every part of a mapping, filled in with each combination of its `foreach`; a name with {seed} with every seed."""
     found = []
     for key, part in parts.items():
-        wanted = part.get('foreach') or {}
+        wanted = {**(part.get('foreach') or {}), **({'seed': seeds} if '{seed}' in str(key) else {})}
         rest = {name: value for name, value in part.items() if name != 'foreach'}
         for values in itertools.product(*wanted.values()):
             names = dict(zip(wanted, values, strict=True))
             found.append((_filled(key, names), _filled(rest, names)))
     return found
+
+
+def _of_all_seeds(value: Any, seeds: list[int]) -> Any:
+    """A list of jobs in which a name with {seed} became those of all seeds, also inside of a mapping."""
+    if isinstance(value, dict):
+        return {key: _of_all_seeds(part, seeds) for key, part in value.items()}
+    if not isinstance(value, list):
+        return value
+    each = [(text, '{seed}' in text) for text in map(str, value)] if all(isinstance(v, str) for v in value) else []
+    if not each:
+        return value
+    return [text.replace('{seed}', str(seed)) for text, several in each for seed in (seeds if several else [''])]
 
 
 def _filled(value: Any, names: dict[str, Any]) -> Any:
