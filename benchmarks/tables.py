@@ -39,14 +39,43 @@ def take_demo(folder: Path) -> None:
 
 
 def take_study(folder: Path) -> None:
-    """Keeps the rows of a study."""
+    """Keeps the rows of a study, and of each run its options, how it trained and what was measured of each clip."""
     path = next(p for p in folder.glob('*.json') if 'rows' in json.loads(p.read_text()))
     study = json.loads(path.read_text())
-    kept = {key: study[key] for key in ('study', 'title', 'notes', 'command')}
+    kept = {key: study[key] for key in ('study', 'title', 'notes', 'command', 'resolution', 'tolerance')}
     rows = [{**row, 'label': row['row']['label']} for row in study['rows']]
     seconds = sum(job['seconds'] for job in study['jobs'].values())
     about = {**machine.describe(), 'command': study['command'], 'commit': study['environment']['commit']}
-    machine.write(RESULTS / f'study_{path.stem}.json', {**kept, 'machine': about, 'seconds': seconds, 'rows': rows})
+    runs = {name: _run(folder, name, job) for name, job in study['jobs'].items() if job['state'] != 'not run'}
+    content = {**kept, 'machine': about, 'seconds': seconds, 'rows': rows, 'runs': runs}
+    machine.write(RESULTS / f'study_{path.stem}.json', content)
+
+
+def _run(folder: Path, name: str, job: dict[str, Any]) -> dict[str, Any]:
+    """A job of a study: what it was made from, the lines of its training, the clips of its evaluation."""
+    record = json.loads((folder / 'jobs' / f'{name}.json').read_text()).get('record') or {}
+    options = {key: value for key, value in record.get('options', {}).items() if value is not None}
+    found = {'state': job['state'], 'seconds': job['seconds'], 'made_from': list(record.get('made_from', {}))}
+    found |= {'options': {key: _plain(value, folder) for key, value in options.items()}}
+    lines = folder / 'experiments' / name / 'metrics.jsonl'
+    if lines.is_file():
+        keys = ('iter', 'kind', 'loss', 'gain_db', 'lr', 'restored_psnr')
+        rows = [json.loads(line) for line in lines.read_text().splitlines()]
+        found['training'] = [{key: row[key] for key in keys if key in row} for row in rows]
+    results = folder / 'results' / name / 'results.json'
+    if results.is_file():
+        result = next(iter(json.loads(results.read_text())['results'].values()))
+        found['clips'], found['frames'] = result['clips'], len(result['frames'])
+    return found
+
+
+def _plain(value: Any, folder: Path) -> Any:
+    """Without the places of this machine."""
+    if not isinstance(value, str):
+        return value
+    for place, name in ((folder.resolve(), '{out}'), (folder, '{out}'), (ROOT, '.')):
+        value = value.replace(str(place), name)
+    return Path(value).name if value.startswith('/') else value
 
 
 def _read(name: str) -> Any:
@@ -85,15 +114,21 @@ def data() -> str:
     return _table(lines)
 
 
+def claim_cells(row: dict[str, Any], metric: str = 'psnr') -> list[str]:
+    """The gain of a row with its interval, seeds x clips, and the verdict."""
+    found = row['interval'].get(metric)
+    if found is None:
+        return ['-', '-', row['verdict']]
+    low, high = (f'{found[end]:+.3f}' for end in ('low', 'high'))
+    return [f'{found["value"]:+.3f} [{low}, {high}]', f'{found["seeds"]} x {found["clips"]}', row['verdict']]
+
+
 def studies() -> str:
-    """The quick studies."""
-    lines = [['`votes reproduce ... --quick`', 'row', 'PSNR dB', 'LQ bicubic', 'before', 'verdict']]
+    """The studies that were run."""
+    lines = [['study', 'claim', 'gain in PSNR, dB', 'seeds x clips', 'verdict']]
     for path in sorted(RESULTS.glob('study_*.json')):
         study = json.loads(path.read_text())
-        for row in study['rows']:
-            values = [row['ours'].get('psnr'), *(row['baseline'].get(name) for name in ('bicubic', 'start'))]
-            cells = ['-' if value is None else f'{value:.2f}' for value in values]
-            lines.append([study['study'].removesuffix('_quick'), row['label'], *cells, row['verdict']])
+        lines += [[study['study'], row['label'], *claim_cells(row)] for row in study['rows']]
     return _table(lines)
 
 
@@ -179,7 +214,7 @@ TABLES: dict[str, Callable[[], str]] = {
 
 def pages() -> list[Path]:
     """The README and the documentation, which hold each table once."""
-    return [ROOT / 'README.md', *sorted((ROOT / 'docs').glob('*.md'))]
+    return [ROOT / 'README.md', *sorted((ROOT / 'docs').rglob('*.md'))]
 
 
 def filled(texts: list[str]) -> list[str]:

@@ -66,6 +66,8 @@ class VOTES(WindowNetwork):
             weights.
         dsm_num_feat, dsm_num_block, dsm_num_layer, dsm_num_grow_ch: size of the DSM, see BIN.
         init: how weights start, see WindowNetwork.
+        modulation_init: 'zero' starts the DMM's modulation from nothing: the network begins as it does without a map,
+            and learns what to make of it; 'same' starts it as all other layers.
         Others: see WindowNetwork.
     """
 
@@ -99,6 +101,7 @@ class VOTES(WindowNetwork):
         dsm_num_layer: int = 4,
         dsm_num_grow_ch: int = 32,
         init: Init = 'default',
+        modulation_init: Literal['same', 'zero'] = 'same',
     ):
         super().__init__(
             num_in_ch,
@@ -130,6 +133,12 @@ class VOTES(WindowNetwork):
         self.bin = BIN(dsm_num_feat, dsm_num_block, dsm_num_layer, dsm_num_grow_ch).requires_grad_(False)
         self.fusion = DegradationModulation(num_feat, num_frame, num_modulation_blocks)
         self.initialise(init)
+        if modulation_init not in ('same', 'zero'):
+            raise ValueError(f"modulation_init is 'same' or 'zero', not {modulation_init!r}")
+        if modulation_init == 'zero':
+            for conv in self.fusion.mask_modulation_l:
+                nn.init.zeros_(conv.weight)
+                nn.init.zeros_(conv.bias)
 
     def map_of(self, difference: Tensor) -> Tensor:
         if self.map_source == 'qp':

@@ -98,7 +98,7 @@ def maker(kind: str, opt: Options, frames: FrameSource, where: str) -> tuple[Mad
     about = {'map': kind, 'dsm': digest(dsm), 'weights': str(weights)}  # type: ignore[arg-type]
 
     def sensed(clip: str) -> Iterator[NDArray[np.uint8]]:
-        pairs: Pairs = dsm.pair_estimates()  # type: ignore[operator]
+        pairs: Pairs = dsm.pair_estimates()  # type: ignore[operator, union-attr]
         return differences(pairs, promise(model.net), device, frames, clip)
 
     return (lambda clip: shuffled(clip, sensed(clip))) if kind == 'shuffled' else sensed, about

@@ -5,7 +5,6 @@ python -m votes.studies.dfm_error -opt TEST.yml -o OUT.json
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Iterator
 from pathlib import Path
 from statistics import fmean
@@ -17,16 +16,16 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from votes import checkpoint
 from votes.data import VideoUVSSMTestDataset, build_test_set
 from votes.errors import UserError
 from votes.inference.evaluation import to_image, write_image
 from votes.inference.frames import map_of_frame, piece_that_fits, restored_frames, to_float
 from votes.inference.stream import Stream
 from votes.models import RestorationModel, build_model
-from votes.options import Options, load_options
+from votes.options import Options
 from votes.processes.devices import device_of
 from votes.reports.sheet import heat
+from votes.studies.measuring import run_as_program
 
 REGION = 16  # LQ pixels: the side of the regions whose means are compared
 PICTURES = 3
@@ -112,18 +111,12 @@ def _large(values: Tensor, like: Tensor) -> NDArray[np.float64]:
     return F.interpolate(values, like.shape[-2:], mode='nearest')[0, 0].double().cpu().numpy()
 
 
+def said(found: dict[str, Any]) -> str:
+    return f'correlation of DFM and error: {found["correlation"]:.3f} (of LQ: {found["correlation_lq"]:.3f})'
+
+
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('-opt', required=True)
-    parser.add_argument('-o', '--output', type=Path, required=True)
-    parser.add_argument('--set', nargs='+', action='extend', default=[], dest='overrides')
-    args = parser.parse_args(argv)
-    opt = load_options(args.opt, 'test', args.overrides)
-    found = measure(opt, args.output.parent)
-    args.output.parent.mkdir(parents=True, exist_ok=True)
-    checkpoint.write_json(args.output, found)
-    print(f'correlation of DFM and error: {found["correlation"]:.3f} (of LQ: {found["correlation_lq"]:.3f})')
-    return 0
+    return run_as_program(argv, __doc__ or '', measure, said)
 
 
 if __name__ == '__main__':

@@ -81,6 +81,9 @@ def _result(study: Study, row: Row, runner: Runner) -> Result:
         return Result(row, NOT_RUN, '; '.join(lacking) or 'no runs')
     if study.costs and row.results:
         found.cost = _cost(row, runner)
+    for job in row.costs:
+        if runner.outcomes[job].state == 'done':
+            found.cost |= json.loads((runner.folder / 'results' / job / 'video_costs.json').read_text())['mean']
     try:
         if row.order:
             verdicts = _order(study, found, runs, runner)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,16 @@ HEADS = {
     'correlation': 'corr(DFM, error)',
     'correlation_lq': 'corr(DFM, LQ error)',
     'order': 'rank correlation with the published order',
+}
+
+
+COSTS: dict[str, tuple[str, Callable[[float], str]]] = {  # name -> head, and a number as it is shown
+    'parameters': ('parameters', lambda value: f'{value:,.0f}'),
+    'train_s': ('training s', lambda value: f'{value:,.0f}'),
+    'warping_error': ('warping error x 1000', lambda value: f'{1000 * value:.3f}'),
+    'warping_error_bicubic': ('of bicubic', lambda value: f'{1000 * value:.3f}'),
+    'frames_per_second': ('frames a second', lambda value: f'{value:.2f}'),
+    'peak_bytes': ('MiB', lambda value: f'{value / 2**20:.0f}'),
 }
 
 
@@ -75,8 +86,9 @@ def _table(results: list[Result]) -> list[list[str]]:
     sides = list(dict.fromkeys((side, m) for r in results for side, values in r.sides.items() for m in values))
     head += [f'{HEADS.get(metric, metric)} {side}' for side, metric in sides]
     head += [f'{name} PSNR dB' for name in baselines]
-    costs, intervals = any(r.cost for r in results), any(r.interval for r in results)
-    head += [*(['parameters', 'training s'] if costs else []), *(['seeds x clips'] if intervals else []), 'verdict']
+    costs = [name for name in COSTS if any(name in r.cost for r in results)]
+    intervals = any(r.interval for r in results)
+    head += [*(COSTS[name][0] for name in costs), *(['seeds x clips'] if intervals else []), 'verdict']
     lines = [head]
     for result in results:
         line = [result.row.label]
@@ -90,8 +102,7 @@ def _table(results: list[Result]) -> list[list[str]]:
                 line.append(_ours(result, metric))
         line += [_number(result.sides.get(side, {}).get(metric), _digits(metric, True)) for side, metric in sides]
         line += [_number(result.baseline.get(name), 2) for name in baselines]
-        if costs:
-            line += [f'{result.cost[name]:,.0f}' if result.cost else '-' for name in ('parameters', 'train_s')]
+        line += [COSTS[name][1](result.cost[name]) if name in result.cost else '-' for name in costs]
         if intervals:
             one = next(iter(result.interval.values()), None)
             line.append(f'{one.seeds} x {one.clips}' if one else '-')

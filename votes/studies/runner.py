@@ -24,11 +24,13 @@ from votes.options.shipped import option_file
 from votes.options.yaml_file import read_option_file
 from votes.processes.parent import child_environment
 from votes.processes.signals import PREEMPTED, StopRequests
+from votes.reports.curves import read_rows
 from votes.studies.study import PROGRAMS, SOURCE, Job, Study, as_override
 from votes.training.provenance import Record, changes, record
 from votes.training.run_log import environment
 
 Say = Callable[[str], None]
+TIMED = 10  # steps whose mean time is the pace of a training, after as many that are not counted
 
 
 @dataclass
@@ -85,7 +87,7 @@ class Runner:
             if not path.is_file():
                 raise UserError('weights not found', where=path, value=f'--weights {name}={path}')
             self.own[named] = path
-        for name in ('logs', 'jobs'):
+        for name in ('logs', 'jobs', 'jobs/pace'):
             (folder / name).mkdir(parents=True, exist_ok=True)
         self.outcomes: dict[str, Outcome] = {}
         self.running: dict[str, subprocess.Popen[bytes]] = {}
@@ -148,6 +150,8 @@ class Runner:
             if not path.is_file():  # what was done before is still known when its data come back
                 checkpoint.write_json(path, asdict(outcome))
             return outcome
+        if job.minutes and self.train:
+            self._take_pace(name, job, device)
         before, why = self.read(name), []
         try:
             made_of: Record | None = self.record(name, job)
@@ -230,6 +234,7 @@ class Runner:
             'train': self.weights_of(name),
             'test': self.folder / 'results' / name / 'results.json',
             'dfm_error': self.folder / 'results' / name / 'dfm_error.json',
+            'video_costs': self.folder / 'results' / name / 'video_costs.json',
         }
         return next((made[kind] for kind in PROGRAMS if getattr(job, kind)), Path(self._fill(job.makes or '.')))
 
@@ -267,9 +272,8 @@ class Runner:
             return ['votes.cli', *(self._placed(str(word)) for word in job.verb)]
         kind, path, overrides = self._options(name, job)
         load_options(path, 'train' if kind == 'train' else 'test', overrides)
-        command = ['votes.studies.dfm_error'] if kind == 'dfm_error' else ['votes.cli', kind]
-        if kind == 'dfm_error':
-            command += ['-o', str(self.folder / 'results' / name / 'dfm_error.json')]
+        apart = kind in ('dfm_error', 'video_costs')
+        command = [f'votes.studies.{kind}', '-o', str(self.product(name, job))] if apart else ['votes.cli', kind]
         command += ['-opt', str(path), '--set', *overrides]
         return command + {'train': ['--restart'] if changed else [], 'test': ['--overwrite']}.get(kind, [])
 
@@ -284,6 +288,8 @@ class Runner:
             **(self._data_roots(path) if self.data else {}),
             **{key: self._placed(value) if isinstance(value, str) else value for key, value in job.set.items()},
         }
+        if job.minutes and (steps := self._pace(name).get('steps')):
+            values |= {'train.total_iter': steps, 'train.scheduler.periods': [steps]}
         for key, source in (('path.pretrain_network_g', job.weights), ('network_g.bin_model', job.dsm)):
             if source:
                 values[key] = str(self.weights_of(source, job.best and source == job.weights))
@@ -299,11 +305,43 @@ class Runner:
                     found[f'datasets.{section}.{key}'] = str(Path(self.data or '', *parts[1:]))
         return found
 
+    def _pace(self, name: str) -> dict[str, Any]:
+        """How fast a training is here: 'minutes' that it may take, 'seconds' of a step, 'steps'; nothing before that
+        was measured. It is kept: a study that goes on trains for as many steps.
+        """
+        path = self.folder / 'jobs' / 'pace' / f'{name}.json'
+        found: dict[str, Any] = json.loads(path.read_text()) if path.is_file() else {}
+        return found if found.get('minutes') == self.study.jobs[name].minutes else {}
+
+    def _take_pace(self, name: str, job: Job, device: str) -> None:
+        """Times a few steps of a training whose length is given in minutes."""
+        if self._pace(name) or not job.minutes:
+            return
+        trial = f'{name}_pace'
+        try:
+            kind, path, overrides = self._options(name, job)
+            overrides += [f'name={trial}', f'train.total_iter={2 * TIMED}', f'train.scheduler.periods=[{2 * TIMED}]']
+            overrides += [f'logger.print_freq={TIMED}', 'datasets.val=~', 'train.warmup_iter=-1']
+            load_options(path, 'train', overrides)
+        except UserError:  # told by what runs the job
+            return
+        command = ['votes.cli', kind, '-opt', str(path), '--set', *overrides]
+        if self._run(trial, [*command, '--restart'], device).state == 'done':
+            rows = read_rows(self.folder / 'experiments' / trial / 'metrics.jsonl')
+            seconds = rows[-1]['seconds']  # of a step, without the first ones
+            steps = max(1, int(60 * job.minutes / seconds))
+            content = {'minutes': job.minutes, 'seconds': seconds, 'steps': steps}
+            checkpoint.write_json(self.folder / 'jobs' / 'pace' / f'{name}.json', content)
+            self.say(f'{name}: {seconds:.3f} s a step, {steps} steps in {job.minutes:g} minutes')
+
     def _execute(self, name: str, job: Job, device: str, changed: bool) -> Outcome:
         try:
-            command = self.command(name, job, changed)
+            return self._run(name, self.command(name, job, changed), device)
         except UserError as error:
             return Outcome('not run', cause(error))
+
+    def _run(self, name: str, command: list[str], device: str) -> Outcome:
+        """One command as a process of its own, its words in the log of `name`."""
         log = self.folder / 'logs' / f'{name}.log'
         environment = {**os.environ, 'PYTHONPATH': os.pathsep.join([str(SOURCE), os.environ.get('PYTHONPATH', '')])}
         environment |= child_environment()  # a study that is killed takes its trainings with it

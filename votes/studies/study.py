@@ -15,7 +15,7 @@ from votes.options.shipped import shipped
 from votes.options.yaml_file import dotted, read_option_file
 
 SOURCE = Path(votes.__file__).resolve().parents[1]
-PROGRAMS = ('train', 'test', 'dfm_error')
+PROGRAMS = ('train', 'test', 'dfm_error', 'video_costs')
 
 
 class Part(BaseModel):
@@ -26,11 +26,17 @@ class Part(BaseModel):
 
 
 class Job(Part):
-    """One command. Exactly one of `train`, `test`, `dfm_error` (option files) and `verb` (arguments of `votes`)."""
+    """One command. Exactly one of `train`, `test`, `dfm_error`, `video_costs` (option files) and `verb` (arguments of
+    `votes`).
+    """
 
     train: str | None = None
     test: str | None = None
     dfm_error: str | None = Field(default=None, description='test option file: correlation of DFM and error')
+    video_costs: str | None = Field(default=None, description='test option file: warping error, speed, memory')
+    minutes: float | None = Field(
+        default=None, gt=0, description='a training job: so many steps as take so long here, after a few that are timed'
+    )
     verb: list[str | int | float] | None = None
     makes: str | None = Field(default=None, description='of a verb: what is there when it is done')
     set: dict[str, Any] = Field(default_factory=dict, description='dotted key of the option file -> value')
@@ -71,6 +77,7 @@ class Row(Part):
         default_factory=dict, description='name -> test jobs: the claim is the order of their published values'
     )
     measure: list[str] = Field(default_factory=list, description='dfm_error jobs, one a seed: a correlation above 0')
+    costs: list[str] = Field(default_factory=list, description='video_costs jobs of the same networks')
     curve: list[str] = Field(default_factory=list, description='fine-tuning jobs whose validations are drawn')
     published: dict[str, float] = Field(
         default_factory=dict, description='metric -> value, or gain; of an order name -> value'
@@ -86,7 +93,7 @@ class Row(Part):
         """What it is measured by."""
         minus = self.minus if isinstance(self.minus, list) else []
         ordered = [name for names in self.order.values() for name in names]
-        return [*self.results, *minus, *ordered, *self.measure, *self.curve]
+        return [*self.results, *minus, *ordered, *self.measure, *self.costs, *self.curve]
 
     @model_validator(mode='after')
     def _one_claim(self) -> Row:

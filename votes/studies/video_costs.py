@@ -1,0 +1,84 @@
+"""What a network costs and how steady its videos are: warping error, frames a second and memory on a test set.
+
+python -m votes.studies.video_costs -opt TEST.yml -o OUT.json
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import torch
+
+from votes.data import VideoUVSSMTestDataset, build_test_set
+from votes.inference.evaluation import to_image
+from votes.inference.frames import piece_that_fits, restored_frames, to_float
+from votes.inference.stream import Stream
+from votes.inference.tiles import LiveBytes
+from votes.metrics.temporal import FLOW, warping_error
+from votes.models import RestorationModel, build_model
+from votes.options import Options
+from votes.processes.devices import device_of
+from votes.studies.measuring import run_as_program
+
+
+@torch.no_grad()
+def measure(opt: Options, folder: Path) -> dict[str, Any]:
+    """Of every clip of the first test set, and their mean: 'warping_error' of the restored frames, mean squared
+    difference of values in [0, 1] over pixels that GT's motion finds again, 'warping_error_bicubic' of the interpolated
+    ones, 'frames_per_second' of restoring, reading included; and 'peak_bytes' of tensors beside the weights, of the
+    clip with the largest frames.
+    """
+    model = build_model(opt, device_of(opt))
+    data = next(data for key, data in opt.datasets.items() if key != 'train')
+    dataset = build_test_set(data, opt.scale, model.said)
+    clips = {clip: _of_clip(model, dataset, clip) for clip in dataset.clips}
+    names = next(iter(clips.values()))
+    mean = {name: fmean(values[name] for values in clips.values()) for name in names}
+    largest = max(dataset.clips, key=lambda clip: dataset.pairs.lq.size(clip)[0] * dataset.pairs.lq.size(clip)[1])
+    with LiveBytes(model.best_net.parameters()) as counted:
+        _restored(model, dataset, largest)
+    mean['peak_bytes'] = counted.most
+    return {'what': f'warping error: {FLOW}, motion of GT', 'mean': mean, 'clips': clips}
+
+
+def _restored(model: RestorationModel, dataset: VideoUVSSMTestDataset, clip: str) -> list[tuple[int, Any, Any]]:
+    with model.predicting() as net:
+        length = dataset.pairs.lengths[clip]
+        piece, _ = piece_that_fits(net, model.device, dataset.pairs.lq.size(clip), length)
+        return list(restored_frames(Stream(net, model.device), dataset, clip, range(length), piece))
+
+
+def _of_clip(model: RestorationModel, dataset: VideoUVSSMTestDataset, clip: str) -> dict[str, float]:
+    started = time.monotonic()
+    frames = _restored(model, dataset, clip)
+    seconds = time.monotonic() - started
+    pictures: dict[str, list[Any]] = {'': [], '_bicubic': [], 'gt': []}
+    for index, restored, lq in frames:
+        pictures[''].append(to_image(restored))
+        pictures['_bicubic'].append(to_image(list(model.baselines(lq[None]).values())[-1][0]))
+        pictures['gt'].append(to_image(model.target(to_float(dataset.gt(clip, index), model.device))))
+    pairs = range(1, len(frames))
+    found = {
+        f'warping_error{kind}': fmean(
+            warping_error(shown[i - 1], shown[i], (pictures['gt'][i - 1], pictures['gt'][i])) for i in pairs
+        )
+        for kind, shown in pictures.items()
+        if kind != 'gt'
+    }
+    return {**found, 'frames_per_second': len(frames) / seconds}
+
+
+def said(found: dict[str, Any]) -> str:
+    mean = found['mean']
+    return f'warping error {mean["warping_error"]:.6f}, {mean["frames_per_second"]:.2f} frames a second'
+
+
+def main(argv: list[str] | None = None) -> int:
+    return run_as_program(argv, __doc__ or '', measure, said)
+
+
+if __name__ == '__main__':
+    raise SystemExit(main())
