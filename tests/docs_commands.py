@@ -10,7 +10,7 @@ PAGES = [
     ROOT / 'README.md',
     ROOT / 'CONTRIBUTING.md',
     ROOT / 'experiments' / 'README.md',
-    *sorted((ROOT / 'docs').glob('*.md')),
+    *sorted((ROOT / 'docs').rglob('*.md')),
 ]
 PROGRAMS = ('votes', 'bash', 'sbatch', 'python', 'pip', 'git', 'source')
 

@@ -137,7 +137,8 @@ def test_the_site_has_every_page():
     """mkdocs.yml names each page of docs/, once."""
     text = (ROOT / 'mkdocs.yml').read_text()
     named = re.findall(r'^ +- (\S+\.md)$', text, re.M)
-    pages = [p.with_suffix('.md').name for p in (ROOT / 'docs').iterdir() if p.suffix in ('.md', '.ipynb')]
+    docs = [p.with_suffix('.md') for p in (ROOT / 'docs').rglob('*') if p.suffix in ('.md', '.ipynb')]
+    pages = [str(p.relative_to(ROOT / 'docs')) for p in docs]
     assert sorted(named) == sorted([*pages, 'index.md', 'contributing.md', 'changes.md'])
 
 
