@@ -147,15 +147,16 @@ def dfm_setting() -> str:
     runs = {name: run for name, run in study['runs'].items() if run['state'] == 'done'}
     trained = runs['zeros_0']['options']
     clips = len(runs['test_zeros_0']['clips']['restored']['psnr'])
-    trainings = sum('training' in run and not name.startswith('dsm_2') for name, run in runs.items())
+    trainings = sum('training' in run and 'train.total_iter' in run['options'] for run in runs.values())
     batch, side = trained['datasets.train.batch_size_per_gpu'], trained['datasets.train.gt_size']
+    frames = runs['test_zeros_0']['frames']
     return (
         f'{study["title"]}. {trained["train.total_iter"]} steps of {batch} crops of {side}x{side} pixels of GT, '
-        f'as many as there was time for; three seeds, {runs["test_zeros_0"]["frames"]} frames of {clips} test clips at a third of '
-        f'their size; {trainings} trainings on one thread of a loaded {study["machine"]["cpu"]}. Against bicubic '
-        f'interpolation the network without a map is at {_gain("zeros over bicubic")} after so few steps: this is the '
-        'beginning of a training, and says nothing about its end. The start from nothing was added after the first '
-        'results on these clips had been seen.'
+        f'as many as there was time for; three seeds, {frames} frames of {clips} test clips at a third of their size; '
+        f'{trainings} trainings on one thread of a loaded {study["machine"]["cpu"]}. Against bicubic interpolation the '
+        f'network without a map is at {_gain("zeros over bicubic")} after so few steps: this is the beginning of a '
+        'training, and says nothing about its end. The start from nothing was added after the first results on these '
+        'clips had been seen.'
     )
 
 
@@ -187,12 +188,12 @@ def dfm_answer() -> str:
     return (
         'At the beginning of a training, the map as the paper has it (of the DSM, divided by the largest value of each '
         f'sample) is no gain but a loss against zeros: {_gain("DSM (400 steps) over zeros")}. A perfect DSM would not '
-        f'help: the true error in its place gives {_gain("true error over zeros")}. With a fixed scale, under which '
+        f'have helped: the true error in its place gives {_gain("true error over zeros")}. With a fixed scale, under which '
         'a map means the same in a crop of training and in a whole frame, the true error gives '
         f'{_gain("true error, fixed scale, over zeros")}, the DSM {_gain("DSM, fixed scale, over zeros")}. Most of the '
         'loss is how the modulation starts: where it starts from nothing (`modulation_init: zero`), the map of the DSM '
         f'gives {_gain("DSM, modulation from nothing, over zeros")}, '
-        f'{_gain("DSM, modulation from nothing, over as the paper")} over the start of the paper. The map of the DSM '
+        f'{_gain("DSM, modulation from nothing, over the usual start")} over the start of all other layers. The map of the DSM '
         f'agrees with the true error of its frame ({found["dsm_400"]:.2f}), and at the wrong time with '
         f'{found["shuffled"]:.2f}. So: nothing here shows that a map helps; a network that takes one does well to '
         'start its modulation from nothing. Intervals of three seeds and eight clips after so few steps are wide (the '

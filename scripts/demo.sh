@@ -29,6 +29,10 @@ step 'result'
 "$votes" compare results/VOTES_demo_nodfm/results.json results/VOTES_demo/results.json | tee "$out/table.txt"
 cat <<END
 
+What this shows: that both stages train, and gain over interpolation on photographs in motion. It does not show that the
+degradation map helps: one seed and these few steps cannot, and the network without it may well be ahead. With seeds,
+intervals and other maps, on real clips: docs/studies/dfm.md (votes reproduce dfm).
+
 Look at:
   $out/sheet.png       LQ, degradation map, restored, original, error
   $out/restored.mp4    made from datasets/demo/test_clip.mp4
