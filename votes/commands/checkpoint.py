@@ -151,10 +151,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     other.add_argument('--dsm', action='store_true', help='only the DSM of a VOTES, as a checkpoint of stage 1')
     other.add_argument('--overwrite', action='store_true', help='replace an output that exists')
     mixed = actions.add_parser('blend', help='weights between those of two checkpoints of one network')
-    mixed.add_argument('first', type=Path, metavar='A.pth')
-    mixed.add_argument('second', type=Path, metavar='B.pth')
+    mixed.add_argument('first', type=Path, metavar='A.pth', help='a checkpoint')
+    mixed.add_argument('second', type=Path, metavar='B.pth', help='another one of the same network')
     mixed.add_argument('--alpha', type=float, required=True, help='0 is A, 1 is B')
-    mixed.add_argument('-o', type=Path, dest='output', metavar='OUT.pth', required=True)
+    mixed.add_argument('-o', type=Path, dest='output', metavar='OUT.pth', required=True, help='file to write')
     mixed.add_argument('--overwrite', action='store_true', help='replace an output that exists')
 
 
