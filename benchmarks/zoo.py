@@ -7,10 +7,10 @@ Both have the same weights and frames and take turns; ratios are medians of turn
 the CPU computes for this process (with one thread that is what a clock says on an idle machine). A step is forward, a
 mean square and backward of one sample; seconds a frame are those of a video through votes.inference.stream.Stream,
 where the plain side computes each window anew. Networks that are computed here as in public have no plain side, and
-only their cost is measured; arguments are those by which they are tested unless SIZES has others. Networks are small, so
-that all of it takes minutes: what is compared are formulations, not networks. Memory is the most bytes of tensors that
-live at once beside weights and input. The difference is of all gradients, or of the restored frames, relative to their
-norm.
+only their cost is measured; arguments are those by which they are tested unless SIZES has others. Networks are small,
+so that all of it takes minutes: what is compared are formulations, not networks. Memory is the most bytes of tensors
+that live at once beside weights and input. The difference is of all gradients, or of the restored frames, relative to
+their norm.
 """
 
 from __future__ import annotations
@@ -158,12 +158,7 @@ def main() -> None:
         for work in ('step', 'stream'):
             about = results[name][work]
             told = [key for key in ('times_as_fast', 'seconds', 'peak_MiB', 'difference') if key in about]
-            print(
-                name,
-                work,
-                {key: about[key] for key in ('times_as_fast', 'seconds', 'peak_MiB', 'difference') if key in about},
-                flush=True,
-            )
+            print(name, work, {key: about[key] for key in told}, flush=True)
         if args.output:  # after each: it takes minutes
             about = {**machine.describe(), **({'note': args.note} if args.note else {})}
             machine.write(args.output, {'machine': about, 'results': results})
