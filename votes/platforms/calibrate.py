@@ -11,7 +11,7 @@ from votes.platforms import streams as told
 from votes.platforms.generations import block_grid, earlier_generation, other_origin, twice
 from votes.platforms.kernels import Crop, changed, kernel_of, phase_of, sharpening_of
 from votes.platforms.pairs import Pair
-from votes.platforms.rates import Rule, Sample, preset_by_trial, rule, with_encoding
+from votes.platforms.rates import Rule, Sample, for_the_first, preset_by_trial, rule, with_encoding
 from votes.platforms.traces import chroma_siting, noise_of
 from votes.platforms.values import Measured, votes_of
 from votes.video.bitstream import Bitstream
@@ -74,7 +74,8 @@ def calibrate(name: str, pairs: Sequence[Pair], say: Say = print, frames: int = 
         recipe = with_encoding(recipe, {'preset': found['preset'].value})
         say(f'preset {found["preset"].value}: {found["preset"].why}')
     rated = rule(recipe, samples)
-    crops = [_crop(pair, rated) for pair in used[:MOST]]
+    own = for_the_first(recipe, samples, rated, LOOKED_AT)
+    crops = [_crop(pair, own) for pair in used[:MOST]]
     found['kernel'], table = kernel_of(recipe, crops)
     recipe = changed(recipe, kernel=found['kernel'].value)
     say(f'kernel {found["kernel"].value}: {found["kernel"].why}')
@@ -131,9 +132,9 @@ def _middle(encoding: dict[str, Any]) -> dict[str, Any]:
     return generation.model_dump(mode='json', exclude_none=True, exclude_defaults=True) | {'codec': generation.codec}
 
 
-def _crop(pair: Pair, rated: Rule) -> Crop:
+def _crop(pair: Pair, own: dict[str, dict[str, Any]]) -> Crop:
     gt, lq = pair.frames(LOOKED_AT, SIDE)
-    return Crop(pair.name, gt, lq, rated.clips.get(pair.name, {}), pair.matrix)
+    return Crop(pair.name, gt, lq, own.get(pair.name, {}), pair.matrix)
 
 
 def _written(

@@ -225,6 +225,16 @@ def _by_crf(codec: str, samples: Sequence[Sample], fits: dict[str, tuple[float, 
     return Rule('crf', found, own)
 
 
+def for_the_first(recipe: Recipe, samples: Sequence[Sample], found: Rule, frames: int) -> dict[str, dict[str, Any]]:
+    """What gives the first frames of each clip their quantisers: a bitrate is reached only in the course of a clip."""
+    if found.field not in ('crf', 'kbps'):
+        return found.clips
+    short = [Sample(sample.name, sample.gt[:frames], sample.stream) for sample in samples]
+    near = {sample.name: found.clips[sample.name]['crf'] for sample in samples}
+    fits = {sample.name: fitted_crf(recipe, sample, near[sample.name]) for sample in short}
+    return _by_crf(recipe.generations[-1].codec, short, fits).clips
+
+
 def _bits_apart(made: Bitstream, sample: Sample) -> float:
     """Binary logarithm of how many times as many bits the download has for the same frames."""
     count = len(sample.gt)
