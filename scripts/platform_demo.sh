@@ -18,7 +18,11 @@ step() { printf '\n== %s\n' "$*"; }
 
 step 'originals, and the network that exists: trained on pairs of no platform in particular'
 [ -d datasets/demo ] || $VOTES demo-data datasets/demo
-originals=datasets/demo/UVSSM/demo/HQ_frames
+originals=$out/originals # without those of fine texture that hardly moves: frames of them cannot be told apart
+mkdir -p "$originals"
+for clip in 001 002 003 004 005 009 010 011; do
+    ln -sfn "$PWD/datasets/demo/UVSSM/demo/HQ_frames/$clip" "$originals/$clip"
+done
 $VOTES train -opt options/train/VDSR/train_VDSR_platform_demo.yml
 start=experiments/VDSR_platform_demo/models/net_g_latest.pth
 
