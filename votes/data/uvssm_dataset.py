@@ -104,91 +104,86 @@ class UVSSMDataset(Dataset):
     ):
         if gt_size % scale:
             raise UserError(f'gt_size {gt_size} is no multiple of scale {scale}')
-        kept = excluded_by(val_partition) if test_mode else None
-        exclude = [] if test_mode else excluded_by(val_partition)
-        for path in filter(None, (meta_val_file, meta_test_file)):
-            exclude = exclude + list(read_meta_info(path))
         self.intervals = interval_list or [1]
         self.num_frame, self.center_gt, self.gt_size, self.scale = num_frame, center_gt, gt_size, scale
         self.centre, self.pick, self.adjacent = num_frame // 2 if centre is None else centre, pick, adjacent
-        if pick != 'next' and not codec_metadata:
-            raise UserError(
-                'neighbours of peak quality, or of a picture type, need codec_metadata',
-                where=dataroot_gt,
-                fix='`votes metadata`',
-            )
-        if codec_metadata and pick == 'next' and self.intervals != [1]:
-            raise UserError(
-                'motion vectors are those to the next frame, and samples would not hold it',
-                where=dataroot_gt,
-                value=f'interval_list {self.intervals}, codec_metadata {codec_metadata}',
-                fix='interval_list: [1]',
-            )
-        if (num_frame == -1 and self.intervals != [1]) or (flip_sequence and center_gt):
-            raise UserError(
-                'whole clips have no steps between frames, mirrored ones no centre frame',
-                where=dataroot_gt,
-                value=f'num_frame {num_frame}, interval_list {self.intervals}, flip_sequence {flip_sequence}',
-                fix='interval_list: [1], center_gt: false',
-            )
         self.random_reverse, self.use_flip, self.use_rot = random_reverse, use_flip, use_rot
-        self.flip_sequence = flip_sequence
+        self.flip_sequence, self.moving = flip_sequence, moving_first_frame
         self.seed, self.augment_on_device = 0, augment_on_device
+        self._check_window(dataroot_gt, codec_metadata)
+        held_out = excluded_by(val_partition)
+        kept, exclude = (held_out, []) if test_mode else (None, held_out)
+        for path in filter(None, (meta_val_file, meta_test_file)):
+            exclude = exclude + list(read_meta_info(path))
+        chosen: dict[str, Any] = {'meta_info_file': meta_info_file, 'split': split, 'exclude': exclude, 'only': kept}
         self.pairs = ClipPairs(
             dataroot_gt,
             dataroot_lq,
             scale,
-            meta_info_file=meta_info_file,
-            split=split,
-            exclude=exclude,
-            only=kept,
+            **chosen,
             middle_gt=self.middle_gt,
             io_backend=io_backend,
             least=1 if pick != 'next' or num_frame == -1 else (num_frame - 1) * max(self.intervals) + 1,
             degradation=[degradation] if isinstance(degradation, str) else degradation,
         )
-        self.grid = grid_of(self)
-        coded = any(recipe.generations for recipe in getattr(self.pairs.lq, 'recipes', ()))
-        if moving_first_frame and (coded or codec_metadata or dataroot_dfm):
-            raise UserError(
-                'moving_first_frame needs frames that stand for themselves',
-                where=dataroot_gt,
-                fix='stored LQ frames, or recipes without generations; no codec_metadata, no dataroot_dfm',
-            )
-        self.moving = moving_first_frame
         self.once = None
         if dataroot_once:
-            self.once = ClipPairs(
-                dataroot_once,
-                dataroot_lq,
-                1,
-                meta_info_file=meta_info_file,
-                split=split,
-                exclude=exclude,
-                only=kept,
-                io_backend=io_backend,
+            self.once = ClipPairs(dataroot_once, dataroot_lq, 1, **chosen, io_backend=io_backend)
+        self.grid, self.clips = grid_of(self), self.pairs.names()
+        self.metadata = CodecMetadata(codec_metadata) if codec_metadata else None
+        self._check_clips(dataroot_gt, bool(dataroot_dfm))
+        self.differences = SensedClips(dataroot_dfm, self.pairs, self.intervals) if dataroot_dfm else None
+
+    def _check_window(self, where: str, codec_metadata: str | None) -> None:
+        """What is asked of a sample goes together."""
+        if self.pick != 'next' and not codec_metadata:
+            raise UserError(
+                'neighbours of peak quality, or of a picture type, need codec_metadata',
+                where=where,
+                fix='`votes metadata`',
             )
-        self.clips = self.pairs.names()
+        if codec_metadata and self.pick == 'next' and self.intervals != [1]:
+            raise UserError(
+                'motion vectors are those to the next frame, and samples would not hold it',
+                where=where,
+                value=f'interval_list {self.intervals}, codec_metadata {codec_metadata}',
+                fix='interval_list: [1]',
+            )
+        if (self.num_frame == -1 and self.intervals != [1]) or (self.flip_sequence and self.center_gt):
+            raise UserError(
+                'whole clips have no steps between frames, mirrored ones no centre frame',
+                where=where,
+                value=f'num_frame {self.num_frame}, interval_list {self.intervals}, flip_sequence {self.flip_sequence}',
+                fix='interval_list: [1], center_gt: false',
+            )
+
+    def _check_clips(self, where: str, sensed: bool) -> None:
+        """Samples can be cut from every clip."""
+        coded = any(recipe.generations for recipe in getattr(self.pairs.lq, 'recipes', ()))
+        if self.moving and (coded or self.metadata or sensed):
+            raise UserError(
+                'moving_first_frame needs frames that stand for themselves',
+                where=where,
+                fix='stored LQ frames, or recipes without generations; no codec_metadata, no dataroot_dfm',
+            )
         lengths = set(self.pairs.lengths.values())
-        if num_frame == -1 and len(lengths) > 1:
+        if self.num_frame == -1 and len(lengths) > 1:
             raise UserError(
                 'num_frame: -1 takes whole clips, which are of different lengths',
-                where=dataroot_gt,
+                where=where,
                 value=f'{min(lengths)} to {max(lengths)} frames',
                 fix=f'num_frame: {min(lengths)} or fewer',
             )
-        self.metadata = CodecMetadata(codec_metadata) if codec_metadata else None
-        self.differences = SensedClips(dataroot_dfm, self.pairs, self.intervals) if dataroot_dfm else None
         for clip in self.clips:
             if self.metadata:
                 self.metadata.check(clip, self.pairs.lengths[clip], self.pairs.lq.size(clip))
             largest = min(self.pairs.lq.size(clip))
-            if gt_size // scale > largest:
+            if self.gt_size // self.scale > largest:
                 raise UserError(
-                    f'gt_size {gt_size} is larger than a frame',
-                    where=f'clip {clip} in {dataroot_gt}',
-                    value=f'its shorter side is {largest * scale}',
-                    fix=f'gt_size: {largest // 4 * 4 * scale} or less',
+                    f'gt_size {self.gt_size} is larger than a frame',
+                    where=f'clip {clip} in {where}',
+                    value=f'its shorter side is {largest * self.scale}',
+                    fix=f'gt_size: {largest // 4 * 4 * self.scale} or less',
                 )
 
     def __len__(self) -> int:
