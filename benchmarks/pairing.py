@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import json
 import tempfile
-import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from fractions import Fraction
@@ -191,7 +190,7 @@ def make(
 def judged(outcome: Outcome, truth: dict[str, tuple[str | None, Platform]]) -> dict[str, Any]:
     """Counts, and a row for each download."""
     rows, frames_right, frames_all = [], 0, 0
-    counts = dict.fromkeys(('right', 'wrong', 'missed', 'rightly_unpaired', 'matrix_right', 'mirror_right'), 0)
+    counts = dict.fromkeys(('right', 'wrong', 'missed', 'rightly_unpaired', 'colours_right', 'mirror_right'), 0)
     for download, (original, platform) in sorted(truth.items()):
         match = outcome.matches[download]
         found = match.original if match.sure else None
@@ -213,7 +212,8 @@ def judged(outcome: Outcome, truth: dict[str, tuple[str | None, Platform]]) -> d
             timing = match.relation.timing
             right = int((timing.shown == np.array(platform.frames)).sum())
             frames_right, frames_all = frames_right + right, frames_all + len(platform.frames)
-            counts['matrix_right'] += match.relation.colours.matrix == platform.matrix
+            done = [platform.matrix] if platform.matrix != SAME else []
+            counts['colours_right'] += match.relation.colours.mistakes() == done
             counts['mirror_right'] += match.relation.space.mirror == platform.mirror
             row |= {'frames_right': f'{right} of {len(platform.frames)}', 'facts': facts(match.relation)}
             row |= {'share': round(match.relation.colours.share, 2)}
@@ -229,9 +229,7 @@ def run(
     clips = {**real, **photographs(count - len(real), seed, work)}
     say(f'{len(real)} pieces of videos, {len(clips) - len(real)} moving photographs')
     truth = make(work, clips, seed, asked)
-    started = time.process_time()
     outcome = pair_folders(work / 'originals', work / 'downloads', work / 'pairs', scale=1, say=say)
-    seconds = time.process_time() - started
     return {
         'clips': len(clips),
         'downloads': len(truth),
@@ -239,7 +237,6 @@ def run(
         'size': f'{SIZE[1]}x{SIZE[0]}',
         'frames_of_a_clip': FRAMES,
         'seed': seed,
-        'processor_seconds_of_the_last_run': round(seconds, 1),
         **judged(outcome, truth),
     }
 

@@ -30,7 +30,7 @@ from votes.relation.space import Space
 from votes.relation.timing import Timing
 
 Say = Callable[[str], None]
-VERSION = 1  # of what is kept between runs: another way of measuring is another version
+VERSION = 2  # of what is kept between runs: another way of measuring is another version
 WORK = '.pairing'
 MOST = 3000  # frames of a file that are looked at
 CLIPS = 5  # originals that are measured for a download
@@ -236,15 +236,17 @@ def judged(download: str, measured: list[tuple[str, Relation]]) -> Match:
     (original, best), *others = sorted(measured, key=_rank)
     rival, left = (others[0][0], others[0][1].unexplained) if others else (None, math.inf)
     like = _share(best.correlation, 0.75, 0.92)
-    moves = 1.0 if math.isnan(best.motion) else _share(best.motion, 0.3, 0.7)
+    moves = 1.0 if math.isnan(best.motion) else _share(best.motion, 0.5, 0.8)
     alone = _share(1 - (best.unexplained + 2e-4) / (left + 2e-4), 0.0, 0.4)
     seen = _share(best.seen, 0.2, 0.6)
-    confidence = like * moves * alone * seen
+    told = _share(-best.unexplained, -0.25, -0.1)
+    confidence = like * moves * alone * seen * told
     reasons = {
         like: f'it shows something else (correlation {best.correlation:.2f})',
         moves: f'it moves differently (correlation {best.motion:.2f})',
         alone: f'{rival} fits nearly as well',
         seen: f'only {100 * best.seen:.0f} % of its frames are in the original',
+        told: f'{100 * best.unexplained:.0f} % of what it shows is not in the original',
     }
     why = '' if confidence >= SURE else reasons[min(reasons)]
     return Match(download, original, rival, round(confidence, 3), why, best)
