@@ -21,7 +21,7 @@ from votes.studies.claims import INCONCLUSIVE, MEASURED, NOT_RUN, SEEDS, Interva
 from votes.studies.runner import Outcome, Runner
 from votes.studies.study import Row, Study
 
-BASELINES = ('bicubic', 'bilinear')
+BASELINES = ('bicubic', 'bilinear', 'LQ')
 # of a training, what may differ between the two sides of a gain: where a map comes from is what is compared
 MAY_DIFFER = ('datasets.train.dataroot_dfm', 'datasets.train.codec_metadata')
 

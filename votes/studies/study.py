@@ -69,9 +69,9 @@ class Row(Part):
 
     label: str
     results: list[str] = Field(default_factory=list, description='test jobs, one a seed; several are averaged')
-    minus: list[str] | Literal['bicubic', 'bilinear'] = Field(
+    minus: list[str] | Literal['bicubic', 'bilinear', 'LQ', 'chance'] = Field(
         default_factory=list,
-        description='test jobs of the same seeds and clips, or an interpolation, that `results` are a gain over',
+        description='test jobs of the same seeds and clips, or a baseline, that `results` are a gain over',
     )
     order: dict[str, list[str]] = Field(
         default_factory=dict, description='name -> test jobs: the claim is the order of their published values'
