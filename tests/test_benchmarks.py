@@ -108,3 +108,26 @@ def test_scaling_on_paper(scaling):
     slow = rows['10 Gbit/s', 8, 50]['efficiency']
     assert slow == [pytest.approx(50 / 190, abs=1e-4), pytest.approx(50 / (50 + 140 - 100 / 3), abs=1e-4)]
     assert 80e6 < scaling.gradient_bytes('L') < 100e6
+
+
+def test_weights_are_measured_as_the_metrics_have_it(monkeypatch):
+    monkeypatch.syspath_prepend(str(FOLDER))
+    from weights import measured
+
+    from votes.metrics.psnr_ssim import calculate_psnr
+    from votes.metrics.temporal import warping_error
+
+    rng = np.random.default_rng(0)
+    originals = [rng.integers(0, 256, (32, 48, 3), np.uint8)]
+    originals += [np.roll(originals[0], n, 1) for n in (1, 2)]
+    rows = {
+        name: [np.clip(o + rng.integers(-9, 9, o.shape), 0, 255).astype(np.uint8) for o in originals] for name in 'ab'
+    }
+    found = measured(rows, originals)
+    for row, frames in rows.items():
+        steady = [warping_error(frames[i - 1], frames[i], (originals[i - 1], originals[i])) for i in (1, 2)]
+        assert found[row]['warping'] == pytest.approx(1e4 * np.mean(steady), rel=1e-4)
+        psnr = [calculate_psnr(a, b, 2, True) for a, b in zip(frames, originals, strict=True)]
+        assert found[row]['psnr'] == pytest.approx(np.mean(psnr), abs=1e-3)
+    sys.modules.pop('weights', None)
+    sys.modules.pop('machine', None)

@@ -33,6 +33,7 @@ from votes.restore.settings import Settings, Summary, check_paths
 from votes.restore.video import Restoration, restore_video
 from votes.video.encoders import CODECS
 from votes.video.probe import strength
+from votes.weights import found
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -40,10 +41,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('output', type=Path, help='video to write; a name without a suffix is a folder')
     parser.add_argument(
         '--weights',
-        type=Path,
-        required=True,
         metavar='W.pth',
-        help='a checkpoint of this project or a published one, a folder or hub:owner/name of safetensors, or OUT.onnx',
+        help='a checkpoint of this project or a published one, a folder or hub:owner/name of safetensors, OUT.onnx, or '
+        'the name of weights that ship with votes (x2, x1; see `votes weights`); x2 unless told',
     )
     arguments.add_running(parser)
     parser.add_argument('--dry-run', action='store_true', help='say what would be done, how long, and stop')
@@ -61,12 +61,16 @@ def run(args: argparse.Namespace) -> int:
     videos = videos_of(args.input)
     if not videos:
         check_paths(args.input, args.output, args.overwrite or args.dry_run or args.part is not None)
-    if args.compile and (args.runtime == 'onnx' or args.weights.suffix == '.onnx'):
+    weights, card = found(args.weights)
+    if args.compile and (args.runtime == 'onnx' or weights.suffix == '.onnx'):
         raise UserError('onnxruntime compiles by itself', value='--compile', fix='leave it out')
-    net = network_of(args.weights, device, args.runtime)
+    net = network_of(weights, device, args.runtime)
     said = promise(net)
     if not said.restores:
-        raise UserError(f'{said.name} restores no video', where=args.weights, fix='weights of a whole network')
+        raise UserError(f'{said.name} restores no video', where=weights, fix='weights of a whole network')
+    if card and args.part is None:
+        other = '; --weights names others' if args.weights is None else ''
+        tell(f'weights: {card.name}, which ship with votes: {card.what}{other}', args.progress)
     return until_stopped(lambda: _several(args, net, device, videos) if videos else _one(args, net, device))
 
 
@@ -129,8 +133,8 @@ def _one(args: argparse.Namespace, net: nn.Module, device: torch.device) -> int:
     return 0
 
 
-def tell(summary: Summary, progress: str) -> None:
-    """The summary, where programs do not read."""
+def tell(summary: Summary | str, progress: str) -> None:
+    """The summary, or a line, where programs do not read."""
     print(summary, file=sys.stderr if progress == 'json' else sys.stdout)
 
 

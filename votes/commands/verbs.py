@@ -74,6 +74,7 @@ VERBS = {
         'votes.commands.bench_data', 'Data', 'how fast training samples are read, and what the time goes into'
     ),
     'demo-data': Verb('votes.commands.demo_data', 'Data', 'make small compressed clips from photographs'),
+    'weights': Verb('votes.commands.weights', 'Networks and options', 'weights that ship with votes, and their cards'),
     'zoo': Verb(
         'votes.commands.zoo',
         'Networks and options',

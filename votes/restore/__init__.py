@@ -20,16 +20,17 @@ from votes.restore.video import Restoration, restore_video
 __all__ = ['Settings', 'Summary', 'check_paths', 'restore', 'restore_video', 'stream']
 
 
-def _network(weights: str | Path | nn.Module, device: str) -> nn.Module:
+def _network(weights: str | Path | nn.Module | None, device: str) -> nn.Module:
     from votes.export.hub import network_of
+    from votes.weights import found
 
-    return weights if isinstance(weights, nn.Module) else network_of(weights, device)
+    return weights if isinstance(weights, nn.Module) else network_of(found(weights)[0], device)
 
 
 def restore(
     source: str | Path,
     target: str | Path,
-    weights: str | Path | nn.Module,
+    weights: str | Path | nn.Module | None = None,
     device: str = 'auto',
     overwrite: bool = False,
     progress: str = 'none',
@@ -40,7 +41,8 @@ def restore(
     Args:
         source: a video, or a folder of pictures.
         target: the video to write; without a suffix a folder of PNGs.
-        weights: a checkpoint, a folder or hub:owner/name (see from_pretrained), OUT.onnx, or a network.
+        weights: a checkpoint, a folder or hub:owner/name (see from_pretrained), OUT.onnx, the name of weights that ship
+            (x2, which is the default, or x1), or a network.
         progress: 'none', 'lines', 'bar', 'json' or 'auto'.
         settings: attributes of Settings, such as crf=18, ensemble='x8', tile=512, frames=(100, 160).
 
@@ -63,7 +65,7 @@ def restore(
 
 
 def stream(
-    source: str | Path, weights: str | Path | nn.Module, device: str = 'auto', **settings: Any
+    source: str | Path, weights: str | Path | nn.Module | None = None, device: str = 'auto', **settings: Any
 ) -> Iterator[tuple[float, NDArray[Any]]]:
     """The restored frames of a video one after the other, decoded and computed ahead.
 

@@ -204,7 +204,7 @@ For who wants to train or measure on real videos that anyone may fetch.
 Made by `python -m votes.data.tools.open_clips > docs/open-clips.md` from votes/data/open_clips.json.
 
 Real videos in public repositories: what the weights that ship were trained, chosen and measured on
-(docs of `votes weights`). None of them is part of this project. Fetch the files (a clone of the repository at that
+([weights.md](weights.md)). None of them is part of this project. Fetch the files (a clone of the repository at that
 commit, or `https://raw.githubusercontent.com/REPOSITORY/COMMIT/PATH`; of bedroom the first 100 pictures) into one
 folder, under any names, then
 

@@ -1,0 +1,86 @@
+"""The weights that ship: their cards, the verb, and restoring without naming any."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from restore.clips import lossless, moving
+
+import votes
+from votes import checkpoint
+from votes.archs import load_pretrained
+from votes.archs.contract import promise
+from votes.cli import main
+from votes.commands.weights import page
+from votes.errors import UserError
+from votes.video.read import VideoReader
+from votes.weights import DEFAULT, LARGEST, cards, found, shipped
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.mark.parametrize('name', cards())
+def test_the_card_is_of_its_file(name):
+    card = cards()[name]
+    assert shipped(name).stat().st_size == card.bytes <= LARGEST
+    net = load_pretrained(str(card.path))
+    assert type(net).__name__ == card.network['type']
+    assert sum(p.numel() for p in net.parameters()) == card.parameters
+    assert promise(net).scale == card.scale
+    assert (ROOT / card.training['option file'].strip('`')).is_file()
+    assert card.data
+    assert card.fails
+    assert card.licence
+
+
+def test_the_page_is_that_of_the_cards():
+    assert (ROOT / 'docs' / 'weights.md').read_text() == page(cards()), 'votes weights --write docs/weights.md'
+
+
+def test_the_tables_are_those_that_were_measured(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / 'benchmarks'))
+    import ship_weights
+
+    results = json.loads(ship_weights.RESULTS.read_text())
+    for name, about in results['weights'].items():
+        assert about['sha256'] == cards()[name].sha256
+        assert cards()[name].measured == ship_weights.tables(about, results)
+
+
+def test_the_verb(capsys, tmp_path):
+    assert main(['weights']) == 0
+    listed = capsys.readouterr().out
+    assert all(f'{name} ' in listed for name in cards())
+    assert main(['weights', DEFAULT]) == 0
+    assert cards()[DEFAULT].sha256 in capsys.readouterr().out
+    assert main(['weights', 'x9']) == 2
+    assert main(['weights', '--write', str(tmp_path / 'cards.md')]) == 0
+    assert (tmp_path / 'cards.md').read_text() == page(cards())
+
+
+def test_restoring_without_naming_weights(tmp_path, capsys):
+    lossless(tmp_path / 'in.mp4', moving(3, (32, 48)), codec='libx264', chroma='420')
+    assert main(['restore', str(tmp_path / 'in.mp4'), str(tmp_path / 'out.mp4'), '--device', 'cpu']) == 0
+    said = capsys.readouterr().out
+    assert f'weights: {DEFAULT}, which ship with votes' in said
+    assert 'the source is' in said
+    assert VideoReader(tmp_path / 'out.mp4').size == (64, 96)
+    votes.restore(tmp_path / 'in.mp4', tmp_path / 'same.mp4', 'x1', device='cpu')
+    assert VideoReader(tmp_path / 'same.mp4').size == (32, 48)
+
+
+def test_a_file_of_that_name_comes_first(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert found('x1')[1] is not None
+    Path('x1').touch()
+    assert found('x1') == (Path('x1'), None)
+    assert found('other.pth') == (Path('other.pth'), None)
+
+
+def test_a_damaged_file_is_refused(tmp_path, monkeypatch):
+    (tmp_path / 'cards.json').write_text((Path(votes.__file__).parent / 'weights' / 'cards.json').read_text())
+    monkeypatch.setattr('votes.weights.FOLDER', tmp_path)
+    checkpoint.save({'params': {'a': torch.zeros(1)}}, tmp_path / 'x2.pth')
+    with pytest.raises(UserError, match='others than its card says'):
+        shipped('x2')

@@ -1,0 +1,49 @@
+"""`votes weights`: the weights that ship with the package, and their cards."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from votes.checkpoint import atomic_write
+from votes.errors import UserError
+from votes.weights import DEFAULT, Card, cards, shipped
+
+HEAD = """# Weights that ship
+
+Made by `votes weights --write docs/weights.md` from the cards in the package; a test fails where it is out of date. The
+numbers come from `benchmarks/results/weights_cpu.json` (`votes bench weights`).
+
+    votes restore IN.mp4 OUT.mp4                   # x2
+    votes restore IN.mp4 OUT.mp4 --weights x1      # the same size
+    votes weights                                  # what there is; `votes weights x1` shows a card
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument('name', nargs='?', help='whose card is shown')
+    parser.add_argument('--write', type=Path, metavar='FILE.md', help='write all cards')
+
+
+def run(args: argparse.Namespace) -> int:
+    known = cards()
+    if args.write:
+        with atomic_write(args.write) as temporary:
+            temporary.write_text(page(known))
+        print(args.write)
+        return 0
+    if args.name:
+        if args.name not in known:
+            raise UserError('no weights of this name ship with votes', value=args.name, fix=', '.join(known))
+        print('\n'.join(known[args.name].lines()))
+        return 0
+    for card in known.values():
+        path = shipped(card.name)
+        default = ' (unless --weights says otherwise)' if card.name == DEFAULT else ''
+        print(f'{card.name:4} {card.what}{default}\n     {path}, {card.bytes:,} bytes, as its card says')
+    return 0
+
+
+def page(known: dict[str, Card]) -> str:
+    """docs/weights.md."""
+    return HEAD + '\n' + '\n\n'.join('\n'.join(card.lines()) for card in known.values()) + '\n'
