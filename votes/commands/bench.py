@@ -11,7 +11,7 @@ from pathlib import Path
 from votes.errors import UserError
 
 FOLDER = Path(__file__).resolve().parents[2] / 'benchmarks'
-NOT_BENCHMARKS = {'machine', 'published', 'published_networks', 'tables'}
+NOT_BENCHMARKS = {'machine', 'published', 'published_networks', 'ship_weights', 'tables'}
 
 
 def names() -> list[str]:
