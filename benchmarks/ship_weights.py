@@ -78,11 +78,12 @@ def tables(about: dict[str, Any], results: dict[str, Any]) -> dict[str, list[lis
         head += [f'SSIM {bases[0]}', 'SSIM', f'warping {bases[0]}', 'warping']
         body = [_row(clip, qp, rows, bases) for clip, by_qp in clips.items() for qp, rows in by_qp.items()]
         means = [_row('**mean**', qp, rows, bases) for qp, rows in about['mean'][part].items()]
-        found[f'PSNR of Y, {PARTS.get(part, part)} ({part}, {results["frames"]} frames each)'] = [head, *means, *body]
+        found[f'PSNR of Y, {PARTS.get(part, part)} ({part}, {about["frames"]} frames each)'] = [head, *means, *body]
     if speed := about.get('speed'):
         size = f'{speed["from"][0]}x{speed["from"][1]} to {speed["to"][0]}x{speed["to"][1]}'
-        head = ['frames', 'frames a second', 'peak memory GiB', 'threads', 'machine']
-        row = [size, f'{speed["frames_per_second"]:.2f}', f'{speed["peak_GiB"]:.2f}', str(speed['threads'])]
+        head = ['frames', 'frames a second', 'seconds of a core a frame', 'peak memory GiB', 'threads', 'machine']
+        row = [size, f'{speed["frames_per_second"]:.2f}', f'{speed["cpu_seconds_a_frame"]:.2f}']
+        row += [f'{speed["peak_GiB"]:.2f}', str(speed['threads'])]
         note = results['machine'].get('note', '')
         where = f'{results["machine"]["cores"]} cores of an {results["machine"]["cpu"]}' + (f', {note}' if note else '')
         found['Speed of `votes restore` in float32'] = [head, [*row, where]]

@@ -40,7 +40,7 @@ from votes.video.read import VideoReader
 from votes.weights import found
 
 Frames = list[NDArray[np.uint8]]
-QPS = {2: (18, 28, 33), 1: (12, 18, 23, 28, 33, 37, 42)}
+QPS = {2: (18, 28, 33), 1: (12, 18, 23, 28, 33, 42)}
 BORDER = 2
 SPEED = (640, 360)
 
@@ -101,8 +101,10 @@ def quality(net: torch.nn.Module, originals: Frames, scale: int, qp: int, folder
     return measured(rows, originals)
 
 
-def speed(weights: str, frames: int, folder: Path) -> dict[str, Any]:
-    """`votes restore` on a video of 640x360 in a process of its own: its own summary."""
+def speed(weights: str, frames: int, threads: int, folder: Path) -> dict[str, Any]:
+    """`votes restore` on a video of 640x360 in a process of its own: its own summary. The seconds of all cores together
+    count also where other work slows it down, if it has one thread.
+    """
     width, height = SPEED
     noise = np.random.default_rng(0)
     picture = cv2.resize(noise.integers(0, 256, (45, 80, 3), np.uint8), (width + 2 * frames, height + 2 * frames))
@@ -121,9 +123,12 @@ def speed(weights: str, frames: int, folder: Path) -> dict[str, Any]:
         ' "peak_GiB": round(s.peak_bytes / 2**30, 3), "threads": torch.get_num_threads(),'
         ' "from": list(s.size)[::-1], "to": list(s.new_size)[::-1]}))'
     )
-    threads = {'OMP_NUM_THREADS': str(os.cpu_count())}
     done = subprocess.run(
-        [sys.executable, '-c', program], check=True, capture_output=True, text=True, env=os.environ | threads
+        [sys.executable, '-c', program],
+        check=True,
+        capture_output=True,
+        text=True,
+        env=os.environ | {'OMP_NUM_THREADS': str(threads)},
     )
     return dict(json.loads(done.stdout.splitlines()[-1]))
 
@@ -134,24 +139,26 @@ def main() -> None:
     parser.add_argument('--parts', nargs='+', default=['test', 'val'])
     parser.add_argument('--frames', type=int, default=16, help='of each clip')
     parser.add_argument('--weights', nargs='+', default=['x2', 'x1'], help='names, or files')
+    parser.add_argument('--clips', nargs='+', help='instead of all of the parts; -o adds to what it holds of others')
     parser.add_argument('--qp', type=int, nargs='+', help='instead of those of the table')
     parser.add_argument('--speed', type=int, default=30, help='frames of the measurement of speed; 0 for none')
+    parser.add_argument('--threads', type=int, default=os.cpu_count(), help='of the measurement of speed')
     parser.add_argument('--note', default='')
     parser.add_argument('-o', '--output', type=Path)
     args = parser.parse_args()
     if shutil.which('ffmpeg') is None:
         raise UserError('the ffmpeg program is needed', fix='install it, Debian: apt-get install ffmpeg')
-    content: dict[str, Any] = {'what': (__doc__ or '').strip(), 'frames': args.frames, 'weights': {}}
+    content: dict[str, Any] = {'what': (__doc__ or '').strip(), 'weights': {}}
     with tempfile.TemporaryDirectory(prefix='votes_weights_') as name:
         folder = Path(name)
         for weights in args.weights:
             path, card = found(weights)
             net = load_pretrained(str(path))
-            about: dict[str, Any] = {'sha256': card.sha256} if card else {}
+            about: dict[str, Any] = {'frames': args.frames} | ({'sha256': card.sha256} if card else {})
             about['clips'] = _clips(net, args, folder)
             about['mean'] = _means(about['clips'])
             if args.speed:
-                about['speed'] = speed(weights, args.speed, folder)
+                about['speed'] = speed(weights, args.speed, args.threads, folder)
             content['weights'][weights if card else path.name] = about
             print(json.dumps(about['mean'] | {'speed': about.get('speed')}, indent=1))
     content['machine'] = machine.describe() | ({'note': args.note} if args.note else {})
@@ -162,14 +169,15 @@ def main() -> None:
 
 
 def _with_before(weights: dict[str, Any], before: dict[str, Any]) -> dict[str, Any]:
-    """What was measured now, and before: of other weights, of the same ones on other parts, and of their speed."""
+    """What was measured now, and before: of other weights, of the same ones on other clips, and of their speed."""
     for name, about in before['weights'].items():
         if name not in weights:
             weights[name] = about
-        elif weights[name].get('sha256') == about.get('sha256'):
-            for key in ('clips', 'mean'):
-                weights[name][key] = about[key] | weights[name][key]
-            weights[name] = {key: value for key, value in about.items() if key == 'speed'} | weights[name]
+        elif all(weights[name].get(key) == about.get(key) for key in ('sha256', 'frames')):
+            clips = weights[name]['clips']
+            merged = {part: about['clips'].get(part, {}) | clips.get(part, {}) for part in about['clips'] | clips}
+            speeds = {key: value for key, value in about.items() if key == 'speed'}
+            weights[name] = speeds | weights[name] | {'clips': merged, 'mean': _means(merged)}
     return weights
 
 
@@ -180,6 +188,8 @@ def _clips(net: torch.nn.Module, args: argparse.Namespace, folder: Path) -> dict
     for part in args.parts:
         store = PackedSource(args.data / part / 'HQ_frames')
         for clip, count in read_meta_info(args.data / part / 'meta_info.txt').items():
+            if args.clips and clip not in args.clips:
+                continue
             originals = [store.read(clip, i) for i in range(min(count, args.frames))]
             for qp in args.qp or QPS[scale]:
                 found = quality(net, originals, scale, qp, folder)
