@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from votes import checkpoint
@@ -43,7 +44,8 @@ def take(name: str, run: Path) -> None:
     card |= {'file': f'{name}.pth', **written, 'scale': options['scale'], 'network': content['network_g']}
     card['parameters'] = sum(value.numel() for value in content['params'].values())
     train = options['train']
-    card['training'] = {
+    card['training'] = {  # 'schedule' and other words of the maker's own stay
+        **card.get('training', {}),
         'option file': f'`options/train/Open/train_{options["name"]}.yml`',
         'steps': f'{state["position"]["best_iter"]:,} of {state["setup"]["samples_a_step"]} samples, the best '
         f'on the validation clips of a run of {state["iter"]:,}',
@@ -75,10 +77,24 @@ def tables(about: dict[str, Any], results: dict[str, Any]) -> dict[str, list[lis
         first = next(iter(next(iter(clips.values())).values()))
         bases = [row for row in first if row != 'restored']
         head = ['clip', 'QP', *(f'{row} dB' for row in bases), 'restored dB', f'gain over {bases[0]}']
-        head += [f'SSIM {bases[0]}', 'SSIM', f'warping {bases[0]}', 'warping']
-        body = [_row(clip, qp, rows, bases) for clip, by_qp in clips.items() for qp, rows in by_qp.items()]
-        means = [_row('**mean**', qp, rows, bases) for qp, rows in about['mean'][part].items()]
+        head += [f'SSIM {bases[0]}', 'SSIM', f'warping {bases[0]}', 'warping', 'of the original']
+        steady = about['warping_of_originals'][part]
+        body = [
+            [*_row(clip, qp, rows, bases), f'{steady[clip]:.2f}']
+            for clip, by_qp in clips.items()
+            for qp, rows in by_qp.items()
+        ]
+        average = f'{fmean(steady.values()):.2f}'
+        means = [[*_row('**mean**', qp, rows, bases), average] for qp, rows in about['mean'][part].items()]
         found[f'PSNR of Y, {PARTS.get(part, part)} ({part}, {about["frames"]} frames each)'] = [head, *means, *body]
+    if offset := about.get('offset'):
+        head = ['clip', 'QP', 'offset of Y, input', 'restored', 'gain dB', 'gain without the offsets dB']
+        body = [
+            [clip, qp, *(f'{rows[row]["offset"]:+.2f}' for row in ('input', 'restored')), *_gains(rows)]
+            for clip, by_qp in offset.items()
+            for qp, rows in by_qp.items()
+        ]
+        found['Brightness: how much of the gain is the offset of the conversion to 4:2:0'] = [head, *body]
     if speed := about.get('speed'):
         size = f'{speed["from"][0]}x{speed["from"][1]} to {speed["to"][0]}x{speed["to"][1]}'
         head = ['frames', 'frames a second', 'seconds of a core a frame', 'peak memory GiB', 'threads', 'machine']
@@ -88,6 +104,10 @@ def tables(about: dict[str, Any], results: dict[str, Any]) -> dict[str, list[lis
         where = f'{results["machine"]["cores"]} cores of an {results["machine"]["cpu"]}' + (f', {note}' if note else '')
         found['Speed of `votes restore` in float32'] = [head, [*row, where]]
     return found
+
+
+def _gains(rows: dict[str, dict[str, float]]) -> list[str]:
+    return [f'{rows["restored"][key] - rows["input"][key]:+.2f}' for key in ('psnr', 'psnr_without_offset')]
 
 
 def _row(clip: str, qp: str, rows: dict[str, dict[str, float]], bases: list[str]) -> list[str]:

@@ -33,7 +33,7 @@ from votes.archs.parts.blocks import enlarged
 from votes.data.clip_lists import read_meta_info
 from votes.data.packed_source import PackedSource
 from votes.errors import UserError
-from votes.metrics.psnr_ssim import calculate_psnr, calculate_ssim
+from votes.metrics.psnr_ssim import calculate_psnr, calculate_ssim, to_y_channel
 from votes.metrics.temporal import flow, sample, visible
 from votes.restore import stream
 from votes.video.read import VideoReader
@@ -42,6 +42,7 @@ from votes.weights import found
 Frames = list[NDArray[np.uint8]]
 QPS = {2: (18, 28, 33), 1: (12, 18, 23, 28, 33, 42)}
 BORDER = 2
+OFFSET_QPS, OFFSET_FRAMES = (12, 28, 33), 3
 SPEED = (640, 360)
 
 
@@ -73,6 +74,13 @@ def measured(rows: dict[str, Frames], originals: Frames) -> dict[str, dict[str, 
             'psnr': round(fmean(calculate_psnr(a, b, BORDER, True) for a, b in pairs), 4),
             'ssim': round(fmean(calculate_ssim(a, b, BORDER, True) for a, b in pairs), 5),
         }
+    for row, value in warping(rows, originals).items():
+        found[row]['warping'] = value
+    return found
+
+
+def warping(rows: dict[str, Frames], originals: Frames) -> dict[str, float]:
+    """Row -> mean warping error along the motion of the originals, in 1e-4."""
     errors: dict[str, list[float]] = {row: [] for row in rows}
     for i in range(1, len(originals)):
         to_previous, back = flow(originals[i], originals[i - 1]), flow(originals[i - 1], originals[i])
@@ -82,9 +90,7 @@ def measured(rows: dict[str, Frames], originals: Frames) -> dict[str, dict[str, 
             counted = seen & np.isfinite(moved).all(2)
             difference = (frames[i].astype(np.float32) - moved)[counted] / 255
             errors[row].append(float((difference.astype(np.float64) ** 2).mean()) if counted.any() else 0.0)
-    for row, values in errors.items():
-        found[row]['warping'] = round(1e4 * fmean(values), 4)
-    return found
+    return {row: round(1e4 * fmean(values), 4) for row, values in errors.items()}
 
 
 def quality(net: torch.nn.Module, originals: Frames, scale: int, qp: int, folder: Path) -> dict[str, dict[str, float]]:
@@ -99,6 +105,24 @@ def quality(net: torch.nn.Module, originals: Frames, scale: int, qp: int, folder
         rows = {'bicubic': [bicubic(f, size) for f in lq], 'lanczos': [lanczos(f, size) for f in lq]}
     rows['restored'] = [rgb for _, rgb in stream(video, net, 'cpu')]
     return measured(rows, originals)
+
+
+def offsets(net: torch.nn.Module, originals: Frames, scale: int, qp: int, folder: Path) -> dict[str, dict[str, float]]:
+    """Row -> mean difference of Y to the original, and PSNR of Y as it is and without that difference.
+
+    Converting RGB to 4:2:0 and back shifts brightness by a level, which a network learns to take back.
+    """
+    video = encoded(originals, scale, qp, folder / 'lq.mkv')
+    with VideoReader(video, threads=1) as reader:
+        lq = [frame.rgb for frame in reader]
+    rows = {'input': lq, 'restored': [rgb for _, rgb in stream(video, net, 'cpu')]}
+    found = {}
+    for row, frames in rows.items():
+        apart = np.stack([to_y_channel(a) - to_y_channel(b) for a, b in zip(frames, originals, strict=True)])
+        errors = {'psnr': (apart**2).mean(), 'psnr_without_offset': apart.var()}
+        values = {key: round(float(10 * np.log10(255**2 / error)), 3) for key, error in errors.items()}
+        found[row] = {'offset': round(float(apart.mean()), 3)} | values
+    return found
 
 
 def speed(weights: str, frames: int, threads: int, folder: Path) -> dict[str, Any]:
@@ -138,10 +162,11 @@ def main() -> None:
     parser.add_argument('--data', type=Path, default=Path('datasets/open_clips'))
     parser.add_argument('--parts', nargs='+', default=['test', 'val'])
     parser.add_argument('--frames', type=int, default=16, help='of each clip')
-    parser.add_argument('--weights', nargs='+', default=['x2', 'x1'], help='names, or files')
+    parser.add_argument('--weights', nargs='+', default=['x2'], help='names, or files')
     parser.add_argument('--clips', nargs='+', help='instead of all of the parts; -o adds to what it holds of others')
     parser.add_argument('--qp', type=int, nargs='+', help='instead of those of the table')
     parser.add_argument('--speed', type=int, default=30, help='frames of the measurement of speed; 0 for none')
+    parser.add_argument('--offset', nargs='+', default=[], help='clips of test whose brightness is looked at; x1 alone')
     parser.add_argument('--threads', type=int, default=os.cpu_count(), help='of the measurement of speed')
     parser.add_argument('--note', default='')
     parser.add_argument('-o', '--output', type=Path)
@@ -155,8 +180,10 @@ def main() -> None:
             path, card = found(weights)
             net = load_pretrained(str(path))
             about: dict[str, Any] = {'frames': args.frames} | ({'sha256': card.sha256} if card else {})
-            about['clips'] = _clips(net, args, folder)
+            about['clips'] = _clips(net, args, folder, about.setdefault('warping_of_originals', {}))
             about['mean'] = _means(about['clips'])
+            if args.offset:
+                about['offset'] = _offsets(net, args, folder)
             if args.speed:
                 about['speed'] = speed(weights, args.speed, args.threads, folder)
             content['weights'][weights if card else path.name] = about
@@ -176,13 +203,18 @@ def _with_before(weights: dict[str, Any], before: dict[str, Any]) -> dict[str, A
         elif all(weights[name].get(key) == about.get(key) for key in ('sha256', 'frames')):
             clips = weights[name]['clips']
             merged = {part: about['clips'].get(part, {}) | clips.get(part, {}) for part in about['clips'] | clips}
-            speeds = {key: value for key, value in about.items() if key == 'speed'}
+            speeds = {key: value for key, value in about.items() if key in ('speed', 'offset')}
             weights[name] = speeds | weights[name] | {'clips': merged, 'mean': _means(merged)}
+            steady = weights[name]['warping_of_originals']
+            for part, values in about['warping_of_originals'].items():
+                steady[part] = values | steady.get(part, {})
     return weights
 
 
-def _clips(net: torch.nn.Module, args: argparse.Namespace, folder: Path) -> dict[str, Any]:
-    """PART -> clip -> QP -> row -> metric."""
+def _clips(
+    net: torch.nn.Module, args: argparse.Namespace, folder: Path, steady: dict[str, dict[str, float]]
+) -> dict[str, Any]:
+    """PART -> clip -> QP -> row -> metric; into `steady` PART -> clip -> warping error of the originals themselves."""
     scale = int(net.scale)  # type: ignore[arg-type]
     rows: dict[str, Any] = {}
     for part in args.parts:
@@ -191,11 +223,22 @@ def _clips(net: torch.nn.Module, args: argparse.Namespace, folder: Path) -> dict
             if args.clips and clip not in args.clips:
                 continue
             originals = [store.read(clip, i) for i in range(min(count, args.frames))]
+            steady.setdefault(part, {})[clip] = warping({'original': originals}, originals)['original']
             for qp in args.qp or QPS[scale]:
                 found = quality(net, originals, scale, qp, folder)
                 rows.setdefault(part, {}).setdefault(clip, {})[str(qp)] = found
                 print(part, clip, qp, {row: values['psnr'] for row, values in found.items()}, flush=True)
     return rows
+
+
+def _offsets(net: torch.nn.Module, args: argparse.Namespace, folder: Path) -> dict[str, Any]:
+    """Clip -> QP -> what `offsets` gives, of some frames of some clips."""
+    store = PackedSource(args.data / 'test' / 'HQ_frames')
+    few = {clip: [store.read(clip, i) for i in range(OFFSET_FRAMES)] for clip in args.offset}
+    scale = int(net.scale)  # type: ignore[arg-type]
+    return {
+        clip: {str(qp): offsets(net, frames, scale, qp, folder) for qp in OFFSET_QPS} for clip, frames in few.items()
+    }
 
 
 def _means(parts: dict[str, Any]) -> dict[str, Any]:

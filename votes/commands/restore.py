@@ -43,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         '--weights',
         metavar='W.pth',
         help='a checkpoint of this project or a published one, a folder or hub:owner/name of safetensors, OUT.onnx, or '
-        'the name of weights that ship with votes (x2, x1; see `votes weights`); x2 unless told',
+        'the name of weights that ship with votes (see `votes weights`); x2 unless told',
     )
     arguments.add_running(parser)
     parser.add_argument('--dry-run', action='store_true', help='say what would be done, how long, and stop')

@@ -42,7 +42,7 @@ def restore(
         source: a video, or a folder of pictures.
         target: the video to write; without a suffix a folder of PNGs.
         weights: a checkpoint, a folder or hub:owner/name (see from_pretrained), OUT.onnx, the name of weights that ship
-            (x2, which is the default, or x1), or a network.
+            (x2, which is the default), or a network.
         progress: 'none', 'lines', 'bar', 'json' or 'auto'.
         settings: attributes of Settings, such as crf=18, ensemble='x8', tile=512, frames=(100, 160).
 
