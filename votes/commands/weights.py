@@ -18,8 +18,8 @@ numbers come from `benchmarks/results/weights_cpu.json` (`votes bench weights`).
     votes weights                                  # what there is; `votes weights x2` shows a card
 
 No weights of the same size (x1) ship. Some were trained (`options/train/Open/train_DISVSR_x1_open.yml`) and measured
-(`benchmarks/results/weights_x1_cpu.json`): at QP 33 they were below their input on one clip of four, and most of what they
-gained elsewhere was a level of brightness that the conversion of RGB to 4:2:0 and back had taken.
+(`benchmarks/results/weights_x1_cpu.json`): at QP 33 they were below their input on one clip of four, and most of what
+they gained elsewhere was a level of brightness that the conversion of RGB to 4:2:0 and back had taken.
 """
 
 
