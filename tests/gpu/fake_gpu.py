@@ -39,6 +39,14 @@ GPU = torch.device('cuda', 0)
 FREE = 80 * 2**30
 real_numpy, real_generator = torch.Tensor.numpy, torch.Generator
 
+PRODUCTS = {
+    getattr(torch.ops.aten, name).default
+    for name in (
+        *('convolution', 'convolution_backward', 'mm', 'addmm', 'bmm', 'baddbmm'),
+        *('grid_sampler_2d', 'grid_sampler_2d_backward'),
+    )
+}
+
 
 class Watch(TorchDispatchMode):
     """Notices who waits for the device: copies to the CPU and values that Python asks for (which are 1 here).
@@ -64,6 +72,10 @@ class Watch(TorchDispatchMode):
             devices = {leaf.device for leaf in tree_leaves(args) if isinstance(leaf, torch.Tensor)}
             if len(devices) > 1:
                 raise RuntimeError(f'{function} of tensors on {devices}')
+        if function in PRODUCTS:  # of which shapes alone are looked at where there are no values
+            types = {leaf.dtype for leaf in tree_leaves(args) if isinstance(leaf, torch.Tensor)}
+            if len(types) > 1:
+                raise RuntimeError(f'{function} of {types}')
         return function(*args, **kwargs)
 
     def _note(self):
