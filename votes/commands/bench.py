@@ -20,7 +20,7 @@ def names() -> list[str]:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument('name', nargs='?', help=f'one of {", ".join(names())}; without it they are listed')
+    parser.add_argument('name', nargs='?', help='of a benchmark; without it they are listed')
     parser.add_argument('rest', nargs=argparse.REMAINDER, help='arguments of the benchmark, such as -o RESULT.json')
 
 
