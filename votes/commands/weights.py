@@ -11,7 +11,7 @@ from votes.weights import DEFAULT, Card, cards, shipped
 
 HEAD = """# Weights that ship
 
-For who restores a video without training anything: what the weights in the package were made of, reach, and where they fail.
+For who restores a video without training anything: what the weights in the package are made of, reach, and do not.
 
 Made by `votes weights --write docs/weights.md` from the cards in the package; a test fails where it is out of date. The
 numbers come from `benchmarks/results/weights_cpu.json` (`votes bench weights`).
