@@ -10,7 +10,7 @@ from typing import Any
 import av
 import numpy as np
 
-from votes.platforms.values import SURE, Measured, common, votes_of
+from votes.platforms.values import SURE, Measured, common, spread, votes_of
 from votes.video.bitstream import Bitstream, settings_of
 from votes.video.encoding import Encoding
 from votes.video.headers.bits import in_avc_record, in_hevc_record, units
@@ -126,7 +126,8 @@ def _measure_said(told: Sequence[Bitstream]) -> dict[str, Measured]:
     if not values:
         return {}
     same = max(values) - min(values) < 1e-6
-    value: Any = round(values[0], 2) if same else {'choice': sorted({round(v, 2) for v in values})}
+    limits = (1.0, 2e6) if name == 'bitrate' else (0.0, 51.0)
+    value: Any = round(values[0], 2) if same else spread(values, 0.05, '', limits, name != 'crf').value
     if same and value == int(value):
         value = int(value)
     field = {'bitrate': 'kbps'}.get(name, name)
