@@ -221,12 +221,12 @@ def test_help_shows_every_verb_once_in_its_group(capsys):
 def test_an_argument_that_is_missing(capsys):
     """One sentence, where and what to do, not a page of usage."""
     with pytest.raises(SystemExit) as ended:
-        main(['restore', 'in.mp4', 'out.mp4'])
+        main(['dfm', 'in.mp4', 'out.mp4'])
     assert ended.value.code == 2
     said = capsys.readouterr().err.splitlines()
     assert said[0].startswith('error: ')
     assert '--weights' in said[0]
-    assert said[1:] == ['  where: votes restore', '  fix  : `votes restore --help` shows what it takes']
+    assert said[1:] == ['  where: votes dfm', '  fix  : `votes dfm --help` shows what it takes']
 
 
 def test_a_list_of_one_kind(capsys):

@@ -51,7 +51,7 @@ ELSEWHERE = {
     'votes metrics OUT.mkv': 'tests/commands/test_metrics_planes.py',
 }
 # verbs that `prepared` has data for
-HERE = ('compare', 'dfm', 'doctor', 'explain', 'metrics', 'plot', 'probe', 'report', 'restore')
+HERE = ('compare', 'dfm', 'doctor', 'explain', 'metrics', 'plot', 'probe', 'report', 'restore', 'weights')
 
 
 def runs():
