@@ -25,9 +25,9 @@ import cv2
 import machine
 import numpy as np
 from av.bitstream import BitStreamFilterContext
-from votes.platforms.pairing import pair_folders
 
 from votes.platforms.calibrate import calibrate
+from votes.platforms.pairing import pair_folders
 from votes.platforms.pairs import Frames, open_pairs
 from votes.platforms.verify import verify
 from votes.video.colour import Colour

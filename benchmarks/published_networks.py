@@ -140,7 +140,7 @@ def aligned_windows() -> Iterator[None]:
 def stepping(name: str) -> contextlib.AbstractContextManager[None]:
     """A network that goes from frame to frame, in training too: its public code has that loop alone."""
 
-    def forward(net: Any, x: Tensor, **fields: Tensor) -> Any:
+    def forward(net: Any, x: Tensor, **fields: Any) -> Any:
         return run_causal(net, x, **fields)
 
     return method(NETWORKS.get(name), 'forward', forward)

@@ -119,7 +119,7 @@ def outcome(folder: Path) -> dict[str, Any]:
     """What the long jobs have left: the evaluation's values and a hash of the restored frames."""
     results = json.loads((folder / 'results/test_long/results.json').read_text())
     frames = sorted((folder / 'restored_long').glob('*.png'))
-    digest = hashlib.sha256(b''.join(cv2.imread(str(p)).tobytes() for p in frames)).hexdigest()
+    digest = hashlib.sha256(b''.join(np.asarray(cv2.imread(str(p))).tobytes() for p in frames)).hexdigest()
     return {'values of the evaluation': psnr(results), 'restored frames': (len(frames), digest)}
 
 

@@ -136,9 +136,8 @@ class VOTES(WindowNetwork):
         if modulation_init not in ('same', 'zero'):
             raise ValueError(f"modulation_init is 'same' or 'zero', not {modulation_init!r}")
         if modulation_init == 'zero':
-            for conv in self.fusion.mask_modulation_l:
-                nn.init.zeros_(conv.weight)
-                nn.init.zeros_(conv.bias)
+            for parameter in self.fusion.mask_modulation_l.parameters():
+                nn.init.zeros_(parameter)
 
     def map_of(self, difference: Tensor) -> Tensor:
         if self.map_source == 'qp':
