@@ -70,7 +70,7 @@ class Page:
         return video['id']
 
     def start(self, key, **settings):
-        (weights,) = self.json('GET', 'api/weights')[1]
+        *_, weights = self.json('GET', 'api/weights')[1]  # those of the package are offered first
         content = json.dumps({'weights': weights['key'], **settings})
         return self.json('POST', f'api/videos/{key}/start', content)
 

@@ -294,7 +294,7 @@ def test_peaks_are_picked_in_a_stream():
     views = windows_of(14, Window(3, pick='peaks'), peak=lambda i: peaks[i])
     assert [w.indices for w in views[:6]] == [[0, 0, 4], [0, 1, 4], [0, 2, 4], [0, 3, 4], [0, 4, 8], [4, 5, 8]]
     assert views[-1].indices == [12, 13, 13]
-    with pytest.raises(UserError, match='peak quality'):
+    with pytest.raises(UserError, match='picks frames'):
         windows_of(14, Window(3, pick='peaks'))
 
 

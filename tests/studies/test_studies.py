@@ -153,7 +153,7 @@ def test_an_interrupted_study_goes_on(place, capsys, monkeypatch):
     with monkeypatch.context() as m:
         m.setattr(StopRequests, 'asked', asked)
         assert main(['reproduce', 'small.yml', '-o', 'out']) == 75
-    states = {p.stem: json.loads(p.read_text())['state'] for p in Path('out/jobs').iterdir()}
+    states = {p.stem: json.loads(p.read_text())['state'] for p in Path('out/jobs').glob('*.json')}
     assert states == {'dsm': 'done', 'good': 'stopped'}
     assert json.loads(Path('out/small.json').read_text())['rows'][0]['verdict'] == NOT_RUN
     reached = json.loads(Path('out/experiments/good/PREEMPTED.json').read_text())['iter']
