@@ -78,6 +78,7 @@ def trained_together(files):
     return codes
 
 
+@pytest.mark.long
 @pytest.mark.timeout(1200)  # the first of them trains all networks, once
 @pytest.mark.xdist_group('two processes')
 @pytest.mark.parametrize('name', WHOLE)

@@ -210,6 +210,7 @@ print(kills, sizes)
 """
 
 
+@pytest.mark.long
 def test_killed_ten_times(tmp_path):
     """kill -9 at random moments: finished segments stay, and the output is that of an uninterrupted run."""
     lossless(tmp_path / 'in.mkv', moving(170))

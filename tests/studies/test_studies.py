@@ -25,7 +25,12 @@ ONCE = ('dfm', 'zoo')  # studies of our own, without a quick version
 
 @pytest.mark.parametrize(
     ('path', 'quick'),
-    [(path, quick) for path in FILES for quick in (False, True) if not (quick and path.stem in ONCE)],
+    [
+        pytest.param(path, quick, marks=() if quick or path.stem in ONCE else pytest.mark.long)
+        for path in FILES
+        for quick in (False, True)
+        if not (quick and path.stem in ONCE)
+    ],
     ids=lambda value: value.stem if isinstance(value, Path) else 'quick' if value else 'full',
 )
 def test_every_study(path, quick, tmp_path):
