@@ -77,7 +77,8 @@ def prepared(place):
         assert main(['train', '-opt', quick(file=f'{name}.yml', name=name)]) == 0
     file = quick(file='test.yml', name='VOTES_demo', path={'pretrain_network_g': 'experiments/A/models/net_g_4.pth'})
     assert main(['test', '-opt', file]) == 0
-    shutil.copytree('results/VOTES_demo', 'results/NAME')
+    for name in ('NAME', 'A', 'B'):
+        shutil.copytree('results/VOTES_demo', f'results/{name}')
     sizes = {f'dsm_{key}': value for key, value in TINY_DSM.items()}
     options = {'type': 'VOTES', 'num_feat': 8, 'deformable_groups': 2, 'num_extract_block': 1, **sizes}
     options |= {'num_reconstruct_block': 1, 'num_modulation_blocks': 1}

@@ -107,7 +107,7 @@ def test_the_operator_is_the_standard_one(tmp_path, monkeypatch):
 
 @needs_onnx
 @pytest.mark.long
-@pytest.mark.parametrize('name', ['FRVSR', 'RSDN', 'BasicVSR', 'BasicVSRPlusPlus', 'VOTES'])
+@pytest.mark.parametrize('name', ['FRVSR', 'RSDN', 'VOTES'])
 def test_onnx_of_states_and_clips(name, tmp_path, monkeypatch):
     from votes.export.runtime import OnnxNetwork
 
@@ -120,6 +120,17 @@ def test_onnx_of_states_and_clips(name, tmp_path, monkeypatch):
     else:
         ours, theirs = streamed(net, frames), streamed(OnnxNetwork('net.onnx'), frames)
     assert float((ours - theirs).abs().max()) < 1e-4
+
+
+@needs_onnx
+@pytest.mark.long
+def test_a_graph_that_gives_other_pictures_is_not_kept(tmp_path, monkeypatch, capsys):
+    """BasicVSR's is 2e-3 away in onnxruntime; why is not known."""
+    monkeypatch.chdir(tmp_path)
+    stored('BasicVSR')
+    assert main(['export', 'net.pth', '--to', 'onnx', '-o', 'net.onnx', '--frames', '6']) == 2
+    assert 'gives other pictures in ONNX' in capsys.readouterr().err
+    assert not list(tmp_path.glob('net.onnx*'))
 
 
 @needs_onnx
