@@ -25,7 +25,8 @@ from machine import write as write_result
 
 from votes.checkpoint import atomic_write
 from votes.data.tools.demo import SCENES, draw_scene
-from votes.platforms.pairing import Outcome, facts, pair_folders
+from votes.platforms.match import facts
+from votes.platforms.pairing import Outcome, pair_folders
 from votes.relation.colour import BT601_AS_709, BT709_AS_601, SAME
 from votes.video.colour import Colour
 from votes.video.encoders import Encoding

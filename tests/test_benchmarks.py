@@ -27,7 +27,8 @@ def test_pairings_are_counted(monkeypatch):
     monkeypatch.syspath_prepend(str(FOLDER))
     import pairing
 
-    from votes.platforms.pairing import Match, Outcome
+    from votes.platforms.match import Match
+    from votes.platforms.pairing import Outcome
 
     for seed in range(20):
         platform = pairing.drawn(np.random.default_rng(seed))

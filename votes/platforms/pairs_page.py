@@ -8,7 +8,8 @@ from typing import Any
 import cv2
 import numpy as np
 
-from votes.platforms.pairing import Match, Outcome, described
+from votes.platforms.match import Match, described
+from votes.platforms.pairing import Outcome
 from votes.relation.looks import shrunk, within
 from votes.reports.frames import TestSet
 from votes.reports.page import write_page
