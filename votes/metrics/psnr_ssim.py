@@ -6,6 +6,7 @@ BT.601 in studio range, not rounded.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Literal
 
 import cv2
@@ -167,48 +168,33 @@ def _pair(
     return [planes(batch, crop_border, 'y' if test_y_channel else 'rgb') for batch in batches]
 
 
-def calculate_psnr(
-    img: Picture,
-    img2: Picture,
-    crop_border: int,
-    test_y_channel: bool = False,
-    rounding: Rounding = 'round',
-    centre_multiple: int = 0,
-) -> float:
-    """PSNR in dB of two RGB pictures (H, W, 3), uint8 or float in [0, 255].
+def _of_pictures(measure: Callable[..., Tensor]) -> Callable[..., float]:
+    """A measure of batches of planes as one of two pictures, with the arguments of calculate_psnr."""
 
-    Args:
-        crop_border: pixels left out at each edge.
-        test_y_channel: compare luma instead of all three channels together.
-        rounding: of floats: 'round' or 'truncate' to 8 bits, or 'none' (MFQE, STDF, OVQE: luma as floats; DUF, COMISR:
-            truncated).
-        centre_multiple: COMISR's crop: of the middle, sides that are multiples of this and at least 16 pixels shorter.
-    """
-    return float(psnr(*_pair(img, img2, crop_border, test_y_channel, rounding, centre_multiple)))
+    def calculate(
+        img: Picture,
+        img2: Picture,
+        crop_border: int,
+        test_y_channel: bool = False,
+        rounding: Rounding = 'round',
+        centre_multiple: int = 0,
+    ) -> float:
+        """A measure of two RGB pictures (H, W, 3), uint8 or float in [0, 255]: PSNR in dB, SSIM or MS-SSIM.
 
+        Args:
+            crop_border: pixels left out at each edge.
+            test_y_channel: compare luma instead of R, G and B: PSNR of them together, SSIM as their mean.
+            rounding: of floats: 'round' or 'truncate' to 8 bits, or 'none' (MFQE, STDF, OVQE: luma as floats; DUF,
+                COMISR: truncated).
+            centre_multiple: COMISR's crop: of the middle, sides that are multiples of this and at least 16 pixels
+                shorter.
+        """
+        return float(measure(*_pair(img, img2, crop_border, test_y_channel, rounding, centre_multiple)))
 
-def calculate_ssim(
-    img: Picture,
-    img2: Picture,
-    crop_border: int,
-    test_y_channel: bool = False,
-    rounding: Rounding = 'round',
-    centre_multiple: int = 0,
-) -> float:
-    """SSIM of two RGB pictures, see calculate_psnr; of luma, or the mean over R, G and B."""
-    return float(ssim(*_pair(img, img2, crop_border, test_y_channel, rounding, centre_multiple)))
+    return calculate
 
 
-def calculate_ms_ssim(
-    img: Picture,
-    img2: Picture,
-    crop_border: int,
-    test_y_channel: bool = False,
-    rounding: Rounding = 'round',
-    centre_multiple: int = 0,
-) -> float:
-    """MS-SSIM of two RGB pictures, see calculate_psnr."""
-    return float(ms_ssim(*_pair(img, img2, crop_border, test_y_channel, rounding, centre_multiple)))
+calculate_psnr, calculate_ssim, calculate_ms_ssim = map(_of_pictures, (psnr, ssim, ms_ssim))
 
 
 def calculate_uniform_ssim(
