@@ -368,3 +368,16 @@ def test_a_causal_state_is_not_lost_to_smaller_tiles():
     stream.limits.tile = 64
     with pytest.raises(UserError, match='all members'):
         stream.restore(views[1:2], frames)
+
+
+@pytest.mark.parametrize('sees', [Causal(), Causal(look_ahead=1), Window(5), Clip(context=1)], ids=str)
+def test_reading_ends_with_what_is_asked_for(sees):
+    """The first frames of a long video do not cost the whole of it, and are what they are in the whole."""
+    piece = 2 if isinstance(sees, Clip) else None
+    read = []
+    frames = (read.append(i) or i for i in range(100))
+    found = list(Views(Promise('net', sees), piece=piece, until=4).of(frames))
+    whole = windows_of(100, sees, piece=piece)[: len(found)]
+    assert [(v.centres, v.indices) for v in found] == [(v.centres, v.indices) for v in whole]
+    assert [c for view in found for c in view.centres] == [0, 1, 2, 3]
+    assert len(read) < 12

@@ -40,6 +40,7 @@ class Views:
         piece: frames at a time of a Clip network, with its `context` before and after them; None for the whole clip.
         peak: whether a frame is one of those that networks pick: of peak quality, or of a picture type.
         start: frames before this one are not restored, not even by a Causal network, whose state is known here.
+        until: nor are those from this one on, and reading ends with what is needed before it; None: to the end.
 
     A video shorter than a window repeats its first and last frames; one shorter than a Clip's `least` is mirrored.
     """
@@ -52,9 +53,10 @@ class Views:
         piece: int | None = None,
         peak: Callable[[Any], bool] | None = None,
         start: int = 0,
+        until: int | None = None,
     ):
         self.said, self.sees, self.padding, self.wanted, self.piece = said, said.sees, padding, wanted, piece
-        self.peak, self.peaks, self.start = peak, list[bool](), start
+        self.peak, self.peaks, self.start, self.until = peak, list[bool](), start, until
         if isinstance(self.sees, Window) and self.sees.picks and peak is None:
             raise broken(said, f'picks frames ({self.sees.pick}), and nothing says which they are', 'no codec metadata')
         self.held: dict[int, Any] = {}
@@ -79,12 +81,17 @@ class Views:
         """All views of a video."""
         for frame in frames:
             yield from self.push(frame)
+            if self._done():
+                return
         yield from self.flush()
+
+    def _done(self) -> bool:
+        return self.until is not None and self.next >= self.until
 
     def _ready(self) -> list[View]:
         found: list[View] = []
         sees = self.sees
-        while self.next < self.read:
+        while self.next < self.read and not self._done():
             count = 1
             if isinstance(sees, Clip):
                 count = self.read if self.piece is None else self.piece

@@ -140,7 +140,9 @@ class Restoration:
         """What the network is shown for the wanted frames."""
         codec = self.side_information
         peak = (lambda numbered: codec.peak(numbered.number)) if codec else None
-        return Views(self.said, wanted=wanted, piece=self.piece, peak=peak, start=start).of(self._counted(reader))
+        until = self.settings.frames[1]
+        views = Views(self.said, wanted=wanted, piece=self.piece, peak=peak, start=start, until=until)
+        return views.of(self._counted(reader))
 
     def shown(self, numbered: Numbered) -> Shown:
         """A frame on the device, with what the codec said about it where the network reads that."""
