@@ -1,12 +1,12 @@
 """What networks are shown of a video's codec while it is restored: what the decoder said, or that it said nothing."""
 
-import av
 import numpy as np
 import pytest
 import torch
 from coordinates import disagreement
 from restore.clips import frames_of, moving
 from torch import nn
+from video.test_metadata import write
 
 from votes.archs.cavsr_arch import CAVSR
 from votes.archs.contract import Clip, apply
@@ -17,16 +17,6 @@ from votes.video.metadata import decode_with_metadata
 from votes.video.read import VideoReader
 
 COUNT, SIZE = 18, (48, 64)
-
-
-def write(path, frames, codec, pixels, **options):
-    with av.open(str(path), 'w') as container:
-        stream = container.add_stream(codec, rate=25, options=options)
-        stream.height, stream.width, stream.pix_fmt = *frames[0].shape[:2], pixels
-        for frame in frames:
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, 'rgb24')))
-        container.mux(stream.encode(None))
-    return path
 
 
 def panning():

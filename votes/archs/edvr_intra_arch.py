@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 
@@ -20,44 +22,17 @@ class EDVRIntra(EDVR):
     adds to its features is learned; for two stages, two of this network are a Pipeline. The transfer of textures is
     left out: nothing says of which sizes and weights it was.
 
-    Args: see EDVR; `num_frame` is 5 for one I frame on either side.
+    Args: see EDVR; a `num_frame` of 5 is one I frame on either side.
     """
 
     small = {**EDVR.small, 'num_frame': 5}
 
-    def __init__(
-        self,
-        num_in_ch: int = 3,
-        num_out_ch: int = 3,
-        num_feat: int = 64,
-        num_frame: int = 5,
-        deformable_groups: int = 8,
-        num_extract_block: int = 5,
-        num_reconstruct_block: int = 10,
-        center_frame_idx: int | None = None,
-        hr_in: bool = False,
-        with_predeblur: bool = False,
-        with_tsa: bool = True,
-        scale: int = 1,
-        init: Init = 'default',
-    ):
-        super().__init__(
-            num_in_ch,
-            num_out_ch,
-            num_feat,
-            num_frame,
-            deformable_groups,
-            num_extract_block,
-            num_reconstruct_block,
-            center_frame_idx,
-            hr_in,
-            with_predeblur,
-            with_tsa,
-            scale,
-            init,
-        )
-        self.sees = Window(num_frame, self.centre, pick='intra', adjacent=True)
-        self.place = nn.Parameter(torch.zeros(num_frame, num_feat))
+    def initialise(self, init: Init) -> None:
+        """See WindowNetwork."""
+        super().initialise(init)
+        frames = cast(Window, self.sees).frames
+        self.sees = Window(frames, self.centre, pick='intra', adjacent=True)
+        self.place = nn.Parameter(torch.zeros(frames, self.conv_l2_1.in_channels))
 
     def fuse(self, aligned: Tensor, dfm: Tensor) -> Tensor:
         """See WindowNetwork."""

@@ -6,28 +6,16 @@ themselves, and cannot be had without decoding them.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 from votes.video.headers.bits import Bits, sei_text, unescaped
+from votes.video.headers.h264 import Slice
 
 PROFILES = {1: 'Main', 2: 'Main 10', 3: 'Main Still Picture', 4: 'Range Extensions'}
 VPS, SPS, PPS, SEI = 32, 33, 34, 39
 KEYS = range(16, 24)
 IDR = (19, 20)
 B, P, I = 0, 1, 2  # noqa: E741
-
-
-@dataclass
-class Slice:
-    """The first slice of a picture, see h264.Slice."""
-
-    type: str
-    idr: bool
-    qp: int
-    referenced: bool
-    references: int
-    deblocking: tuple[int, int] | None
 
 
 class Headers:
