@@ -10,6 +10,7 @@ from votes.relation.colour import BT601_AS_709, BT709_AS_601, FULL_AS_LIMITED, L
 from votes.relation.looks import Look, look
 from votes.relation.measure import measure
 from votes.relation.space import Space, brought, snapped, whole
+from votes.relation.timing import differences, paced, path
 from votes.video.colour import Colour
 
 SIZE = (144, 256)
@@ -108,6 +109,17 @@ def test_another_frame_rate(gt):
     found = related([halved(gt[i]) for i in order], gt)
     assert found.timing.shown.tolist() == order
     assert found.timing.rate() == pytest.approx(1.25, abs=0.02)
+
+
+@pytest.mark.parametrize('tempo', [2, 1.25, 0.5])
+def test_a_steady_tempo_is_kept_where_little_moves(tempo):
+    rng = np.random.default_rng(3)
+    gt = (np.arange(48)[:, None] * rng.normal(0, 0.16, 700)).astype(np.float32)  # each frame nearly the one before it
+    shown = np.array([int(i * tempo) for i in range(int(47 / tempo))][:60])
+    cost = differences(gt[shown] + rng.normal(0, 2, (len(shown), 700)).astype(np.float32), gt)
+    clock, noise = np.minimum(np.arange(len(shown)), 47), float(np.median(cost.min(1)))
+    assert np.abs(path(cost, clock, noise)[0] - shown).max() > 1
+    assert np.abs(paced(cost, clock, noise) - shown).max() <= (0 if tempo >= 1 else 1)
 
 
 BT601, BT709, FULL = Colour('bt601', False), Colour('bt709', False), Colour('bt601', True)

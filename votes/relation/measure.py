@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from votes.relation.colour import PIECES, Colours, compared
 from votes.relation.looks import COLOURED, GREY, Look, shrunk, within
 from votes.relation.space import Space, borders, brought, refined, snapped, whole
-from votes.relation.timing import Timing, blends, clear_places, differences, expected, path
+from votes.relation.timing import Timing, blends, clear_places, differences, expected, paced
 
 SMALL, FINE = 48, 96  # pixels: longest side of the pictures that are matched in time, and where crops are compared
 BLOCKS = 16  # along the longest side, whose mean colours are compared
@@ -206,7 +206,7 @@ def _fitted(lq: Look, gt: Look, space: Space, start: float, side: int = SMALL) -
         noise = float(np.median(cost.min(1))) + 0.05
         ahead = float(np.median(gt.times[way] - lq.times))
         planned = expected(lq.times, gt.times, ahead) if start == 0 else expected(lq.times, gt.times)
-        way = path(cost, planned, noise, start)
+        way = paced(cost, planned, noise, start)
         shown = b[way]
         centred = shown - shown.mean()
         gain = float((centred * (a - a.mean())).sum() / max(1e-3, (centred**2).sum()))
