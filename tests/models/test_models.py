@@ -2,12 +2,14 @@
 
 import pytest
 import torch
+from conftest import VDSR
 
 from votes.archs.contract import apply
-from votes.data import build_train_loader, build_train_set
+from votes.data import build_test_set, build_train_loader, build_train_set
 from votes.errors import UserError
+from votes.inference.evaluation import evaluate
 from votes.models import build_model
-from votes.options import load_options
+from votes.options import Spec, load_options
 from votes.registry import MODELS, NETWORKS
 
 
@@ -113,6 +115,18 @@ def test_frames_are_measured_against_gt_whatever_losses_compare(place):
     gt = torch.rand(3, 32, 32)
     assert torch.equal(build_model(load_options(file), torch.device('cpu')).target(gt), gt)
     assert build_model(load_options(place('DSMModel')), torch.device('cpu')).target(gt).shape == (3, 16, 16)
+
+
+def test_metrics_that_do_not_round_are_given_what_the_network_gave(place):
+    """White by 8 bits is no white where it is measured as floats: MFQE's protocol clamps nothing."""
+    opt, model = built(place, 'EDVRModel', network_g=VDSR, datasets__train__center_gt=False)
+    with torch.no_grad():
+        list(model.net.parameters())[-1].fill_(2.0)
+    dataset = build_test_set(opt.datasets['val'], opt.scale, model.said)
+    about = {'type': 'calculate_psnr', 'crop_border': 0}
+    found = evaluate(model, dataset, 'val', {'shown': Spec(**about), 'given': Spec(**about, rounding='none')})
+    assert found.mean('restored', 'given') < found.mean('restored', 'shown') - 1
+    assert found.mean('bicubic', 'given') == pytest.approx(found.mean('bicubic', 'shown'), abs=0.1)
 
 
 @pytest.mark.parametrize('name', MODELS.names())

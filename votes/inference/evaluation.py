@@ -33,7 +33,7 @@ FrameValues = dict[str, dict[str, float]]  # row ('bilinear', 'restored') -> met
 
 
 def to_floats(frame: Tensor) -> NDArray[np.float32]:
-    """(3, H, W) in [0, 1] -> float32 RGB (H, W, 3) in [0, 255]."""
+    """(3, H, W), 1 is white -> float32 RGB (H, W, 3), 255 is white; neither clamped nor rounded."""
     return (frame.float() * 255).permute(1, 2, 0).cpu().numpy()
 
 
@@ -154,7 +154,7 @@ def evaluate(
 
 
 def _measured(frame: Tensor, gt: Tensor, measures: Mapping[str, tuple[Callable[..., float], dict[str, Any]]]) -> Any:
-    """Metric -> value of a frame (3, H, W) in [0, 1]; metrics that do not round are given floats, others 8 bits."""
+    """Metric -> value of a frame (3, H, W); those that round to 8 bits are given these, others the output itself."""
     pictures = to_image(frame), to_image(gt)
     exact: tuple[Any, Any] | None = None
     found = {}

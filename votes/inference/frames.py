@@ -43,7 +43,7 @@ def restored_frames(
         crop: only this part of the frames is shown to the network, in LQ pixels.
 
     Returns:
-        Number, restored frame (3, S*h, S*w) in [0, 1], LQ frame (3, h, w), in order.
+        Number, restored frame (3, S*h, S*w), not clamped, LQ frame (3, h, w) in [0, 1], in order.
     """
     counted: set[int] = set()
     for order, first in dataset.passes(clip):
@@ -85,7 +85,7 @@ def _pass(
             frames = {i: frames[i] if i in frames else _float(known[i], stream.device, crop) for i in view.indices}
             for place, picture in zip(view.centres, stream.restore([view], frames), strict=True):
                 if place in places:
-                    yield order[place], picture.clamp(0, 1), frames[place]['lq'][0]
+                    yield order[place], picture, frames[place]['lq'][0]
 
 
 def _float(shown: Shown, device: torch.device, crop: Crop | None) -> Shown:

@@ -184,8 +184,8 @@ def _of_pictures(measure: Callable[..., Tensor]) -> Callable[..., float]:
         Args:
             crop_border: pixels left out at each edge.
             test_y_channel: compare luma instead of R, G and B: PSNR of them together, SSIM as their mean.
-            rounding: of floats: 'round' or 'truncate' to 8 bits, or 'none' (MFQE, STDF, OVQE: luma as floats; DUF,
-                COMISR: truncated).
+            rounding: of floats: 'round' or 'truncate' to 8 bits, or 'none', which does not clamp either (MFQE, STDF,
+                RFDA, TSAN, OVQE: luma as the network gives it; DUF, COMISR: truncated).
             centre_multiple: COMISR's crop: of the middle, sides that are multiples of this and at least 16 pixels
                 shorter.
         """

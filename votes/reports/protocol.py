@@ -31,7 +31,8 @@ def _how(spec: Mapping[str, Any]) -> str:
     lower = ', lower is better' if spec.get('better') == 'lower' else ''
     if 'crop_border' in spec or 'test_y_channel' in spec:
         border = spec.get('crop_border', 0)
-        how = {'truncate': ', truncated to 8 bit', 'none': ', not rounded'}.get(spec.get('rounding', 'round'), '')
+        rounded = {'truncate': ', truncated to 8 bit', 'none': ', neither rounded nor clamped'}
+        how = rounded.get(spec.get('rounding', 'round'), '')
         how += f', the middle in multiples of {n}' if (n := spec.get('centre_multiple')) else ''
         return f'{"Y" if spec.get("test_y_channel") else "RGB"}, {border} pixels cropped{how}{lower}'
     return f'{spec.get("how") or spec.get("type")}{lower}'

@@ -104,7 +104,7 @@ def _all_restored(model: RestorationModel, dataset: VideoUVSSMTestDataset) -> It
             piece, _ = piece_that_fits(net, model.device, dataset.pairs.lq.size(clip), dataset.pairs.lengths[clip])
             wanted = range(dataset.pairs.lengths[clip])
             for index, restored, lq in restored_frames(stream, dataset, clip, wanted, piece):
-                yield clip, index, restored, lq
+                yield clip, index, restored.clamp(0, 1), lq
 
 
 def _large(values: Tensor, like: Tensor) -> NDArray[np.float64]:
