@@ -1,6 +1,6 @@
 """Whether this version is as fast as an earlier one: training, evaluation, restoring and reading, in turns.
 
-    python benchmarks/versions.py 305465f --rounds 3 -o benchmarks/results/versions_cpu.json
+    python benchmarks/versions.py 305465f --frames 30 -o benchmarks/results/versions_cpu.json
 
 The earlier version is checked out beside the repository's files into a temporary folder. Both run the same commands on
 the same clips, in turns and in processes of their own; counted are the CPU seconds of the processes beyond those of
@@ -35,6 +35,7 @@ from votes.archs import build_network
 HERE = Path(__file__).resolve().parents[1]
 NETWORK = {'type': 'VOTES', 'num_feat': 64, 'num_reconstruct_block': 10}
 SMALL = {'type': 'VOTES', 'num_feat': 32, 'num_reconstruct_block': 2}  # that is trained
+UPDATES = 60  # of the longer training
 
 
 def make_clips(place: Path, frames: int, height: int, width: int) -> None:
@@ -79,7 +80,7 @@ def make_options(place: Path) -> None:
             },
             'train': {
                 'optim_g': {'type': 'Adam', 'lr': 1e-4},
-                'total_iter': 24 if long == 'long' else 2,
+                'total_iter': UPDATES if long == 'long' else 2,
                 'pixel_opt': {'type': 'CharbonnierLoss'},
             },
             'logger': {'print_freq': 100, 'save_checkpoint_freq': 1000, 'use_tb_logger': False},
