@@ -25,7 +25,7 @@ import cv2
 import machine
 import numpy as np
 
-from votes.data.manifest import of_dataset
+from votes.data.manifest import manifest
 from votes.data.tools.pack import pack
 from votes.data.uvssm_dataset import UVSSMDataset
 
@@ -61,7 +61,8 @@ def start(gt: str, lq: str) -> None:
     for index in range(0, len(dataset), max(1, len(dataset) // 500)):
         dataset[0, index]
     read = time.perf_counter()
-    of_dataset(dataset)
+    for side in (dataset.pairs.gt, dataset.pairs.lq):
+        manifest(side)
     told = time.perf_counter()
     opened = len(os.listdir('/proc/self/fd')) if Path('/proc/self/fd').is_dir() else None
     load = round(os.getloadavg()[0], 1)  # of other programs: what the clock shows grows with it

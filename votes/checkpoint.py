@@ -80,7 +80,7 @@ def write_json(path: str | os.PathLike[str], content: Any) -> None:
 def write_record(path: str | os.PathLike[str], content: dict[str, Any]) -> None:
     """Writes a small JSON file that carries a checksum of what it says."""
     plain = without_infinity(content)
-    write_json(path, {**plain, 'checksum': _checksum(plain)})
+    write_json(path, {**plain, 'checksum': checksum(plain)})
 
 
 def read_record(path: str | os.PathLike[str]) -> dict[str, Any]:
@@ -93,12 +93,13 @@ def read_record(path: str | os.PathLike[str]) -> dict[str, Any]:
         content = json.loads(Path(path).read_text())
     except (OSError, ValueError, RecursionError) as error:
         raise ValueError(f'{Path(path).name} cannot be read: {error}') from error
-    if not isinstance(content, dict) or content.pop('checksum', None) != _checksum(content):
+    if not isinstance(content, dict) or content.pop('checksum', None) != checksum(content):
         raise ValueError(f'{Path(path).name} is damaged: its checksum is another')
     return with_infinity(content)
 
 
-def _checksum(content: dict[str, Any]) -> str:
+def checksum(content: Any) -> str:
+    """SHA-256 of something that can be written as JSON."""
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 

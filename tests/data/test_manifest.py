@@ -9,10 +9,9 @@ import numpy as np
 import pytest
 from conftest import write_clip
 
-from votes.data.manifest import differences, manifest, of_dataset
+from votes.data.manifest import differences, manifest
 from votes.data.open_source import open_source
 from votes.data.tools.pack import pack
-from votes.data.uvssm_dataset import UVSSMDataset
 
 
 @pytest.fixture
@@ -66,35 +65,3 @@ def test_a_folder_that_was_packed_holds_the_same(frames, tmp_path, kind):
     pack(frames, tmp_path / 'other', kind, say=str)
     assert differences(before, manifest(tmp_path / 'other')) == ['clips hold other frames: 000, 001, 002']
     assert differences(after, manifest(tmp_path / 'other')) == ['clips hold other frames: 000, 001, 002']
-
-
-def test_both_sides_of_a_dataset(pairs):
-    root = pairs()
-    given = {'gt_size': 16, 'num_frame': 5}
-    before = of_dataset(UVSSMDataset(str(root / 'gt'), str(root / 'lq'), **given))
-    assert before == of_dataset(UVSSMDataset(str(root / 'gt'), str(root / 'lq'), **given))
-    picture = root / 'lq' / '001' / '00000000.png'
-    cv2.imwrite(str(picture), 255 - cv2.imread(str(picture)))
-    after = of_dataset(UVSSMDataset(str(root / 'gt'), str(root / 'lq'), **given))
-    assert differences(before, after) == ['lq: clips hold other frames: 001']
-    (root / 'list.txt').write_text('000 6\n002 7\n')
-    fewer = of_dataset(UVSSMDataset(str(root / 'gt'), str(root / 'lq'), meta_info_file=str(root / 'list.txt'), **given))
-    assert differences(after, fewer) == ['gt: clips are gone: 001', 'lq: clips are gone: 001']
-    (root / 'list.txt').write_text('000 6\n002 6\n')
-    shorter = of_dataset(
-        UVSSMDataset(str(root / 'gt'), str(root / 'lq'), meta_info_file=str(root / 'list.txt'), **given)
-    )
-    assert differences(fewer, shorter) == ['other frames are used: 002']
-
-
-def test_a_dataset_of_ones_own_may_say_what_it_holds():
-    class Mine:
-        content = 'a'
-
-        def manifest(self):
-            return {'content': self.content}
-
-    one = of_dataset(Mine())
-    Mine.content = 'b'
-    assert differences(one, of_dataset(Mine())) == ['what the dataset says of itself']
-    assert of_dataset(object()) is None

@@ -26,6 +26,7 @@ from votes.data.tools import pack as packing
 from votes.data.tools.pack import pack, verify
 from votes.errors import UserError
 from votes.options import load_options
+from votes.processes.lease import Lease
 from votes.registry import SOURCES
 
 CLIPS = {'000': (5, (24, 40)), '001': (7, (18, 22))}
@@ -196,7 +197,10 @@ def test_two_packs_into_one_folder(folders, tmp_path):
     """The second is refused by name, and not told to make room."""
     partial = tmp_path / 'store.partial'
     partial.mkdir()
-    with packing._owned(partial), pytest.raises(UserError, match='another process is packing') as caught:
+    with (
+        Lease(partial, 'packing'),
+        pytest.raises(UserError, match='owns this folder: packing') as caught,
+    ):
         pack(folders, tmp_path / 'store', say=quiet)
     assert str(os.getpid()) in str(caught.value)
     assert 'room' not in str(caught.value)

@@ -27,7 +27,7 @@ VERBS = {
     'restore': Verb('votes.commands.restore', 'Videos', 'restore a video file, or many'),
     'app': Verb('votes.commands.app', 'Videos', 'a page on this machine: drop a video, watch, compare, download'),
     'dfm': Verb('votes.commands.dfm', 'Videos', 'the degradation map of a video as a heat-map video'),
-    'probe': Verb('votes.commands.probe', 'Videos', 'what a video file holds, and how strongly it is compressed'),
+    'probe': Verb('votes.video.probe', 'Videos', 'what a video file holds, and how strongly it is compressed'),
     'metrics': Verb('votes.commands.metrics', 'Videos', 'two videos or folders of frames compared; or results files'),
     'train': Verb('votes.train', 'Training', 'train a network from an option file'),
     'migrate': Verb(
@@ -49,10 +49,10 @@ VERBS = {
     ),
     'compare-runs': Verb('votes.commands.compare_runs', 'Training', 'the first step at which two training runs differ'),
     'test': Verb('votes.test', 'Evaluation', 'evaluate a network from an option file'),
-    'compare': Verb('votes.commands.compare', 'Evaluation', 'results of several evaluations in one table'),
+    'compare': Verb('votes.reports.compare', 'Evaluation', 'results of several evaluations in one table'),
     'report': Verb('votes.reports.page', 'Evaluation', 'a run, several or a study as an HTML page'),
     'plot': Verb('votes.reports.plot', 'Evaluation', 'curves of several runs in one figure, for papers'),
-    'sheet': Verb('votes.commands.sheet', 'Evaluation', 'a picture of LQ, DFM, restored, GT and error'),
+    'sheet': Verb('votes.reports.sheet', 'Evaluation', 'a picture of LQ, DFM, restored, GT and error'),
     'reproduce': Verb(
         'votes.studies.reproduce', 'Evaluation', 'a table or figure of the paper: run what is missing, compare, draw'
     ),
@@ -60,20 +60,20 @@ VERBS = {
     'pair': Verb(
         'votes.commands.pair', 'Data', 'downloads to the originals they came of, by content; exit code 1 if none fits'
     ),
-    'degrade': Verb('votes.commands.degrade', 'Data', 'clips through a recipe of shrinking and real codecs'),
+    'degrade': Verb('votes.data.degrading', 'Data', 'clips through a recipe of shrinking and real codecs'),
     'calibrate': Verb(
         'votes.commands.calibrate', 'Data', 'what a platform does to videos, from pairs: a recipe, checked against them'
     ),
     'platform': Verb('votes.commands.platform', 'Data', 'the sheet of a platform: its recipe and what it rests on'),
-    'metadata': Verb('votes.commands.metadata', 'Data', 'motion vectors, quantisers and picture types of videos'),
-    'pack': Verb('votes.commands.pack', 'Data', 'frames into a store that reads crops fast, or into an LMDB'),
+    'metadata': Verb('votes.data.codec_metadata', 'Data', 'motion vectors, quantisers and picture types of videos'),
+    'pack': Verb('votes.data.tools.pack', 'Data', 'frames into a store that reads crops fast, or into an LMDB'),
     'check-data': Verb(
-        'votes.commands.check_data', 'Data', 'what is wrong with training pairs; exit code 1 if training makes no sense'
+        'votes.data.tools.check', 'Data', 'what is wrong with training pairs; exit code 1 if training makes no sense'
     ),
     'bench-data': Verb(
-        'votes.commands.bench_data', 'Data', 'how fast training samples are read, and what the time goes into'
+        'votes.data.tools.speed', 'Data', 'how fast training samples are read, and what the time goes into'
     ),
-    'demo-data': Verb('votes.commands.demo_data', 'Data', 'make small compressed clips from photographs'),
+    'demo-data': Verb('votes.data.tools.demo', 'Data', 'make small compressed clips from photographs'),
     'weights': Verb('votes.commands.weights', 'Networks and options', 'weights that ship with votes, and their cards'),
     'zoo': Verb(
         'votes.commands.zoo',
@@ -82,7 +82,7 @@ VERBS = {
     ),
     'list': Verb('votes.commands.names', 'Networks and options', 'names that option files may use'),
     'explain': Verb(
-        'votes.commands.explain',
+        'votes.options.reference',
         'Networks and options',
         'what an option key means, or what a network, loss or dataset takes',
     ),

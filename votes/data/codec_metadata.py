@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import shutil
 from collections.abc import Callable, Iterable
@@ -186,3 +187,13 @@ class CodecMetadata:
         part = part[:, rows - rows[0]][:, :, columns - columns[0]]
         part = part.transpose(0, 3, 1, 2) if vectors else part[:, None]
         return torch.from_numpy(np.ascontiguousarray(part, dtype=bool if valid else np.float32))
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument('videos', type=Path, help='folder of video files')
+    parser.add_argument('output', type=Path, help="folder for what their codec says: a dataset's codec_metadata")
+
+
+def run(args: argparse.Namespace) -> int:
+    extract_metadata(args.videos, args.output)
+    return 0

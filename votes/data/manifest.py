@@ -7,7 +7,6 @@ checksums of parts of them. Copying or touching files changes nothing; other pic
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 from collections.abc import Iterable
 from pathlib import Path
@@ -15,11 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from votes.data.degrading import OnTheFly
+from votes.checkpoint import checksum
 from votes.data.lmdb_source import LmdbSource
 from votes.data.open_source import open_source
 from votes.data.packed_source import PackedSource
-from votes.data.pairs import ClipPairs
 from votes.data.sources import FolderSource, FrameSource
 from votes.data.video_source import VideoSource, YuvSource
 
@@ -58,35 +56,7 @@ def manifest(source: FrameSource | str | Path, clips: Iterable[str] | None = Non
     for clip in spread:
         frames[f'{clip}/0'] = hashlib.sha256(np.ascontiguousarray(source.read(clip, 0)).data).hexdigest()[:16]
     found: Manifest = {'kind': type(source).__name__, 'clips': rows, 'frames': frames}
-    return {**found, 'digest': digest(found)}
-
-
-def digest(content: Any) -> str:
-    """SHA-256 of something that can be written as JSON."""
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-
-
-def of_pairs(pairs: ClipPairs) -> Manifest:
-    """Manifests of both sides of a data set: 'gt', 'lq' (or the contents of the 'recipes' that make it), and which
-    frames of it are used: 'lengths'."""
-    names = pairs.names()
-    found: Manifest = {'lengths': dict(pairs.lengths), 'gt': manifest(pairs.gt, names)}
-    if isinstance(pairs.lq, OnTheFly):
-        found['recipes'] = [recipe.model_dump(mode='json') for recipe in pairs.lq.recipes]
-    else:
-        found['lq'] = manifest(pairs.lq, names)
-    return {**found, 'digest': digest(found)}
-
-
-def of_dataset(dataset: Any) -> Manifest | None:
-    """The manifest of a dataset of pairs of clips; None of one that has none (a class of a user's own may have a method
-    `manifest` that returns something that can be written as JSON)."""
-    own = getattr(dataset, 'manifest', None)
-    if callable(own):
-        content = own()
-        return {'own': content, 'digest': digest(content)}
-    pairs = getattr(dataset, 'pairs', None)
-    return of_pairs(pairs) if isinstance(pairs, ClipPairs) else None
+    return {**found, 'digest': checksum(found)}
 
 
 def differences(before: Manifest, now: Manifest) -> list[str]:
@@ -97,26 +67,6 @@ def differences(before: Manifest, now: Manifest) -> list[str]:
     """
     if before.get('digest') == now.get('digest'):
         return []
-    if 'clips' in before and 'clips' in now:
-        return _clip_differences(before, now)
-    said = []
-    for side in ('gt', 'lq'):
-        if (side in before) != (side in now):
-            said.append(f'{side}: {"no longer" if side in before else "now"} stored frames')
-        elif side in before:
-            said += [f'{side}: {line}' for line in _clip_differences(before[side], now[side])]
-    if before.get('recipes') != now.get('recipes'):
-        said.append('lq: made by another recipe')
-    if before.get('own') != now.get('own'):
-        said.append('what the dataset says of itself')
-    lengths = before.get('lengths', {}), now.get('lengths', {})
-    if lengths[0] != lengths[1] and not said:
-        apart = [clip for clip in sorted({*lengths[0], *lengths[1]}) if lengths[0].get(clip) != lengths[1].get(clip)]
-        said.append(_line('other frames are used', apart))
-    return said
-
-
-def _clip_differences(before: Manifest, now: Manifest) -> list[str]:
     old, new = before['clips'], now['clips']
     both = [clip for clip in old if clip in new]
     same_kind = before['kind'] == now['kind']

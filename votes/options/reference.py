@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import difflib
 import inspect
 import types
@@ -133,6 +134,15 @@ def explain(word: str) -> str:
             'there is no such key or name', value=word, fix=f'did you mean {", ".join(near)}?' if near else 'votes list'
         )
     return '\n\n'.join(lines)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument('word', metavar='KEY|NAME', help='an option key, or a name that option files may use')
+
+
+def run(args: argparse.Namespace) -> int:
+    print(explain(args.word))
+    return 0
 
 
 if __name__ == '__main__':

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import csv
 import io
 import json
@@ -219,3 +220,12 @@ def _csv(table: list[list[str]]) -> list[str]:
 
 
 STYLES = {'text': _text, 'markdown': _markdown, 'latex': _latex, 'csv': _csv}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument('results', type=Path, nargs='+', metavar='results.json', help='files that `votes test` wrote')
+
+
+def run(args: argparse.Namespace) -> int:
+    print(comparison(args.results))
+    return 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from votes.data import VideoUVSSMTestDataset, build_test_set
+from votes.errors import UserError
 from votes.inference.evaluation import to_image, write_image
 from votes.inference.frames import map_of_frame, restored_frames, to_float
 from votes.inference.stream import Stream, piece_of
@@ -86,3 +88,20 @@ def make_sheet(option_file: str | Path, output: Path, count: int = 3) -> None:
     model = build_model(opt, device_of(opt))
     data = next(data for key, data in opt.datasets.items() if key != 'train')
     draw_rows(model, build_test_set(data, opt.scale, model.said), output, count)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument('-opt', required=True, metavar='FILE.yml', help='test option file')
+    parser.add_argument('-o', '--output', type=Path, required=True, help='PNG to write')
+    parser.add_argument('--frames', type=int, default=3, help='how many frames, spread over the test set')
+    parser.add_argument('--overwrite', action='store_true', help='replace an output that exists')
+
+
+def run(args: argparse.Namespace) -> int:
+    if args.frames < 1 or args.output.suffix.lower() not in ('.png', '.jpg'):
+        raise UserError('a sheet has frames and is a .png or .jpg', value=f'{args.frames} frames, {args.output}')
+    if args.output.exists() and not args.overwrite:
+        raise UserError('the output exists', where=args.output, fix='choose another name, or --overwrite')
+    make_sheet(args.opt, args.output, args.frames)
+    print(args.output)
+    return 0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import time
 from pathlib import Path
@@ -33,13 +32,9 @@ def note_start(folder: Path, opt: Options, at: Position, setup: Setup, about: di
         'environment': {key: value for key, value in about.items() if key != 'packages'},
         'torch': about['packages'].get('torch'),
     }
-    line = json.dumps({**entry, 'checksum': _checksum(entry)})
+    line = json.dumps({**entry, 'checksum': checkpoint.checksum(entry)})
     with checkpoint.writing('history.jsonl', folder), open(folder / 'history.jsonl', 'a') as file:
         file.write(line + '\n')
-
-
-def _checksum(entry: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(entry, sort_keys=True).encode()).hexdigest()
 
 
 def weights_of(opt: Options) -> dict[str, str]:
@@ -62,7 +57,7 @@ def starts(folder: Path) -> list[dict[str, Any]]:
     for number, line in enumerate(path.read_text(errors='replace').splitlines(), 1):
         try:
             entry = json.loads(line)
-            intact = entry.pop('checksum') == _checksum(entry)
+            intact = entry.pop('checksum') == checkpoint.checksum(entry)
         except (ValueError, KeyError, AttributeError, TypeError):
             intact = False
         found.append(entry if intact else {'damaged': number})

@@ -50,7 +50,7 @@ def record(
         else:
             plain[key] = value.replace(root, '{out}') if root and isinstance(value, str) else value
     found = {'options': plain, 'files': files, 'data': data, 'made_from': made_from or {}}
-    return {**found, 'key': manifest.digest(_hashed(found)), 'code': code or votes.__version__}
+    return {**found, 'key': checkpoint.checksum(_hashed(found)), 'code': code or votes.__version__}
 
 
 def changes(before: Record, now: Record) -> list[str]:
@@ -127,4 +127,4 @@ def _manifest(folder: Path, clips: list[str] | None) -> manifest.Manifest:
                 total = hashlib.sha256(path.read_bytes() if size < 1 << 20 else str(size).encode())
                 rows[str(path.relative_to(folder))] = [1, size, 0, total.hexdigest()[:16]]
         found: manifest.Manifest = {'kind': 'folder', 'clips': rows, 'frames': {}}
-        return {**found, 'digest': manifest.digest(found)}
+        return {**found, 'digest': checkpoint.checksum(found)}

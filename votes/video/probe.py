@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import argparse
 import itertools
+import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -113,3 +115,14 @@ def as_text(about: dict[str, Any]) -> str:
     shown['picture_types'] = f'{types[:40]}{"..." if len(types) > 40 else ""}'
     rows = [(k, ', '.join(v) if isinstance(v, list) else v) for k, v in shown.items() if v not in (None, [], '')]
     return '\n'.join(f'{key.replace("_", " "):20} {value}' for key, value in rows)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument('videos', type=Path, nargs='+', metavar='FILE', help='video files')
+    parser.add_argument('--json', action='store_true', help='everything, for programs')
+
+
+def run(args: argparse.Namespace) -> int:
+    found = [probe(path) for path in args.videos]
+    print(json.dumps(found, indent=1) if args.json else '\n\n'.join(map(as_text, found)))
+    return 0

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import argparse
+import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -185,3 +187,26 @@ def as_json(found: list[Finding]) -> dict[str, Any]:
 
 def may_train(found: list[Finding]) -> bool:
     return not any(f.level == 'error' for f in found)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument('-opt', required=True, metavar='FILE.yml', help='option file whose datasets are looked through')
+    parser.add_argument('--all', action='store_true', help='read every frame, not some 24 spread over each clip')
+    parser.add_argument('--json', action='store_true', help='findings as JSON')
+    parser.add_argument('--write-list', type=Path, metavar='GOOD.txt', help='meta_info list of training clips that fit')
+    parser.add_argument(
+        '--write-fixed', type=Path, metavar='DIR', help='all clips again, repaired where that can be done'
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    amount = Amount()
+    found = check_option_file(args.opt, args.all, args.write_list, args.write_fixed, amount)
+    if args.json:
+        read = {'frames_read': amount.read, 'frames': amount.there}
+        print(json.dumps(as_json(found) | read, indent=1))
+    else:
+        print('\n'.join([*map(str, found), *([] if found else ['nothing found'])]))
+        spread = '' if amount.read >= amount.there else ', spread over each clip; --all reads all'
+        print(f'({amount}{spread})')
+    return 0 if may_train(found) else 1

@@ -6,9 +6,8 @@ shard, or for an LMDB the frame, that is missing.
 
 from __future__ import annotations
 
-import contextlib
+import argparse
 import errno
-import fcntl
 import hashlib
 import json
 import math
@@ -32,6 +31,7 @@ from votes.data.packed_source import MANIFEST, PackedSource
 from votes.data.sources import FolderSource, Frame, FrameSource
 from votes.data.video_source import VideoSource, YuvSource
 from votes.errors import UserError
+from votes.processes.lease import Lease
 
 PNG_LEVEL = 1
 FIRST_MAP = 1 << 28  # bytes; grown when it is full
@@ -60,11 +60,10 @@ def pack(source: str | Path, target: str | Path, to: str = 'packed', workers: in
     partial = target.with_name(f'{target.name}.partial')
     try:
         partial.mkdir(parents=True, exist_ok=True)
-        with _owned(partial), ThreadPoolExecutor(max(1, workers)) as pool:
+        with Lease(partial, 'packing'), ThreadPoolExecutor(max(1, workers)) as pool:
             _same_job(partial, {'source': str(Path(source).resolve()), 'to': to})
             (_pack_clips if to == 'packed' else _pack_lmdb)(_Progress(frames, say), partial, pool)
             (partial / 'job.json').unlink()
-            (partial / 'owner').unlink()
             os.replace(partial, target)
     except OSError as error:
         room = f'{shutil.disk_usage(target.parent).free / 1e9:.2f} GB free' if target.parent.is_dir() else ''
@@ -76,28 +75,6 @@ def pack(source: str | Path, target: str | Path, to: str = 'packed', workers: in
             fix='make room; the same command goes on from there' if full else 'the same command goes on from there',
         ) from error
     say(f'{target}: {len(frames.clips())} clips, read back and equal')
-
-
-@contextlib.contextmanager
-def _owned(partial: Path) -> Iterator[None]:
-    """Keeps a second process out of a folder."""
-    with open(partial / 'owner', 'a+') as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            file.seek(0)
-            raise UserError(
-                'another process is packing into this folder',
-                where=partial,
-                value=f'process {file.read()}',
-                fix='wait for it, or choose another output',
-            ) from None
-        except OSError:  # a file system without locks
-            pass
-        file.truncate(0)
-        file.write(str(os.getpid()))
-        file.flush()
-        yield
 
 
 def _same_job(partial: Path, job: dict[str, str]) -> None:
@@ -344,3 +321,24 @@ def verify(root: str | Path) -> list[str]:
         except UserError as error:
             problems.append(f'{clip}: {error.what} ({kind}, {error.details["where"]})')
     return problems
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument('source', type=Path, help='folders of pictures, videos, raw YUV, an LMDB or a packed store')
+    parser.add_argument('output', type=Path, nargs='?', help='store to make')
+    parser.add_argument('--to', choices=('packed', 'lmdb'), default='packed', help='raw frames, or PNG as BasicSR does')
+    parser.add_argument('--workers', type=int, default=os.cpu_count() or 1, help='threads that decode')
+    parser.add_argument(
+        '--verify', action='store_true', help='read SOURCE through instead; exit code 1 if it is damaged'
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    if args.verify:
+        problems = verify(args.source)
+        print('\n'.join(problems) or f'{args.source}: good')
+        return 1 if problems else 0
+    if args.output is None:
+        raise UserError('where to?', fix='votes pack SOURCE OUTPUT')
+    pack(args.source, args.output, args.to, args.workers)
+    return 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -83,3 +84,13 @@ def measure_option_file(path: str | Path, seconds: float) -> str:
     if speed.rest < 0.5 and 'packed' not in kinds.values():
         lines.append('  decoding is what it costs: `votes pack` both folders and point the option file at the stores')
     return '\n'.join(lines)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument('-opt', required=True, metavar='FILE.yml', help='training option file')
+    parser.add_argument('--seconds', type=float, default=5, help='how long to read samples')
+
+
+def run(args: argparse.Namespace) -> int:
+    print(measure_option_file(args.opt, args.seconds))
+    return 0
