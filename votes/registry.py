@@ -267,6 +267,7 @@ SOURCES = Registry(
         'lmdb': 'votes.data.lmdb_source:LmdbSource',
         'video': 'votes.data.video_source:VideoSource',
         'yuv': 'votes.data.video_source:YuvSource',
+        'luma': 'votes.data.video_source:LumaSource',
         'pictures': 'votes.data.picture_source:PictureSource',
         'disk': 'votes.data.sources:FolderSource',
     },

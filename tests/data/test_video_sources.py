@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 from votes.data.open_source import open_source
+from votes.data.video_source import YuvSource
 from votes.errors import UserError
+from votes.metrics.psnr_ssim import to_y_channel
 from votes.video.read import VideoReader
 
 
@@ -84,3 +86,17 @@ def test_raw_yuv(tmp_path):
     (tmp_path / 'raw' / 'ball_64x48_yuv420p.yuv').rename(tmp_path / 'raw' / 'ball.yuv')
     with pytest.raises(UserError, match='without its size'):
         open_source(tmp_path / 'raw')
+
+
+@pytest.mark.parametrize(('pixels', 'scale', 'kind'), [('yuv420p', 1, np.uint8), ('yuv420p10le', 4, np.uint16)])
+def test_luma_alone_is_what_metrics_of_y_see(tmp_path, pixels, scale, kind):
+    """Also of colours that no RGB has, and of sizes that are taken for BT.709."""
+    rng = np.random.default_rng(2)
+    luma, chroma = rng.integers(16, 236, (2, 720, 32)), rng.integers(0, 256, (2, 2 * 360 * 16))
+    planes = [np.concatenate((y.ravel(), c)) * scale for y, c in zip(luma, chroma, strict=True)]
+    (tmp_path / f'clip_32x720_{pixels}.yuv').write_bytes(np.stack(planes).astype(kind).tobytes())
+    source = open_source(tmp_path, {'type': 'luma'})
+    assert type(open_source(tmp_path)) is YuvSource, 'unless it is asked for'
+    seen = to_y_channel(source.read('clip', 1))
+    assert np.abs(seen - luma[1]).max() < 0.44, 'half of 219 / 255'
+    assert np.array_equal(source.read('clip', 1, (4, 6, 10, 12)), source.read('clip', 1)[4:14, 6:18])

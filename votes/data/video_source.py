@@ -151,3 +151,23 @@ class YuvSource:
             line[:, : values.shape[1]] = values
             plane.update(line)
         return cropped(frame_to_rgb(frame, Colour.of(2, 1, told.height, told.width)), crop)
+
+
+class LumaSource(YuvSource):
+    """The Y of such files alone, as grey: what protocols that measure Y compare, whatever the matrix of the colours and
+    though no RGB of 8 bits had them. Chosen by ``io_backend: {type: luma}`` alone.
+
+    The grey of Y is ``255 (Y - 16) / 219``, rounded: metrics of Y (`test_y_channel`) see Y within half a level, and
+    what lies outside of 16 to 235 as these.
+    """
+
+    @staticmethod
+    def holds(root: Path) -> bool:
+        """Never told from what lies there."""
+        return False
+
+    def read(self, clip: str, index: int, crop: Crop | None = None) -> Frame:
+        told = self._of(clip)
+        luma = told.read(self._paths[clip], index)[0] / (1 << (told.bits - 8))
+        grey = ((luma - 16) * (255 / 219)).round().clip(0, 255).astype(np.uint8)
+        return cropped(np.repeat(grey[..., None], 3, 2), crop)
