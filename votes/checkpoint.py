@@ -51,6 +51,20 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def write_text(path: str | os.PathLike[str], text: str) -> None:
+    """Writes a text file, whole or not at all; makes the folder if missing."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_write(path) as temporary:
+        temporary.write_text(text, encoding='utf-8')
+
+
+def check_target(target: Path, overwrite: bool) -> None:
+    """Raises UserError where something stands at `target`."""
+    if target.exists() and not overwrite:
+        raise UserError('the output exists', where=target, fix='choose another name, or --overwrite')
+
+
 def without_infinity(content: Any) -> Any:
     """The same with 'inf', '-inf' and 'nan' in place of numbers that JSON does not have; float() reads them."""
     if isinstance(content, float):
@@ -71,10 +85,7 @@ def with_infinity(content: Any) -> Any:
 
 def write_json(path: str | os.PathLike[str], content: Any) -> None:
     """Writes JSON, whole or not at all; makes the folder if missing. Numbers see `without_infinity`."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_write(path) as temporary:
-        temporary.write_text(json.dumps(without_infinity(content), indent=1, allow_nan=False))
+    write_text(path, json.dumps(without_infinity(content), indent=1, allow_nan=False))
 
 
 def write_record(path: str | os.PathLike[str], content: dict[str, Any]) -> None:

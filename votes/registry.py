@@ -68,6 +68,11 @@ class Registry:
             ) from error
 
 
+def registries() -> list[Registry]:
+    """One for each kind of thing that has names."""
+    return [kind for kind in globals().values() if isinstance(kind, Registry)]
+
+
 NETWORKS = Registry(
     'network',
     {

@@ -197,10 +197,7 @@ def test_two_packs_into_one_folder(folders, tmp_path):
     """The second is refused by name, and not told to make room."""
     partial = tmp_path / 'store.partial'
     partial.mkdir()
-    with (
-        Lease(partial, 'packing'),
-        pytest.raises(UserError, match='owns this folder: packing') as caught,
-    ):
+    with Lease(partial, 'packing'), pytest.raises(UserError, match='owns this folder: packing') as caught:
         pack(folders, tmp_path / 'store', say=quiet)
     assert str(os.getpid()) in str(caught.value)
     assert 'room' not in str(caught.value)

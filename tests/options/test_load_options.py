@@ -174,9 +174,7 @@ COSINE = 'type: MultiStepLR\n    milestones: [10, 20]', 'type: CosineAnnealingRe
         ('name: run', 'name: a/b', 'opt.yml:1: name'),
         ('scale: 2', 'scale: 2\nnum_gpu: -1', 'num_gpu: Input should be greater than or equal to 0'),
         (COSINE[0], COSINE[1] + 'periods: [50]', 'end at 50, total_iter is 100'),
-        (COSINE[0], COSINE[1] + 'periods: [50, 50]', '1 weights for 2 periods'),
         (COSINE[0], COSINE[1] + 'eta_min: 0', "CosineAnnealingRestartLR needs 'periods'"),
-        ('[10, 20]', '[20, 10]', 'milestones: must increase'),
         ('  train:\n    type', '  training:\n    type', 'datasets are called'),
         ('\ntrain:', '\ntrian:', "opt.yml:13: trian: unknown key; did you mean 'train'?"),
         ('betas: [0.9, 0.99]', 'betas: [0.9, x]', 'opt.yml:14: train.optim_g.betas.1: Input should be a valid number'),
@@ -184,6 +182,27 @@ COSINE = 'type: MultiStepLR\n    milestones: [10, 20]', 'type: CosineAnnealingRe
 )
 def test_what_does_not_belong_together(load, old, new, message):
     assert message in '\n'.join(problems(load, changed((old, new))))
+
+
+@pytest.mark.parametrize(
+    ('change', 'message'),
+    [
+        ((COSINE[0], COSINE[1] + 'periods: [50, 50]'), '17: train.scheduler.periods: 2 periods but 1 restart_weights'),
+        (
+            (COSINE[0], COSINE[1] + 'periods: [100, 0]\n    restart_weights: [1, 1]'),
+            '17: train.scheduler.periods: periods are lengths of 1',
+        ),
+        (('[10, 20]', '[20, 10]'), '17: train.scheduler.milestones: milestones must increase'),
+        (('[10, 20]', '[10, 20]\n    gamma: [1]'), '18: train.scheduler.gamma: 2 milestones but 1 of gamma'),
+        (
+            ('[10, 20]', '[10, 20]\n    restart_weights: [1, 2]'),
+            '18: train.scheduler.restart_weights: 1 restarts but 2 restart_weights',
+        ),
+    ],
+)
+def test_a_schedule_that_cannot_be_is_told_once_at_its_line(load, change, message):
+    (said,) = problems(load, changed(change))
+    assert said.startswith(f'opt.yml:{message}')
 
 
 @pytest.mark.parametrize(

@@ -88,8 +88,7 @@ def convert(source: Path, target: Path, param_key: str | None, dsm: bool, overwr
     """
     if target.suffix not in ('.safetensors', '.pth', '.pt'):
         raise UserError('unknown format', where=target, fix='a name that ends in .safetensors or .pth')
-    if target.exists() and not overwrite:
-        raise UserError('the output exists', where=target, fix='choose another name, or --overwrite')
+    checkpoint.check_target(target, overwrite)
     weights = read(source, param_key)
     if dsm:
         weights = {k.removeprefix('bin.'): v for k, v in weights.items() if k.startswith('bin.')}
@@ -117,8 +116,7 @@ def blend(first: Path, second: Path, alpha: float, target: Path, overwrite: bool
         raise UserError('alpha is between 0 (the first) and 1 (the second)', value=alpha)
     if target.suffix not in ('.pth', '.pt'):
         raise UserError('unknown format', where=target, fix='a name that ends in .pth')
-    if target.exists() and not overwrite:
-        raise UserError('the output exists', where=target, fix='choose another name, or --overwrite')
+    checkpoint.check_target(target, overwrite)
     networks = [stored_options(path) for path in (first, second)]
     if networks[0] != networks[1]:
         raise UserError(

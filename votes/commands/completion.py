@@ -75,7 +75,7 @@ def values_of(action: argparse.Action) -> list[str]:
     if action.dest == 'overrides':
         return [f'{key.name}=' for key in keys() if 'section' not in key.kind and 'arguments' not in key.kind]
     networks = list(registry.NETWORKS.names())
-    names = [name for kind in vars(registry).values() if isinstance(kind, registry.Registry) for name in kind.names()]
+    names = [name for kind in registry.registries() for name in kind.names()]
     known = {'network': networks, 'names': networks, 'word': [*names, *(key.name for key in keys())]}
     return known.get(action.dest, [])
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from votes import checkpoint
 from votes.errors import UserError
 
 FORMATS = ('onnx', 'torch-export', 'safetensors')
@@ -38,8 +39,7 @@ def run(args: argparse.Namespace) -> int:
         lines = hub.write_folder(args.weights, target, args.overwrite)
         print('\n'.join(lines))
         return 0
-    if target.exists() and not args.overwrite:
-        raise UserError('the output exists', where=target, fix='another name, or --overwrite')
+    checkpoint.check_target(target, args.overwrite)
     net, options = hub.opened(args.weights)
     if args.to == 'safetensors':
         hub.write_safetensors(net.state_dict(), options, target)

@@ -308,9 +308,7 @@ def mean_psnr(path: Path) -> float:
 
 
 def _write(path: Path, content: dict[str, Any]) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with checkpoint.atomic_write(path) as temporary:
-        temporary.write_text(yaml.safe_dump(content, sort_keys=False))
+    checkpoint.write_text(path, yaml.safe_dump(content, sort_keys=False))
     return path
 
 

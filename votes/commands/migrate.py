@@ -8,7 +8,6 @@ from pathlib import Path
 from votes import checkpoint
 from votes.errors import UserError
 from votes.migrate import Migrated, migrate_file, written
-from votes.migrate.files import check_target
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -33,7 +32,7 @@ def run(args: argparse.Namespace) -> int:
     elif source.is_file():
         found = migrate_file(source)
         target, lines = args.output or Path('migrated') / f'{source.stem}.yml', []
-        check_target(target, args.overwrite)
+        checkpoint.check_target(target, args.overwrite)
     else:
         raise UserError('no such file or folder', where=source, fix='an option file, or the folder of a run')
     _write(target, written(found, args.opt or source))
@@ -43,9 +42,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _write(target: Path, text: str) -> None:
     with checkpoint.writing('the option file', target):
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with checkpoint.atomic_write(target) as temporary:
-            temporary.write_text(text, encoding='utf-8')
+        checkpoint.write_text(target, text)
 
 
 def tell(found: Migrated, target: Path, lines: list[str]) -> None:

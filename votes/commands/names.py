@@ -4,21 +4,17 @@ from __future__ import annotations
 
 import argparse
 
-from votes import registry
+from votes.registry import registries
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    kinds = sorted(kind.kind for kind in _registries())
+    kinds = sorted(kind.kind for kind in registries())
     parser.add_argument('kind', nargs='?', choices=kinds, metavar='KIND', help=f'one of {", ".join(kinds)}; or all')
 
 
 def run(args: argparse.Namespace) -> int:
-    for kind in _registries():
+    for kind in registries():
         if args.kind in (None, kind.kind):
             print(f'{kind.kind}:')
             print('\n'.join(f'  {name:<28}{kind.describe(name)}'.rstrip() for name in kind.names()))
     return 0
-
-
-def _registries() -> list[registry.Registry]:
-    return [kind for kind in vars(registry).values() if isinstance(kind, registry.Registry)]

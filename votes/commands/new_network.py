@@ -7,7 +7,7 @@ import difflib
 import re
 from pathlib import Path
 
-from votes.checkpoint import atomic_write
+from votes.checkpoint import write_text
 from votes.errors import UserError
 from votes.registry import NETWORKS
 
@@ -79,9 +79,7 @@ def new_network(name: str, kind: str, folder: Path) -> list[Path]:
         if path.exists() and path.name != 'registry.py':
             raise UserError('the output exists', where=path, fix='choose another name')
     for path, text in files.items():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with atomic_write(path) as temporary:
-            temporary.write_text(text)
+        write_text(path, text)
     return list(files)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from votes.checkpoint import atomic_write
+from votes.checkpoint import write_text
 from votes.errors import UserError
 from votes.weights import DEFAULT, Card, cards, shipped
 
@@ -33,8 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     known = cards()
     if args.write:
-        with atomic_write(args.write) as temporary:
-            temporary.write_text(page(known))
+        write_text(args.write, page(known))
         print(args.write)
         return 0
     if args.name:

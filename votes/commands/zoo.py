@@ -16,7 +16,7 @@ import torch
 
 import votes
 from votes.archs.contract import Causal, Clip, Frame, Promise, Window, promise
-from votes.checkpoint import atomic_write
+from votes.checkpoint import write_text
 from votes.commands.counting import CLIP, SIZE, SMALL, Cost, cost_of
 from votes.errors import UserError
 from votes.options.habits import accept_habits
@@ -321,8 +321,7 @@ def run(args: argparse.Namespace) -> int:
         raise UserError('the page is of all networks', value=', '.join(args.names), fix='--write without names')
     entries = described(args.names or NETWORKS.names())
     if args.write:
-        with atomic_write(args.write) as temporary:
-            temporary.write_text(page(entries))
+        write_text(args.write, page(entries))
         print(args.write)
     elif args.json:
         print(json.dumps([entry.as_json() for entry in entries], indent=1))

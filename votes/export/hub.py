@@ -57,8 +57,7 @@ def write_folder(source: Path, folder: Path, overwrite: bool = False) -> list[st
         'weights_sha256': checkpoint.sha256(folder / MODEL),
     }
     checkpoint.write_json(folder / CONFIG, config)
-    with checkpoint.atomic_write(folder / CARD) as temporary:
-        temporary.write_text(model_card(source, options, net), encoding='utf-8')
+    checkpoint.write_text(folder / CARD, model_card(source, options, net))
     return [f'{folder / name}: {(folder / name).stat().st_size / 1e6:.3f} MB' for name in (CONFIG, MODEL, CARD)]
 
 

@@ -8,7 +8,6 @@ from typing import Any
 
 import yaml
 
-from votes.errors import UserError
 from votes.migrate import basicsr, mmagic, redux
 from votes.options import OptionError, Options, examine
 from votes.options.check import key_in
@@ -160,9 +159,3 @@ def written(found: Migrated, source: str | Path) -> str:
     # 1e-4 is a number of this project's YAML, a word of PyYAML's
     body = yaml.dump(found.options, Dumper=_Plain, sort_keys=False, width=118, allow_unicode=True)
     return '\n'.join([*head, '', body])
-
-
-def check_target(target: Path, overwrite: bool) -> None:
-    """Raises UserError where something stands at `target`."""
-    if target.exists() and not overwrite:
-        raise UserError('the output exists', where=target, fix='another name with -o, or --overwrite')

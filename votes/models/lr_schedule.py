@@ -23,6 +23,8 @@ class CosineAnnealingRestartLR:
     def __init__(self, periods: list[int], restart_weights: Sequence[float] = (1,), eta_min: float = 0):
         if len(periods) != len(restart_weights):
             raise ValueError(f'{len(periods)} periods but {len(restart_weights)} restart_weights')
+        if min(periods, default=0) < 1:
+            raise ValueError('periods are lengths of 1 or more iterations')
         self.periods, self.restart_weights, self.eta_min = list(periods), list(restart_weights), eta_min
         self.ends = list(itertools.accumulate(periods))
 
@@ -60,7 +62,9 @@ class MultiStepLR:
             raise ValueError(f'{len(milestones)} milestones but {len(factors)} of gamma')
         if len(restarts) != len(restart_weights):
             raise ValueError(f'{len(restarts)} restarts but {len(restart_weights)} restart_weights')
-        self.steps = sorted(zip(milestones, factors, strict=True))
+        if any(a >= b for a, b in itertools.pairwise(milestones)):
+            raise ValueError('milestones must increase')
+        self.steps = list(zip(milestones, factors, strict=True))
         self.restarts = sorted(zip(restarts, restart_weights, strict=True))
 
     def __call__(self, base_lr: float, iteration: int) -> float:

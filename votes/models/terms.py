@@ -12,10 +12,10 @@ from torch import Tensor, nn
 from votes.archs.contract import Promise, Result, Window
 from votes.errors import UserError
 from votes.options import Spec, TrainOptions
+from votes.options.check import ABOUT_LOSSES
 from votes.registry import LOSSES, TARGETS
 
 DISCRIMINATOR = ('_d_real', '_d_fake')  # how the names of its terms end
-ABOUT = ('output', 'target', 'frame', 'from_iter', 'until_iter')  # besides arguments of a loss's constructor
 
 
 @dataclass
@@ -168,19 +168,19 @@ def build_terms(train: TrainOptions, said: Promise) -> list[Term]:
     terms = []
     if train.pixel_opt:
         for name, entry in said.supervised.items():
-            about = {key: entry[key] for key in (*ABOUT, 'weight') if key in entry}
+            about = {key: entry[key] for key in (*ABOUT_LOSSES, 'weight') if key in entry}
             terms.append(Term(name, _built(train.pixel_opt), **about))
     for name, spec in (('l_percep', train.perceptual_opt), ('l_gan', train.gan_opt)):
         if spec:
             terms.append(Term(name, _built(spec)))
     for name, spec in train.losses.items():
-        about = {key: value for key, value in spec.args.items() if key in ABOUT}
+        about = {key: value for key, value in spec.args.items() if key in ABOUT_LOSSES}
         terms.append(Term(name, _built(spec), **about))
     return terms
 
 
 def _built(spec: Spec) -> nn.Module:
-    arguments = {key: value for key, value in spec.args.items() if key not in ABOUT}
+    arguments = {key: value for key, value in spec.args.items() if key not in ABOUT_LOSSES}
     loss: nn.Module = LOSSES.get(spec.type)(**arguments)
     return loss.requires_grad_(False)
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import difflib
 import inspect
-import itertools
 import typing
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
@@ -134,10 +133,7 @@ def all_signature_problems(opt: Options) -> Iterator[Problem]:
 
 def _argument(spec: Spec, kind: registry.Registry, name: str) -> Any:
     """An argument as given or by its default; None where there is no such parameter, or none that can be read."""
-    try:
-        parameter = _parameters(spec, kind).get(name)
-    except UserError:
-        return None
+    parameter = _known(spec, kind).get(name)
     default = None if parameter is None or parameter.default is parameter.empty else parameter.default
     return spec.args.get(name, default)
 
@@ -235,7 +231,7 @@ def _dataset_problems(key: Key, data: DatasetOptions, net: Any) -> Iterator[Prob
             yield key, f'{given} is needed: {type(net).__name__} reads {", ".join(needed)}'
     both = [key for key in ('dataroot_lq', 'degradation') if data.args.get(key)]
     taken = _known(data, registry.DATASETS)
-    if {'dataroot_lq', 'degradation'} <= taken and len(both) != 1:
+    if {'dataroot_lq', 'degradation'} <= taken.keys() and len(both) != 1:
         yield key, f'either dataroot_lq or degradation is needed (there is {" and ".join(both) or "neither"})'
     intervals = data.args.get('interval_list')
     if intervals is not None and (not intervals or min(intervals) < 1):
@@ -255,11 +251,12 @@ def _named(name: str, kind: registry.Registry) -> Any:
         return None
 
 
-def _known(spec: Spec, kind: registry.Registry) -> set[str]:
+def _known(spec: Spec, kind: registry.Registry) -> dict[str, inspect.Parameter]:
+    """`_parameters`; none where there is no such type."""
     try:
-        return set(_parameters(spec, kind))
+        return _parameters(spec, kind)
     except UserError:
-        return set()
+        return {}
 
 
 def _train_problems(opt: Options, net: Any) -> Iterator[Problem]:
@@ -306,8 +303,9 @@ def _train_problems(opt: Options, net: Any) -> Iterator[Problem]:
         yield ('train', 'warmup_iter'), f'is not shorter than total_iter ({train.warmup_iter}, {train.total_iter})'
     if train.static_graph and train.accumulate > 1:
         yield ('train', 'static_graph'), 'cannot be combined with train.accumulate'
-    if train.scheduler is not None:
-        yield from _schedule_problems(train.scheduler, train.total_iter)
+    periods = _argument(train.scheduler, registry.SCHEDULERS, 'periods') if train.scheduler else None
+    if periods and sum(periods) < train.total_iter:
+        yield ('train', 'scheduler', 'periods'), f'end at {sum(periods)}, total_iter is {train.total_iter}'
 
 
 def _adversarial(spec: Spec) -> bool:
@@ -348,24 +346,3 @@ def _sample_problems(opt: Options, data: DatasetOptions, net: Any) -> Iterator[P
     ]
     if getattr(getattr(net, 'sees', None), 'frames', None) is None or any(entry.get('frame') for entry in entries):
         yield (*key, 'center_gt'), f'{type(net).__name__} is compared with more than the centre frame: center_gt: false'
-
-
-def _schedule_problems(schedule: Spec, total_iter: int) -> Iterator[Problem]:
-    key = ('train', 'scheduler')
-    periods, weights, steps, factors, restarts = (
-        _argument(schedule, registry.SCHEDULERS, name)
-        for name in ('periods', 'restart_weights', 'milestones', 'gamma', 'restarts')
-    )
-    if restarts is not None and weights is not None and len(restarts) != len(weights):
-        yield (*key, 'restart_weights'), f'{len(weights)} weights for {len(restarts)} restarts'
-    if periods is not None:
-        if weights is not None and len(periods) != len(weights):
-            yield (*key, 'restart_weights'), f'{len(weights)} weights for {len(periods)} periods'
-        if min(periods, default=0) < 1:
-            yield (*key, 'periods'), f'are lengths of 1 or more iterations (value {periods})'
-        elif sum(periods) < total_iter:
-            yield (*key, 'periods'), f'end at {sum(periods)}, total_iter is {total_iter}'
-    if steps is not None and any(a >= b for a, b in itertools.pairwise(steps)):
-        yield (*key, 'milestones'), f'must increase (value {steps})'
-    if steps is not None and isinstance(factors, list) and len(factors) != len(steps):
-        yield (*key, 'gamma'), f'{len(factors)} factors for {len(steps)} milestones'

@@ -121,14 +121,12 @@ def explain(word: str) -> str:
         f'{key.name}: {key.meaning or "see docs/options.md"}\n  takes {key.kind}; default {key.default}'
         for key in found
     ]
-    for kind in vars(registry).values():
-        if isinstance(kind, registry.Registry) and (word in kind.table or (':' in word and kind is registry.NETWORKS)):
+    for kind in registry.registries():
+        if word in kind.table or (':' in word and kind is registry.NETWORKS):
             target = kind.get(word)
             lines.append(f'{kind.kind} {word}{inspect.signature(target)}\n\n{inspect.getdoc(target) or ""}')
     if not lines:
-        names = [key.name for key in known] + [
-            n for k in vars(registry).values() if isinstance(k, registry.Registry) for n in k.table
-        ]
+        names = [key.name for key in known] + [name for kind in registry.registries() for name in kind.table]
         near = difflib.get_close_matches(word, names, n=3)
         raise UserError(
             'there is no such key or name', value=word, fix=f'did you mean {", ".join(near)}?' if near else 'votes list'

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -10,11 +11,9 @@ import torch
 
 from votes import registry
 from votes.errors import UserError
+from votes.options.check import ABOUT_LOSSES, Problem
 from votes.options.schema import Options, Spec
 from votes.options.yaml_file import Key
-
-Problem = tuple[Key, str]
-TOLD_ELSEWHERE = {'output', 'target', 'frame', 'from_iter', 'until_iter'}  # of a loss, see models/terms.py
 
 
 def nan_problems(data: Any, key: Key = ()) -> Iterator[Problem]:
@@ -62,13 +61,14 @@ def _tried(spec: Spec, kind: registry.Registry, key: Key, trial: Callable[..., A
         build = kind.get(spec.type)
     except UserError:
         return
-    args = {name: value for name, value in spec.args.items() if name not in TOLD_ELSEWHERE}
+    args = {name: value for name, value in spec.args.items() if name not in ABOUT_LOSSES}
     if any(value is None for value in args.values()) or next(nan_problems(args), None):
         return  # told already
     refused = _refused(build, args, trial)
     if refused is None:
         return
-    for name in args:
+    needed = {name for name, p in inspect.signature(build).parameters.items() if p.default is p.empty}
+    for name in sorted(args, key=lambda name: name in needed):
         others = {other: value for other, value in args.items() if other != name}
         if _refused(build, others, trial) is None or (name == 'lr' and 'learning rate' in refused):
             yield (*key, name), f'{refused} (value {args[name]!r})'

@@ -79,8 +79,7 @@ def write_page(path: Path, sets: list[TestSet], content: dict[str, Any], picture
         picture_note=f'Pictures are {kind}. Drag to compare; + and - zoom to single pixels, a click on the curve and '
         'the arrow keys change the frame.',
     )
-    with checkpoint.atomic_write(path) as temporary:
-        temporary.write_text(html, encoding='utf-8')
+    checkpoint.write_text(path, html)
 
 
 def inside_script(content: Any) -> str:

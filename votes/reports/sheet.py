@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from votes.checkpoint import check_target
 from votes.data import VideoUVSSMTestDataset, build_test_set
 from votes.errors import UserError
 from votes.inference.evaluation import to_image, write_image
@@ -100,8 +101,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     if args.frames < 1 or args.output.suffix.lower() not in ('.png', '.jpg'):
         raise UserError('a sheet has frames and is a .png or .jpg', value=f'{args.frames} frames, {args.output}')
-    if args.output.exists() and not args.overwrite:
-        raise UserError('the output exists', where=args.output, fix='choose another name, or --overwrite')
+    check_target(args.output, args.overwrite)
     make_sheet(args.opt, args.output, args.frames)
     print(args.output)
     return 0

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from votes.archs.contract import AMP
+from votes.checkpoint import check_target
 from votes.errors import UserError
 from votes.inference.ensemble import parse_ensemble
 from votes.restore.inputs import Reading
@@ -124,7 +125,6 @@ def check_paths(source: str | Path, target: str | Path, overwrite: bool = False)
     if target.is_dir() and not (overwrite and all(p.suffix == '.png' for p in target.iterdir())):
         fix = 'name a video file, such as OUT.mp4, or a folder that is not there yet'
         raise UserError('the output is a folder that exists', where=target, fix=fix)
-    if target.exists() and not overwrite:
-        raise UserError('the output exists', where=target, fix='choose another name, or --overwrite')
+    check_target(target, overwrite)
     if not os.access(target.absolute().parent, os.W_OK):
         raise UserError('the folder of the output cannot be written to', where=target.absolute().parent)

@@ -85,9 +85,7 @@ class RunLog:
     def _open(self, opt: Options) -> None:
         folder, stamp = self.folder, time.strftime('%Y%m%d_%H%M%S')
         with checkpoint.writing('the run folder', folder.absolute()):
-            folder.mkdir(parents=True, exist_ok=True)
-            with checkpoint.atomic_write(folder / 'options.yml') as temporary:
-                temporary.write_text(yaml.safe_dump(opt.resolved(), sort_keys=False))
+            checkpoint.write_text(folder / 'options.yml', yaml.safe_dump(opt.resolved(), sort_keys=False))
             checkpoint.write_record(folder / 'environment.json', environment())
             self._add_handler(logging.StreamHandler(sys.stdout), '%(message)s')
             self._add_handler(logging.FileHandler(folder / f'{opt.name}_{stamp}.log'), '%(asctime)s %(message)s')
@@ -171,8 +169,7 @@ class RunLog:
                 with contextlib.suppress(ValueError, KeyError, TypeError):  # a line cut off by a crash
                     row = json.loads(line)
                     rows += [line] if row['iter'] <= (iteration if row['kind'] == 'train' else validated) else []
-            with checkpoint.atomic_write(path) as temporary:
-                temporary.write_text(''.join(f'{row}\n' for row in rows))
+            checkpoint.write_text(path, ''.join(f'{row}\n' for row in rows))
 
 
 class StepMeter:

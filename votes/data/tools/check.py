@@ -117,8 +117,7 @@ def _check_dataset(
             yield Finding(level, name, clip, text, fix)
     clean = [f'{clip} {pairs.lengths[clip]}' for clip in pairs.names() if clip not in spoilt]
     if good and spoilt and clean:
-        with checkpoint.atomic_write(good) as temporary:
-            temporary.write_text('\n'.join(clean) + '\n')
+        checkpoint.write_text(good, '\n'.join(clean) + '\n')
         fix = f'in the option file: datasets.{name}.meta_info_file: {good}'
         yield Finding('note', name, f'{len(clean)} clips', 'have no error', fix)
     if fixed and not isinstance(pairs.lq, OnTheFly):

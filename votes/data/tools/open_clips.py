@@ -105,8 +105,7 @@ def prepare_open_clips(
             pack(folder / 'pictures', folder / 'HQ_frames', say=say)
         for name, limit in (('meta_info', frames or FRAMES), ('meta_info_short', SHORT)):
             lines = [f'{clip} {min(count, limit)}' for clip, count in sorted(counts.items())]
-            with checkpoint.atomic_write(folder / f'{name}.txt') as temporary:
-                temporary.write_text('\n'.join(lines) + '\n')
+            checkpoint.write_text(folder / f'{name}.txt', '\n'.join(lines) + '\n')
     for scale, ways in several.items():
         make_versions(target / 'train' / 'pictures', target / 'train' / f'LQ_versions_x{scale}', ways, say)
 

@@ -270,8 +270,7 @@ def _pack_lmdb(progress: _Progress, partial: Path, pool: ThreadPoolExecutor) -> 
         raise OSError(errno.ENOSPC if 'No space' in str(error) else errno.EIO, str(error)) from error
     finally:
         environment.close()
-    with checkpoint.atomic_write(partial / 'meta_info.txt') as temporary:
-        temporary.write_text('\n'.join(lines) + '\n')
+    checkpoint.write_text(partial / 'meta_info.txt', '\n'.join(lines) + '\n')
 
 
 def _put(environment: Any, values: dict[bytes, bytes], folder: Path) -> None:

@@ -240,8 +240,7 @@ def _write_lists(folder: Path, layout: Layout, counts: dict[str, int], wish: Wis
     for name, clips in lists.items():
         lines = [f'{clip} {counts[clip]}' for clip in clips if clip in counts]
         if lines:
-            with checkpoint.atomic_write(folder / name) as temporary:
-                temporary.write_text('\n'.join(lines) + '\n')
+            checkpoint.write_text(folder / name, '\n'.join(lines) + '\n')
     return [name for name in lists if (folder / name).is_file()]
 
 
