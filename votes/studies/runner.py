@@ -249,8 +249,14 @@ class Runner:
     def _fill(self, text: str) -> str:
         return text.replace('{out}', str(self.folder)).replace('{here}', str(self.study.folder))
 
-    def _placed(self, value: str) -> str:
-        """A value of `set`: a path below ./datasets is looked for where the data are."""
+    def _placed(self, value: Any) -> Any:
+        """A value of `set`, however nested: a path below ./datasets is looked for where the data are."""
+        if isinstance(value, dict):
+            return {key: self._placed(part) for key, part in value.items()}
+        if isinstance(value, list):
+            return [self._placed(part) for part in value]
+        if not isinstance(value, str):
+            return value
         if self.data and value.startswith('./datasets/'):
             return str(Path(self.data, *Path(value).parts[1:]))
         return self._fill(value)
@@ -286,7 +292,7 @@ class Runner:
             'path.experiments_root': str(self.folder / 'experiments'),
             'path.results_root': str(self.folder / 'results'),
             **(self._data_roots(path) if self.data else {}),
-            **{key: self._placed(value) if isinstance(value, str) else value for key, value in job.set.items()},
+            **{key: self._placed(value) for key, value in job.set.items()},
         }
         if job.minutes and (steps := self._pace(name).get('steps')):
             values |= {'train.total_iter': steps, 'train.scheduler.periods': [steps]}
@@ -362,8 +368,14 @@ class Runner:
             return Outcome('done', '', seconds)
         if code in (PREEMPTED, -15, -2):
             return Outcome('stopped', 'on request; the same command goes on', seconds)
-        last = [line for line in log.read_text(errors='replace').splitlines() if line.strip()][-1:]
-        return Outcome('failed', f'exit code {code}: {(last or ["no output"])[0].strip()[:300]}; log: {log}', seconds)
+        return Outcome('failed', f'exit code {code}: {_last_words(log)}; log: {log}', seconds)
+
+
+def _last_words(log: Path) -> str:
+    """What a program that failed said: its error with what follows, else its last line."""
+    lines = [line.strip() for line in log.read_text(errors='replace').splitlines() if line.strip()]
+    start = max((i for i, line in enumerate(lines) if line.startswith('error: ')), default=len(lines) - 1)
+    return '; '.join(lines[max(start, 0) :] or ['no output'])[:300]
 
 
 def cause(error: UserError) -> str:
