@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from votes import checkpoint
-from votes.archs import build_network, load_pretrained
+from votes.archs import build_network, load_pretrained, load_weights
 from votes.errors import UserError
 
 BIN = dict(type='BIN', num_feat=8, num_block=1, num_layer=1, num_grow_ch=4)
@@ -67,6 +67,37 @@ def test_another_architecture_gives_a_short_table(net, tmp_path):
     assert 'checkpoint [8' in str(caught.value)
 
 
+EDSR = {'type': 'EDSR', 'num_feat': 4, 'num_block': 1, 'upscale': 2}
+
+
+@pytest.mark.parametrize(
+    ('other', 'said'),
+    [
+        ({**EDSR, 'upscale': 4}, ['another size: upscale 4 (here 2)']),
+        ({**EDSR, 'num_feat': 8}, ['another size: num_feat 8 (here 4)']),
+        ({'type': 'VDSR', 'num_feat': 4, 'num_layer': 2}, ['another network: type VDSR', 'num_layer 2']),
+        ({'type': 'BasicVSR', 'num_feat': 4, 'num_block': 1}, ['another network: type BasicVSR']),
+        (BIN, ['another network: type BIN']),
+    ],
+    ids=['scale', 'width', 'another', 'of clips', 'DSM'],
+)
+def test_what_does_not_fit_is_told_by_name(other, said, tmp_path):
+    """Also inside of the wrapper of another program."""
+    weights = build_network(other).state_dict()
+    wrapped = {'meta': {}, 'state_dict': {f'generator.{key}': value for key, value in weights.items()}}
+    for content in ({'params': weights}, wrapped):
+        torch.save(content, tmp_path / 'w.pth')
+        with pytest.raises(UserError, match='does not fit EDSR') as caught:
+            load_weights(build_network(EDSR), tmp_path / 'w.pth')
+        assert all(words in str(caught.value) for words in said)
+
+
+def test_a_pickled_network_is_told_from_damage(net, tmp_path):
+    torch.save(torch.nn.Conv2d(1, 1, 1), tmp_path / 'w.pth')
+    with pytest.raises(UserError, match='holds code'):
+        checkpoint.load(tmp_path / 'w.pth')
+
+
 def test_not_strict_loads_what_fits(net, tmp_path):
     weights = net.state_dict()
     weights['extra'] = torch.zeros(1)
@@ -89,7 +120,7 @@ class Trap:
         (b'', 'cannot be read'),
         (b'<!DOCTYPE html><html>', 'web page'),
         (b'PK\x03\x04 garbage', 'cannot be read'),
-        (pickle.dumps(Trap()), 'cannot be read'),
+        (pickle.dumps(Trap()), 'holds code'),
     ],
 )
 def test_bad_files(net, content, message, tmp_path):

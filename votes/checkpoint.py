@@ -13,6 +13,7 @@ import io
 import json
 import math
 import os
+import pickle
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -186,6 +187,12 @@ def load(path: str | os.PathLike[str]) -> dict[str, Any]:
             raise UserError(
                 'this checkpoint is a web page', where=path, fix='the download was refused: fetch the file again'
             ) from error
+        if isinstance(error, pickle.UnpicklingError) and 'eights only load failed' in str(error):
+            raise UserError(
+                'this checkpoint holds code, a whole network and not its weights alone',
+                where=path,
+                fix='where its code is, and if you trust it: torch.save(network.state_dict(), FILE)',
+            ) from error
         first_line = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
         raise UserError(
             'checkpoint cannot be read',
@@ -286,6 +293,10 @@ def _inside(weights: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return weights
 
 
+class Unfit(UserError):
+    """A checkpoint whose weights are not those of the network at hand."""
+
+
 def load_network(
     net: nn.Module, path: str | os.PathLike[str], strict: bool = True, param_key: str | None = None, prefix: str = ''
 ) -> Mismatch:
@@ -300,7 +311,8 @@ def load_network(
             its end ('second.spynet.' gets a flow network also out of a BasicVSR).
 
     Raises:
-        UserError: the file is unreadable, nothing fits, or strict and something differs (with a table of what differs).
+        Unfit: nothing fits, or strict and something differs (with a table of what differs).
+        UserError: the file is unreadable.
     """
     weights, key = _weights_and_key(path, param_key)
     weights = _inside(weights, prefix)
@@ -313,7 +325,7 @@ def load_network(
     bad_shapes = {row.split(':')[0] for row in mismatch.shapes}
     fits = {k: v for k, v in weights.items() if k in expected and k not in bad_shapes}
     if not fits or (strict and mismatch):
-        raise UserError(
+        raise Unfit(
             f'checkpoint does not fit {type(net).__name__}: {len(mismatch.missing)} keys missing, '
             f'{len(mismatch.unexpected)} unexpected, {len(mismatch.shapes)} of another shape\n{mismatch}',
             where=path,

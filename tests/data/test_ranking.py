@@ -1,5 +1,6 @@
 """Pairs of frames that compression has damaged to different degrees, and a training on them."""
 
+import itertools
 import json
 
 import numpy as np
@@ -54,6 +55,26 @@ def test_the_better_frame_comes_first(versions):
         again = dataset[epoch, epoch]
         assert torch.equal(again['lq'], sample['lq'])
     assert kinds == {'level', 'type'}
+
+
+def test_colours_change_places_alike_in_both_frames(versions):
+    """The pair, its crop and its turn are those without; colours are others, and the same for both frames."""
+    plain = CompressionRankingDataset(versions, gt_size=32)
+    changed = CompressionRankingDataset(versions, gt_size=32, use_colour=True)
+    ways = set()
+    for epoch in range(8):
+        before, after = plain[epoch, 0], changed[epoch, 0]
+        assert after['key'] == before['key']
+        fitting = [
+            (order, sign)
+            for order in itertools.permutations(range(3))
+            for sign in (1, -1)
+            if torch.equal(after['lq'].int() * sign + 255 * (sign < 0), before['lq'][:, list(order)].int())
+        ]
+        ways.update(fitting)
+        assert len(fitting) == 1
+        assert torch.equal(after['gt'][0], after['lq'][0])
+    assert len(ways) > 3
 
 
 def test_versions_that_cannot_be_ranked_are_named(versions):

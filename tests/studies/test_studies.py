@@ -43,6 +43,8 @@ def test_every_study(path, quick, tmp_path):
             assert job.verb[0] in VERBS
             continue
         kind = next(k for k in PROGRAMS if getattr(job, k))
+        given = ' '.join(runner._options(name, job)[2])
+        assert not [text for text in ('{out}', './datasets/') if text in given], 'also inside of lists'
         with pytest.raises(UserError) as caught:  # neither data nor weights are here
             runner.command(name, job)
         lines = str(caught.value).splitlines()[1:]
@@ -119,6 +121,7 @@ def test_a_study_from_start_to_end(place, capsys):
     assert 'data missing' in rows['no data']['reason']
     assert rows['hard']['spread']['psnr'] == 0
     assert content['jobs']['bad']['state'] == 'failed'
+    assert 'exit code 2: error: ' in content['jobs']['bad']['reason']
     measured = json.loads(Path('out/results/test_good/results.json').read_text())['results']
     mean = next(iter(measured.values()))['mean']['restored']['psnr']
     assert rows['easy']['ours']['psnr'] == mean

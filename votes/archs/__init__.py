@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from votes.checkpoint import load, load_network, read_weights
+from votes.checkpoint import Mismatch, Unfit, load, load_network, read_weights
 from votes.errors import UserError
 from votes.registry import NETWORKS
 
@@ -64,6 +64,38 @@ def infer_options(weights: dict[str, Tensor], where: object = None) -> dict[str,
     )
 
 
+def load_weights(
+    net: nn.Module, path: str | os.PathLike[str], strict: bool = True, param_key: str | None = None
+) -> Mismatch:
+    """As `checkpoint.load_network`; of a file that does not fit it is also said which network it is of, and in what
+    that differs.
+    """
+    try:
+        return load_network(net, path, strict, param_key)
+    except Unfit as error:
+        try:
+            theirs = infer_options(read_weights(path, param_key))
+        except UserError:
+            raise error from None
+        own = {'type': type(net).__name__, **(getattr(net, 'from_weights', _nothing)(net.state_dict()) or {})}
+        of_one = theirs['type'] == own['type']
+        differs = {key: value for key, value in theirs.items() if not of_one or own.get(key) != value}
+        if not differs:
+            raise
+        here = own if of_one else {}
+        said = (f'{key} {value}' + (f' (here {here[key]})' if key in here else '') for key, value in differs.items())
+        raise UserError(
+            error.what,
+            where=path,
+            value=f'the weights are of another {"size" if of_one else "network"}: {", ".join(said)}',
+            fix='name this network in the options, or take weights of the one that is named',
+        ) from None
+
+
+def _nothing(weights: dict[str, Tensor]) -> None:
+    return None
+
+
 def load_pretrained(path: str, device: str | torch.device = 'cpu') -> nn.Module:
     """A network with its weights from one checkpoint, in evaluation mode.
 
@@ -75,4 +107,4 @@ def load_pretrained(path: str, device: str | torch.device = 'cpu') -> nn.Module:
     return net.to(device).eval()
 
 
-__all__ = ['build_network', 'infer_options', 'load_pretrained', 'stored_options']
+__all__ = ['build_network', 'infer_options', 'load_pretrained', 'load_weights', 'stored_options']

@@ -128,6 +128,8 @@ class CompressionRankingDataset(Dataset):
         meta_info_file, meta_val_file, meta_test_file, val_partition, split: which clips, as of UVSSMDataset.
         gt_size: side of the square crop.
         use_flip, use_rot: random flips; random rotations by 90 degrees.
+        use_colour: red, green and blue in random order, and half of the pairs as negatives: what compression does
+            looks the same in them, what was filmed does not. For few clips.
 
     ``dataset[epoch, index]`` is a pure function of (seed, epoch, index), see RankedVersions.sample.
     """
@@ -147,6 +149,7 @@ class CompressionRankingDataset(Dataset):
         gt_size: int = 128,
         use_flip: bool = True,
         use_rot: bool = True,
+        use_colour: bool = False,
         scale: int = 1,
     ):
         exclude = excluded_by(val_partition)
@@ -155,6 +158,7 @@ class CompressionRankingDataset(Dataset):
         self.versions = RankedVersions(versions, meta_info_file, split, exclude, io_backend)
         self.pairs, self.clips = self.versions.sources[-1], self.versions.clips
         self.side, self.use_flip, self.use_rot, self.seed = gt_size // scale, use_flip, use_rot, 0
+        self.use_colour = use_colour
         for clip in self.clips:
             if self.side > min(self.pairs.lq.size(clip)):
                 raise UserError('gt_size is larger than a frame', where=f'clip {clip}', value=gt_size)
@@ -170,7 +174,15 @@ class CompressionRankingDataset(Dataset):
         pair = self.versions.draw(clip, kinds[0], rng) or self.versions.draw(clip, kinds[1], rng)
         assert pair is not None
         sample = self.versions.sample(clip, pair, random_crop(rng, self.pairs.lq.size(clip), self.side))
-        return orient(sample, random_turn(rng, self.use_flip, self.use_rot))
+        sample = orient(sample, random_turn(rng, self.use_flip, self.use_rot))
+        return _recoloured(sample, rng) if self.use_colour else sample
+
+
+def _recoloured(sample: dict[str, Any], rng: np.random.Generator) -> dict[str, Any]:
+    """A sample whose colours have changed places, or are those of its negative."""
+    order, negative = rng.permutation(3).tolist(), bool(rng.integers(2))
+    changed = {name: sample[name][:, order] for name in ('lq', 'gt')}
+    return {**sample, **{name: 255 - frames if negative else frames for name, frames in changed.items()}}
 
 
 class CompressionRankingTestDataset(Dataset):

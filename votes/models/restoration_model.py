@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from votes import checkpoint
-from votes.archs import build_network
+from votes.archs import build_network, load_weights
 from votes.archs.contract import Result, apply, promise
 from votes.archs.fields import FIELDS
 from votes.archs.parts.blocks import enlarged, in_layout
@@ -118,7 +118,7 @@ class RestorationModel:
                 frozen = plan.freeze is True or not trains
                 self.messages.append(f'{name.upper()}: {plan.weights}' + (', frozen' if frozen else ''))
         if path.pretrain_network_g:
-            mismatch = checkpoint.load_network(self.net, path.pretrain_network_g, path.strict_load_g, path.param_key_g)
+            mismatch = load_weights(self.net, path.pretrain_network_g, path.strict_load_g, path.param_key_g)
             averaged = ' (params_ema, the average; param_key_g: params for the others)'
             self.messages.append(
                 f'weights: {path.pretrain_network_g}'

@@ -87,13 +87,13 @@ class Runner:
             if not path.is_file():
                 raise UserError('weights not found', where=path, value=f'--weights {name}={path}')
             self.own[named] = path
-        for name in ('logs', 'jobs', 'jobs/pace'):
-            (folder / name).mkdir(parents=True, exist_ok=True)
         self.outcomes: dict[str, Outcome] = {}
         self.running: dict[str, subprocess.Popen[bytes]] = {}
 
     def run(self) -> dict[str, Outcome]:
         """Runs what is not done yet. A job that fails is reported, and does not stop others than those it feeds."""
+        for name in ('logs', 'jobs', 'jobs/pace'):
+            (self.folder / name).mkdir(parents=True, exist_ok=True)
         waiting = dict(self.study.jobs)
         for name in self.spared():
             del waiting[name]

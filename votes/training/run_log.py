@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import logging
 import os
@@ -56,8 +57,10 @@ def environment() -> dict[str, Any]:
 
 
 def put_aside(folder: Path) -> None:
-    """Renames a folder of an earlier run, as BasicSR does."""
-    folder.rename(folder.with_name(f'{folder.name}_archived_{time.strftime("%Y%m%d_%H%M%S")}'))
+    """Renames a folder of an earlier run, as BasicSR does; the second of one second has a number."""
+    name = f'{folder.name}_archived_{time.strftime("%Y%m%d_%H%M%S")}'
+    names = itertools.chain([name], (f'{name}_{i}' for i in itertools.count(2)))
+    folder.rename(next(path for path in map(folder.with_name, names) if not path.exists()))
 
 
 class RunLog:
