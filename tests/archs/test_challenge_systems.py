@@ -108,9 +108,9 @@ def test_i_frames_are_picked(tmp_path):
     about = {'size': [16, 16], 'types': list('IPBI'), 'bytes': [9, 3, 1, 8], 'pqf': [True, False, True, False]}
     (tmp_path / '000' / 'frames.json').write_text(json.dumps(about))
     metadata = CodecMetadata(tmp_path)
-    assert metadata.peaks('000', 'intra') == [True, False, False, True]
-    assert metadata.peaks('000', 'anchors') == [True, True, False, True]
-    assert metadata.peaks('000') == [True, False, True, False]
+    assert metadata.marks('000', 'intra') == [True, False, False, True]
+    assert metadata.marks('000', 'anchors') == [True, True, False, True]
+    assert metadata.marks('000') == [True, False, True, False]
     sizes = {'num_feat': 8, 'deformable_groups': 2, 'num_extract_block': 1, 'scale': 1}
     net = build_network({'type': 'EDVRIntra', **sizes})
     assert net.sees == Window(5, pick='intra', adjacent=True)

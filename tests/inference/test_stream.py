@@ -9,6 +9,7 @@ from votes.archs.edvr_arch import EDVR
 from votes.archs.fields import turned, turned_back
 from votes.archs.parts.blocks import compile_blocks
 from votes.archs.votes_arch import VOTES
+from votes.archs.windows import CUT
 from votes.checkpoint import copied, load, save
 from votes.errors import UserError
 from votes.inference.ensemble import Ensemble, parse_ensemble
@@ -296,6 +297,16 @@ def test_peaks_are_picked_in_a_stream():
     assert views[-1].indices == [12, 13, 13]
     with pytest.raises(UserError, match='picks frames'):
         windows_of(14, Window(3, pick='peaks'))
+
+
+def test_peaks_of_another_scene_are_not_picked():
+    """Nor waited for."""
+    marks = [(i % 4 == 0) | CUT * (i == 6) for i in range(14)]
+    views = Views(Promise('net', Window(3, pick='peaks')), peak=lambda i: marks[i])
+    given = [[view.indices for view in views.push(i)] for i in range(14)]
+    assert [indices for found in given[:6] for indices in found] == [[0, 0, 4], [0, 1, 4], [0, 2, 4], [0, 3, 4]]
+    assert given[6] == [[0, 4, 4], [4, 5, 5]]
+    assert given[8] == [[6, 6, 8], [7, 7, 8]]
 
 
 def test_adjacent_frames_stand_among_the_peaks():

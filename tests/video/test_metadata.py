@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 from av.codec.context import Flags2
 
+from votes.archs.windows import CUT, PICKED, peak_indices
+from votes.data.codec_metadata import CodecMetadata, extract_metadata, take_labels
 from votes.errors import UserError
 from votes.video.metadata import decode_with_metadata, flip_vectors, pqf_labels
 
@@ -139,8 +141,33 @@ def test_mirrored_vectors_belong_to_the_mirrored_video(tmp_path):
 
 def test_peak_quality_frames():
     qp = np.array([30, 34, 33, 35, 31, 31])[:, None, None]
-    assert pqf_labels(qp, np.zeros(6, int)).tolist() == [True, False, True, False, False, False]
-    assert pqf_labels(None, np.array([9, 2, 5, 1])).tolist() == [True, False, True, False]
+    assert pqf_labels(qp, np.zeros(6, int)).tolist() == [True, False, True, False, True, True]
+    assert pqf_labels(None, np.array([9, 2, 5, 1, 0])).tolist() == [True, False, True, False, True]
+    assert pqf_labels(None, np.array([9, 8, 7, 6, 5, 4]), [3]).tolist() == [True, False, True, True, False, True]
+
+
+def test_scenes_are_cut_where_something_else_is_shown(tmp_path):
+    """Fast motion is no cut, nor is what changes a little; metadata says it, and windows of peaks end there."""
+    smooth = [cv2.GaussianBlur(frame, (0, 0), 5) for frame in pan(12)]
+    frames = [*smooth[:5], *(np.ascontiguousarray(255 - frame[::-1]) for frame in smooth[5:])]
+    (tmp_path / 'videos').mkdir()
+    write(tmp_path / 'videos' / 'clip.mp4', frames)
+    extract_metadata(tmp_path / 'videos', tmp_path / 'out', say=str)
+    metadata = CodecMetadata(tmp_path / 'out')
+    assert metadata.about('clip')['cuts'] == [5]
+    marks = metadata.marks('clip')
+    assert [mark & CUT for mark in marks] == [CUT * (i == 5) for i in range(12)]
+    assert all(marks[i] & PICKED for i in (0, 4, 5, 11))
+    (tmp_path / 'labels').mkdir()
+    (tmp_path / 'labels' / 'clip.txt').write_text('0 1 0 0 0 0 0 1 0 0 0 0'.replace(' ', '\n'))
+    take_labels(tmp_path / 'out', tmp_path / 'labels')
+    marks = CodecMetadata(tmp_path / 'out').marks('clip')
+    assert [i for i, mark in enumerate(marks) if mark & PICKED] == [1, 7]
+    assert peak_indices(4, marks, 3) == [1, 4, 4]
+    assert peak_indices(5, marks, 3) == [5, 5, 7]
+    (tmp_path / 'labels' / 'clip.txt').write_text('1 2 3')
+    with pytest.raises(UserError, match='12 numbers are needed'):
+        take_labels(tmp_path / 'out', tmp_path / 'labels')
 
 
 def test_no_video(tmp_path):

@@ -8,6 +8,7 @@ from typing import Literal
 Padding = Literal['replicate', 'reflection', 'reflection_circle', 'circle']
 Pick = Literal['next', 'peaks', 'intra', 'anchors']
 TYPES = {'intra': 'I', 'anchors': 'IP'}  # picture types that are picked
+PICKED, CUT = 1, 2  # marks of a frame: of peak quality (or a type that is picked); the first of a scene
 
 
 def window_indices(
@@ -44,12 +45,13 @@ def window_indices(
 
 
 def peak_indices(
-    frame: int, peaks: Sequence[bool], num_frame: int, centre: int | None = None, adjacent: bool = False
+    frame: int, marks: Sequence[int], num_frame: int, centre: int | None = None, adjacent: bool = False
 ) -> list[int]:
-    """Indices of `frame` and of the nearest frames of peak quality before and after it, in the order of time.
+    """Indices of `frame` and of the nearest frames of peak quality before and after it, in the order of time, of its
+    own scene alone.
 
     Args:
-        peaks: which frames of the clip are of peak quality.
+        marks: PICKED (or True), CUT, or both, of each frame of the clip.
         centre: the place of `frame` in the window, the middle unless told; where there are not so many peaks on a
             side, the farthest there is, or `frame` itself, stands again.
         adjacent: the frames next to `frame` are among them, whatever their quality.
@@ -57,10 +59,12 @@ def peak_indices(
     before = num_frame // 2 if centre is None else centre
 
     def taken(i: int) -> bool:
-        return peaks[i] or (adjacent and abs(i - frame) == 1)
+        return bool(marks[i] & PICKED) or (adjacent and abs(i - frame) == 1)
 
-    earlier = [i for i in range(frame - 1, -1, -1) if taken(i)][:before] or [frame]
-    later = [i for i in range(frame + 1, len(peaks)) if taken(i)][: num_frame - 1 - before] or [frame]
+    start = next((i for i in range(frame, 0, -1) if marks[i] & CUT), 0)
+    end = next((i for i in range(frame + 1, len(marks)) if marks[i] & CUT), len(marks))
+    earlier = [i for i in range(frame - 1, start - 1, -1) if taken(i)][:before] or [frame]
+    later = [i for i in range(frame + 1, end) if taken(i)][: num_frame - 1 - before] or [frame]
     earlier += [earlier[-1]] * (before - len(earlier))
     later += [later[-1]] * (num_frame - 1 - before - len(later))
     return [*earlier[:before][::-1], frame, *later[: num_frame - 1 - before]]

@@ -16,12 +16,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from votes.archs.fields import FIELDS, reversed_in_time
-from votes.archs.windows import TYPES, Pick
+from votes.archs.windows import CUT, PICKED, TYPES, Pick
 from votes.checkpoint import write_json
 from votes.data.sources import Crop
 from votes.data.video_source import VideoSource
 from votes.errors import UserError
 from votes.video.metadata import FrameMetadata, each_frame, pqf_labels
+from votes.video.scenes import SceneCuts
 
 CODEC_FIELDS = ('mv_past', 'mv_future', 'past_valid', 'future_valid', 'qp')  # those that are stored for cells
 
@@ -32,6 +33,7 @@ def write_metadata(folder: Path, frames: Iterable[FrameMetadata]) -> None:
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     types, sizes, means, moving, size = [], [], [], False, (0, 0)
+    cuts = SceneCuts()
     fields = {'past': 'mv_past', 'future': 'mv_future', 'past_valid': 'past_valid', 'future_valid': 'future_valid'}
     arrays = {name: _Growing(partial / f'{file}.npy') for name, file in {**fields, 'qp': 'qp'}.items()}
     try:
@@ -39,6 +41,7 @@ def write_metadata(folder: Path, frames: Iterable[FrameMetadata]) -> None:
             size = frame.size
             types.append(frame.type)
             sizes.append(frame.bytes)
+            cuts.see(frame.small)
             moving = moving or bool(frame.past_valid.any() or frame.future_valid.any())
             means += [] if frame.qp is None else [float(frame.qp.mean())]
             for name, array in arrays.items():
@@ -50,8 +53,9 @@ def write_metadata(folder: Path, frames: Iterable[FrameMetadata]) -> None:
         if array.count < len(types) or (name in fields and not moving):
             array.path.unlink()
     qp = np.array(means) if len(means) == len(types) else None
-    pqf = pqf_labels(qp, np.array(sizes)).tolist()
-    write_json(partial / 'frames.json', {'size': size, 'types': types, 'bytes': sizes, 'pqf': pqf})
+    pqf = pqf_labels(qp, np.array(sizes), cuts.found).tolist()
+    about = {'size': size, 'types': types, 'bytes': sizes, 'pqf': pqf, 'cuts': cuts.found}
+    write_json(partial / 'frames.json', about)
     shutil.rmtree(folder, ignore_errors=True)  # of a run that was stopped after this clip
     partial.rename(folder)
 
@@ -108,6 +112,29 @@ def extract_metadata(videos: str | Path, target: str | Path, say: Callable[[str]
         )
 
 
+def take_labels(root: str | Path, labels: str | Path) -> None:
+    """Which frames are of peak quality, from LABELS/CLIP.txt in place of what the codec tells: a line a frame, 1 or 0
+    (of a detector), or how good the frame is, from which it follows as of quantisers.
+
+    Raises:
+        UserError: a clip has no such file, or it is not of numbers, one a frame.
+    """
+    for clip in sorted(path.parent.name for path in Path(root).glob('*/frames.json')):
+        file, path = Path(labels) / f'{clip}.txt', Path(root) / clip / 'frames.json'
+        about = json.loads(path.read_text())
+        count = len(about['types'])
+        try:
+            values = np.array([float(word) for word in file.read_text().split()])
+        except (OSError, ValueError) as error:
+            raise UserError('labels of peak quality cannot be read', where=file, value=error) from error
+        if len(values) != count or not np.isfinite(values).all():
+            found = f'{len(values)}, {int(np.isfinite(values).sum())} of them finite'
+            raise UserError(f'{count} numbers are needed, one a frame', where=file, value=found)
+        told = set(values.tolist()) <= {0.0, 1.0}
+        peaks = values == 1 if told else pqf_labels(-values, np.array(about['bytes']), about.get('cuts', ()))
+        write_json(path, {**about, 'pqf': peaks.tolist()})
+
+
 class CodecMetadata:
     """Reads what `write_metadata` wrote, no more of it than a crop needs.
 
@@ -124,7 +151,7 @@ class CodecMetadata:
         self._about: dict[str, dict[str, Any]] = {}
 
     def about(self, clip: str) -> dict[str, Any]:
-        """'size', and 'types', 'bytes', 'pqf' of every frame."""
+        """'size', 'types', 'bytes', 'pqf' of every frame, and 'cuts', the first frames of scenes."""
         if clip not in self._about:
             path = self.root / clip / 'frames.json'
             try:
@@ -169,11 +196,14 @@ class CodecMetadata:
         found['pqf'] = torch.tensor([about['pqf'][i] for i in indices])
         return found
 
-    def peaks(self, clip: str, pick: Pick = 'peaks') -> list[bool]:
-        """Which frames are of peak quality, or of the picture types that are picked, see archs.contract.Window."""
-        if pick in TYPES:
-            return [kind in TYPES[pick] for kind in self.about(clip)['types']]
-        return [bool(peak) for peak in self.about(clip)['pqf']]
+    def marks(self, clip: str, pick: Pick = 'peaks') -> list[int]:
+        """Which frames are of peak quality, or of the picture types that are picked (see archs.contract.Window), and
+        which begin a scene: marks as of archs.windows.
+        """
+        about = self.about(clip)
+        picked = [kind in TYPES[pick] for kind in about['types']] if pick in TYPES else about['pqf']
+        cuts = about.get('cuts', ())
+        return [PICKED * bool(peak) | CUT * (i in cuts) for i, peak in enumerate(picked)]
 
     def _dense(self, clip: str, name: str, indices: list[int], crop: Crop) -> Tensor:
         """A field's cells spread over the pixels that they cover."""
@@ -192,8 +222,16 @@ class CodecMetadata:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('videos', type=Path, help='folder of video files')
     parser.add_argument('output', type=Path, help="folder for what their codec says: a dataset's codec_metadata")
+    parser.add_argument(
+        '--peaks',
+        type=Path,
+        metavar='LABELS',
+        help='LABELS/CLIP.txt tell the frames of peak quality: a line a frame, 1 or 0, or how good it is',
+    )
 
 
 def run(args: argparse.Namespace) -> int:
     extract_metadata(args.videos, args.output)
+    if args.peaks is not None:
+        take_labels(args.output, args.peaks)
     return 0

@@ -192,8 +192,8 @@ class UVSSMDataset(Dataset):
     def _frames(self, clip: str, rng: np.random.Generator) -> list[int]:
         interval, length = int(rng.choice(self.intervals)), self.pairs.lengths[clip]
         if self.pick != 'next' and self.metadata:
-            peaks = self.metadata.peaks(clip, self.pick)[:length]
-            return peak_indices(int(rng.integers(length)), peaks, self.num_frame, self.centre, self.adjacent)
+            marks = self.metadata.marks(clip, self.pick)[:length]
+            return peak_indices(int(rng.integers(length)), marks, self.num_frame, self.centre, self.adjacent)
         if self.num_frame == -1:
             return list(range(length))
         start = int(rng.integers(length - (self.num_frame - 1) * interval))

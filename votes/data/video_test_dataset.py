@@ -134,9 +134,9 @@ class VideoUVSSMTestDataset(Dataset):
         """The original of a frame, uint8 (3, S*h, S*w)."""
         return to_tensor([self.pairs.read_gt(clip, index)])[0]
 
-    def peak(self, clip: str, pick: Pick = 'peaks') -> Callable[[int], bool] | None:
-        """Which frames of a clip are picked, where that is known, see Window."""
-        return None if self.metadata is None else self.metadata.peaks(clip, pick).__getitem__
+    def peak(self, clip: str, pick: Pick = 'peaks') -> Callable[[int], int] | None:
+        """The marks of a clip's frames, where they are known, see CodecMetadata."""
+        return None if self.metadata is None else self.metadata.marks(clip, pick).__getitem__
 
     def __len__(self) -> int:
         return len(self.places)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from votes.archs.contract import Causal, Clip, Promise, Window, broken
-from votes.archs.windows import Padding, peak_indices, window_indices
+from votes.archs.windows import CUT, PICKED, Padding, peak_indices, window_indices
 
 PEAK_REACH = 64  # frames: a peak farther away shows something else
 
@@ -38,7 +38,7 @@ class Views:
         padding: what stands in for frames beyond a clip's end, of windows.
         wanted: which frames are to be restored. A Causal network sees the others too.
         piece: frames at a time of a Clip network, with its `context` before and after them; None for the whole clip.
-        peak: whether a frame is one of those that networks pick: of peak quality, or of a picture type.
+        peak: the marks of a frame (archs.windows): one of those that networks pick, the first of a scene.
         start: frames before this one are not restored, not even by a Causal network, whose state is known here.
         until: nor are those from this one on, and reading ends with what is needed before it; None: to the end.
 
@@ -51,12 +51,12 @@ class Views:
         padding: Padding = 'reflection_circle',
         wanted: Wanted = lambda number: True,
         piece: int | None = None,
-        peak: Callable[[Any], bool] | None = None,
+        peak: Callable[[Any], int] | None = None,
         start: int = 0,
         until: int | None = None,
     ):
         self.said, self.sees, self.padding, self.wanted, self.piece = said, said.sees, padding, wanted, piece
-        self.peak, self.peaks, self.start, self.until = peak, list[bool](), start, until
+        self.peak, self.marks, self.start, self.until = peak, list[int](), start, until
         if isinstance(self.sees, Window) and self.sees.picks and peak is None:
             raise broken(said, f'picks frames ({self.sees.pick}), and nothing says which they are', 'no codec metadata')
         self.held: dict[int, Any] = {}
@@ -67,7 +67,7 @@ class Views:
     def push(self, frame: Any) -> list[View]:
         """One more frame; returns the views that are complete now."""
         if self.peak is not None:
-            self.peaks.append(self.peak(frame))
+            self.marks.append(self.peak(frame))
         self.held[self.read] = frame
         self.read += 1
         return self._ready()
@@ -115,8 +115,9 @@ class Views:
         if isinstance(sees, Window) and sees.pick == 'next':
             return max(sees.frames, self.next + sees.frames - sees.centre)
         if isinstance(sees, Window):
-            after = sum(self.peaks[self.next + 1 :])
-            enough = after >= sees.frames - 1 - sees.centre or self.read > self.next + PEAK_REACH
+            after = self.marks[self.next + 1 :]
+            enough = sum(mark & PICKED for mark in after) >= sees.frames - 1 - sees.centre
+            enough = enough or any(mark & CUT for mark in after) or self.read > self.next + PEAK_REACH
             return self.read if enough else self.read + 1
         return self.next + 1 + (sees.look_ahead if isinstance(sees, Causal) else 0)
 
@@ -124,7 +125,7 @@ class Views:
         sees, frame = self.sees, centres[0]
         if isinstance(sees, Window) and sees.picks:
             first = min(self.held)
-            near = [self.held.get(i) is not None and self.peaks[i] for i in range(first, self.read)]
+            near = [self.marks[i] * (self.held.get(i) is not None) for i in range(first, self.read)]
             return [first + i for i in peak_indices(frame - first, near, sees.frames, sees.centre, sees.adjacent)]
         if isinstance(sees, Window):
             # the end may not be known yet: as long as the window is inside, any larger length gives the same indices

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from votes.archs.contract import Promise, Window
 from votes.archs.fields import FIELDS
-from votes.archs.windows import TYPES, Pick
+from votes.archs.windows import PICKED, TYPES, Pick
 from votes.data.codec_metadata import CODEC_FIELDS, CodecMetadata, write_metadata
 from votes.data.sources import SUFFIXES, FolderSource
 from votes.data.video_source import VIDEO_SUFFIXES
@@ -152,7 +152,7 @@ class SideInformation:
             raise UserError(f'{said.name} reads {wanted}, and this video is shown turned', where=source)
         self.names, self.size = said.inputs, size
         pick: Pick = getattr(said.sees, 'pick', 'peaks')
-        self.peaks = self.metadata.peaks('video', pick)
+        self.marks = self.metadata.marks('video', pick)
         self.notes = self._substitutes(said, codec, pick)
 
     def _substitutes(self, said: Promise, codec: str, pick: Pick) -> list[str]:
@@ -174,17 +174,17 @@ class SideInformation:
         unknown = all(kind == '?' for kind in self.metadata.about('video')['types'])
         if unknown and ('pict_type' in said.inputs or pick in TYPES):
             notes.append(f'no picture types ({codec}): {said.name} is shown that they are not known')
-        if getattr(said.sees, 'picks', False) and not any(self.peaks):
+        if getattr(said.sees, 'picks', False) and not any(mark & PICKED for mark in self.marks):
             notes.append(f'no frame is picked ({pick}): {said.name} is shown the frame itself in their place')
         return notes
 
-    def peak(self, number: int) -> bool:
-        """Whether a frame is picked: of peak quality, or of a picture type."""
-        return self.peaks[number] if number < len(self.peaks) else False
+    def peak(self, number: int) -> int:
+        """The marks of a frame: of peak quality, or of a picture type that is picked; the first of a scene."""
+        return self.marks[number] if number < len(self.marks) else 0
 
     def read(self, number: int) -> dict[str, Tensor]:
         """The fields of a frame that the network reads, (1, ...)."""
         if not self.names:
             return {}
-        found = self.metadata.read('video', [min(number, len(self.peaks) - 1)], (0, 0, *self.size))
+        found = self.metadata.read('video', [min(number, len(self.marks) - 1)], (0, 0, *self.size))
         return {name: found[name] for name in self.names}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from votes.errors import UserError
 from votes.video.read import VideoReader, frame_bits, frame_to_rgb
+from votes.video.scenes import small_luma
 
 CELL = 4  # pixels: the smallest block with a vector of its own in H.264
 TYPES = {1: 'I', 2: 'P', 3: 'B'}
@@ -73,7 +74,7 @@ def decode_with_metadata(path: str | Path, keep_frames: bool = True, limit: int 
 
 @dataclass
 class FrameMetadata:
-    """What is known of one frame, see DecodedVideo."""
+    """What is known of one frame, see DecodedVideo; and the frame, small and grey, see scenes.SceneCuts."""
 
     rgb: NDArray[np.uint8] | None
     size: tuple[int, int]
@@ -84,6 +85,7 @@ class FrameMetadata:
     future: NDArray[np.float16]
     future_valid: NDArray[np.bool_]
     qp: NDArray[np.int16] | None
+    small: NDArray[np.uint8]
 
 
 def each_frame(path: str | Path, keep_frames: bool = True) -> Iterator[FrameMetadata]:
@@ -115,6 +117,7 @@ def each_frame(path: str | Path, keep_frames: bool = True) -> Iterator[FrameMeta
                         *_dense(rows, -1, shape),
                         *_dense(rows, 1, shape),
                         quantisers(frame) if context.name in TRUSTED_QP else None,
+                        small_luma(frame),
                     )
         except (FFmpegError, OSError) as error:
             raise UserError('the video breaks off', where=path, value=error) from error
@@ -176,13 +179,18 @@ def flip_vectors(vectors: NDArray[np.float16], horizontal: bool) -> NDArray[np.f
     return flipped
 
 
-def pqf_labels(qp: NDArray[Any] | None, sizes: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Peak-quality frames: better than both neighbours, by mean quantiser, or without one by compressed size.
+def pqf_labels(qp: NDArray[Any] | None, sizes: NDArray[np.int64], cuts: Sequence[int] = ()) -> NDArray[np.bool_]:
+    """Peak-quality frames, as MFQE has them: better than the frame before and no worse than the one after, by mean
+    quantiser, or without one by compressed size; also the first and the last frame of a scene.
 
     Args:
         qp: (T, ...) quantisers, lower is better, or None.
         sizes: bytes of each frame (T,).
+        cuts: first frames of scenes but the first.
     """
     quality = sizes.astype(float) if qp is None else -qp.reshape(len(qp), -1).mean(1).astype(float)
-    padded = np.concatenate(([-np.inf], quality, [-np.inf]))
-    return np.asarray((quality > padded[:-2]) & (quality > padded[2:]))
+    peaks = np.ones(len(quality), np.bool_)
+    peaks[1:-1] = (quality[1:-1] > quality[:-2]) & (quality[1:-1] >= quality[2:])
+    for cut in cuts:
+        peaks[cut - 1 : cut + 1] = True
+    return peaks
