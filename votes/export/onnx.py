@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import operator
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -115,7 +116,7 @@ def _quiet() -> Iterator[None]:
 
 
 def _translations() -> dict[Any, Callable[..., Any]]:
-    """Our operator -> ONNX's."""
+    """Our operator, and what PyTorch translates to something else -> ONNX's."""
     from onnxscript import opset19 as op
 
     def deform_conv2d(
@@ -133,10 +134,14 @@ def _translations() -> dict[Any, Callable[..., Any]]:
             offset_group=groups,
         )
 
+    def floordiv(a: Any, b: Any) -> Any:
+        # PyTorch writes Div, which rounds towards zero: sizes as -(-h // 32) * 32 came out one multiple short
+        return op.Div(op.Sub(a, op.Mod(a, b)), b)
+
     from votes.ops.exporting import deform_conv_operator
 
     deform_conv_operator()
-    return {torch.ops.votes.deform_conv2d.default: deform_conv2d}
+    return {torch.ops.votes.deform_conv2d.default: deform_conv2d, operator.floordiv: floordiv}
 
 
 def session(content: bytes | str, threads: int = 0, cuda: bool = False) -> Any:
