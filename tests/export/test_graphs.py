@@ -6,13 +6,16 @@ import cv2
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
+from torch import nn
 
 from votes import checkpoint
 from votes.archs import build_network
-from votes.archs.contract import apply, promise
+from votes.archs.contract import Frame, apply, promise
 from votes.cli import main
 from votes.errors import UserError
 from votes.export.graphs import exported, inputs_of
+from votes.export.onnx import write_onnx
 from votes.inference.stream import Stream
 from votes.inference.views import Views
 from votes.ops.deform_conv import deform_conv2d
@@ -107,7 +110,7 @@ def test_the_operator_is_the_standard_one(tmp_path, monkeypatch):
 
 @needs_onnx
 @pytest.mark.long
-@pytest.mark.parametrize('name', ['FRVSR', 'RSDN', 'VOTES'])
+@pytest.mark.parametrize('name', ['FRVSR', 'RSDN', 'VOTES', 'BasicVSR', 'BasicVSRPlusPlus'])
 def test_onnx_of_states_and_clips(name, tmp_path, monkeypatch):
     from votes.export.runtime import OnnxNetwork
 
@@ -122,15 +125,29 @@ def test_onnx_of_states_and_clips(name, tmp_path, monkeypatch):
     assert float((ours - theirs).abs().max()) < 1e-4
 
 
+class Shrinking(nn.Module):
+    """Frames at sizes that are multiples of 32, rounded up, as networks with SpyNet compute flow."""
+
+    sees = Frame()
+
+    def forward(self, x):
+        size = [-(-side // 32) * 32 for side in x.shape[-2:]]
+        return F.interpolate(F.interpolate(x, size, mode='bilinear'), x.shape[-2:], mode='bilinear')
+
+
 @needs_onnx
-@pytest.mark.long
-def test_a_graph_that_gives_other_pictures_is_not_kept(tmp_path, monkeypatch, capsys):
-    """BasicVSR's is 2e-3 away in onnxruntime; why is not known."""
-    monkeypatch.chdir(tmp_path)
-    stored('BasicVSR')
-    assert main(['export', 'net.pth', '--to', 'onnx', '-o', 'net.onnx', '--frames', '6']) == 2
-    assert 'gives other pictures in ONNX' in capsys.readouterr().err
-    assert not list(tmp_path.glob('net.onnx*'))
+def test_sizes_are_rounded_as_in_python(tmp_path):
+    found = exported(Shrinking(), {'type': 'Shrinking'}, 'operator')
+    assert 'from PyTorch at 80x64 and 48x80' in write_onnx(found, tmp_path / 'net.onnx')[0]
+
+
+@needs_onnx
+def test_a_graph_that_gives_other_pictures_is_not_kept(tmp_path):
+    found = exported(Shrinking(), {'type': 'Shrinking'}, 'operator')
+    found.graphs[0].call.net.forward = lambda x: x + 2e-4
+    with pytest.raises(UserError, match='gives other pictures in ONNX'):
+        write_onnx(found, tmp_path / 'net.onnx')
+    assert not list(tmp_path.iterdir())
 
 
 @needs_onnx

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import math
 import re
 import shutil
 import threading
@@ -31,6 +30,7 @@ ASSETS = {  # what the page is made of; the viewer is that of `votes report`
 SPARE = 1 << 28  # bytes of the disk that uploads leave free
 NAME = 150  # characters of a name that are kept
 THUMB = 240  # pixels
+LARGE = 1e9  # no number of a setting is that large
 
 
 class App:
@@ -161,6 +161,6 @@ def plain_name(name: str) -> str:
 
 def _number(content: dict[str, Any], key: str, default: float) -> float:
     value = content.get(key, default)
-    if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
+    if not isinstance(value, int | float) or isinstance(value, bool) or not abs(value) < LARGE:
         raise UserError(f'{key} is no number', value=str(value)[:50])
     return float(value)

@@ -145,7 +145,7 @@ class Request:
         text = b''.join(self.body(SMALL))
         try:
             content = json.loads(text) if text else {}
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise Refused(HTTPStatus.BAD_REQUEST, 'the request is no JSON') from error
         if not isinstance(content, dict):
             raise Refused(HTTPStatus.BAD_REQUEST, 'the request is no JSON object')
@@ -212,6 +212,12 @@ class Handler(BaseHTTPRequestHandler):
     def log_message(self, format: str, *args: Any) -> None:
         """Nothing: addresses hold the token."""
 
+    def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
+        """What http.server refuses by itself, without its page that repeats the request."""
+        self.close_connection = True
+        self.request_version = self.protocol_version  # a line that cannot be read is taken for one of HTTP/0.9
+        self._send(as_json({'error': 'this is no request that is answered'}, HTTPStatus(code)))
+
     def do_GET(self) -> None:
         self._answer('GET')
 
@@ -247,11 +253,14 @@ class Handler(BaseHTTPRequestHandler):
 
     def _route(self, method: str) -> Answer:
         self._check_sender()
-        target = urlsplit(self.path)
+        try:
+            target = urlsplit(self.path)
+            query = {key: values[-1] for key, values in parse_qs(target.query, max_num_fields=10).items()}
+        except ValueError as error:
+            raise Refused(HTTPStatus.BAD_REQUEST, 'this is no address') from error
         token, _, path = target.path.removeprefix('/').partition('/')
         if not hmac.compare_digest(token.encode(errors='replace'), self.server.token.encode()):
             raise Refused(HTTPStatus.FORBIDDEN, 'this address lacks the token that `votes app` printed')
-        query = {key: values[-1] for key, values in parse_qs(target.query, max_num_fields=10).items()}
         request, allowed = Request(self, path, query), False
         for wanted, pattern, answer in self.server.routes:
             request.match = pattern.fullmatch(path)
