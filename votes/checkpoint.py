@@ -297,12 +297,16 @@ class Unfit(UserError):
     """A checkpoint whose weights are not those of the network at hand."""
 
 
+def own_names(net: nn.Module, weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Weights with the keys of `net`, where it says by ``published_weights`` what those of others are called here."""
+    published = getattr(net, 'published_weights', None)
+    return published(weights) if published and weights.keys() != net.state_dict().keys() else weights
+
+
 def load_network(
     net: nn.Module, path: str | os.PathLike[str], strict: bool = True, param_key: str | None = None, prefix: str = ''
 ) -> Mismatch:
-    """Loads a checkpoint of this project, or one that was published elsewhere, into `net`.
-
-    A network whose published keys differ from its own says by ``published_weights`` what they are called here.
+    """Loads a checkpoint of this project, or one that was published elsewhere (see own_names), into `net`.
 
     Args:
         strict: every key must be there and fit; otherwise what fits is loaded and the rest is returned.
@@ -317,9 +321,7 @@ def load_network(
     weights, key = _weights_and_key(path, param_key)
     weights = _inside(weights, prefix)
     expected = net.state_dict()
-    published = getattr(net, 'published_weights', None)
-    if published and weights.keys() != expected.keys():
-        weights = published(weights)
+    weights = own_names(net, weights)
     mismatch = compare(expected, weights)
     mismatch.key = key
     bad_shapes = {row.split(':')[0] for row in mismatch.shapes}
@@ -350,9 +352,7 @@ def load_part(net: nn.Module, prefixes: tuple[str, ...], path: str | os.PathLike
     if len(prefixes) == 1 and prefixes[0].endswith('.'):
         load_network(net.get_submodule(prefixes[0][:-1]), path, prefix=prefixes[0])
         return
-    weights, published = read_weights(path), getattr(net, 'published_weights', None)
-    if published and weights.keys() != net.state_dict().keys():
-        weights = published(weights)
+    weights = own_names(net, read_weights(path))
     expected = {k: v for k, v in net.state_dict().items() if k.startswith(prefixes)}
     found = {k: v for k, v in weights.items() if k.startswith(prefixes)}
     mismatch = compare(expected, found)

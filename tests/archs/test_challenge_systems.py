@@ -93,6 +93,15 @@ def test_a_gate_lies_between():
     assert {'network0', 'network1', 'gate'} <= net.parts.keys()
 
 
+def test_parts_of_networks_inside_of_networks_inside():
+    """`network0` is the first of the outer ones, and nothing of the second."""
+    inner = {'type': 'Average', 'networks': [SMALL, SMALL]}
+    parts = build_network({'type': 'Average', 'networks': [inner, inner]}).parts
+    assert parts['network0'] == ('networks.0.',)
+    assert parts['network1'] == ('networks.1.',)
+    assert parts['network1.network0'] == ('networks.1.networks.0.',)
+
+
 def test_edges_alone_are_sharpened():
     net = EdgeWeightedUnsharp(amount=1.0)
     x = torch.full((1, 3, 12, 20), 0.25)

@@ -65,9 +65,7 @@ class BasicVSR(Enlarging):
         features = lrelu(self.fusion(torch.cat((behind, ahead), 1)))
         return self.enlarge(features) + upsample(frames, self.scale)
 
-    @classmethod
-    def published_weights(cls, weights: dict[str, Tensor]) -> dict[str, Tensor]:
-        return basicsr_names(weights)
+    published_weights = staticmethod(basicsr_names)
 
     @classmethod
     def from_weights(cls, weights: dict[str, Tensor]) -> dict[str, Any] | None:

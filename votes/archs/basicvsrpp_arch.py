@@ -175,9 +175,7 @@ class BasicVSRPlusPlus(Enlarging):
         joined = torch.cat([x.to(frames.device) for x in features], 1)
         return self.enlarge(self.reconstruction(joined)) + (upsample(frames, self.scale) if self.low_res else frames)
 
-    @classmethod
-    def published_weights(cls, weights: dict[str, Tensor]) -> dict[str, Tensor]:
-        return basicsr_names(weights)
+    published_weights = staticmethod(basicsr_names)
 
     @classmethod
     def from_weights(cls, weights: dict[str, Tensor]) -> dict[str, Any] | None:

@@ -9,12 +9,11 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from votes.archs import build_network
 from votes.archs.contract import Frame, Window, promise
-from votes.archs.parts.overlap import Canvas, starts_of
-from votes.archs.parts.published import Weights
+from votes.archs.parts.overlap import Around, Canvas, starts_of
 
 AT_ONCE = 64  # patches that are looked for, or restored, at a time
 
@@ -59,7 +58,7 @@ def gathered(frames: Tensor, which: Tensor, tops: Tensor, lefts: Tensor, size: t
     return found.movedim(-1, 1)
 
 
-class Block2Rock(nn.Module):
+class Block2Rock(Around):
     """(B, T, 3, h, w) RGB in [0, 1], h and w of at least `patch` -> the centre frame (B, 3, h, w), not clamped.
 
     The report of the challenge specifies patches of 48 x 48, the single best match of each in every other frame by the
@@ -75,7 +74,6 @@ class Block2Rock(nn.Module):
         radius: how far from the place of a patch its match may begin.
     """
 
-    parts = {'network': ('network.',)}
     small = {
         'network': {
             'type': 'RRDBNet',
@@ -141,9 +139,3 @@ class Block2Rock(nn.Module):
         for (b, top, left), patch in zip(grid, restored, strict=True):
             canvas.add((b, ..., slice(top, top + self.patch), slice(left, left + self.patch)), patch, one)
         return canvas.mean()
-
-    def published_weights(self, weights: Weights) -> Weights:
-        """Weights of the network alone, too."""
-        if all(key.startswith('network.') for key in weights):
-            return weights
-        return {f'network.{key}': value for key, value in weights.items()}

@@ -306,9 +306,7 @@ class FTVSR(Enlarging):
     def _restored(self, base: Tensor, behind: Tensor, own: Tensor, ahead: Tensor) -> Tensor:
         return self.enlarge(lrelu(self.fusion(torch.cat((behind, own, ahead), 1)))) + base
 
-    @classmethod
-    def published_weights(cls, weights: dict[str, Tensor]) -> dict[str, Tensor]:
-        return basicsr_names(weights)
+    published_weights = staticmethod(basicsr_names)
 
     @classmethod
     def from_weights(cls, weights: dict[str, Tensor]) -> dict[str, Any] | None:

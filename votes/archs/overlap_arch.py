@@ -6,15 +6,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from votes.archs import build_network
 from votes.archs.contract import Clip, apply, promise
-from votes.archs.parts.overlap import Canvas, starts_of, triangle
-from votes.archs.parts.published import Weights
+from votes.archs.parts.overlap import Around, Canvas, starts_of, triangle
 
 
-class Overlap(nn.Module):
+class Overlap(Around):
     """(B, T, 3, h, w) -> (B, T, 3, S*h, S*w): the mean of patches, weighted by a triangle in each direction of space.
 
     The report of the challenge specifies patches at every 243 pixels and every frame, and a window by which they are
@@ -28,7 +27,6 @@ class Overlap(nn.Module):
         stride_frames: from one patch to the next.
     """
 
-    parts = {'network': ('network.',)}
     small = {'network': {'type': 'MGBP3D', 'widths': [4, 6, 8], 'steps': 1}, 'frames': 3, 'patch': 24, 'stride': 12}
 
     def __init__(
@@ -65,9 +63,3 @@ class Overlap(nn.Module):
                     canvas.add((slice(None), slice(begin, begin + count), slice(None), rows, columns), found, weight)
         assert canvas is not None
         return canvas.mean()
-
-    def published_weights(self, weights: Weights) -> Weights:
-        """Weights of the network alone, too."""
-        if all(key.startswith('network.') for key in weights):
-            return weights
-        return {f'network.{key}': value for key, value in weights.items()}

@@ -7,17 +7,18 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from votes.archs import build_network, infer_options
 from votes.archs.contract import Frame, Window, promise
+from votes.archs.parts.overlap import Around
 from votes.archs.parts.published import Weights
 from votes.errors import UserError
 
 AT_ONCE = 64  # patches of one batch; what a patch becomes does not depend on the others
 
 
-class PIM(nn.Module):
+class PIM(Around):
     """A network of single frames or windows, which sees patches of a frame instead of the frame; everything it tells of
     the whole, such as the means of channel attention, is told of a patch.
 
@@ -33,7 +34,6 @@ class PIM(nn.Module):
         patch: side of a patch, 72 in the authors' code.
     """
 
-    parts = {'network': ('network.',)}
     small = {
         'network': {'type': 'RCAN_A', 'n_feats': 8, 'n_resgroups': 2, 'n_resblocks': 1},
         'stride': 24,
@@ -100,15 +100,6 @@ class PIM(nn.Module):
             more, times = self._grid(x, bottom, right)
             total, count = total + more, count + times
         return total / count
-
-    def published_weights(self, weights: Weights) -> Weights:
-        """Weights of the network alone, by its names or by those it was published with."""
-        if all(key.startswith('network.') for key in weights):
-            return weights
-        published = getattr(self.network, 'published_weights', None)
-        if published and weights.keys() != self.network.state_dict().keys():
-            weights = published(weights)
-        return {f'network.{key}': value for key, value in weights.items()}
 
     @classmethod
     def from_weights(cls, weights: Weights) -> dict[str, Any] | None:

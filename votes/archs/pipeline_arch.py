@@ -9,8 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from votes.archs import build_network, infer_options
-from votes.archs.contract import Causal, Clip, Frame, Promise, Sees, Window, apply, promise
+from votes.archs.contract import Causal, Clip, Frame, Sees, Window, apply, promise
 from votes.archs.parts.propagation import AT_ONCE, in_pieces
+from votes.archs.parts.several import amp_around, joint_parts
 from votes.archs.windows import TYPES, Pick, peak_indices, window_indices
 from votes.errors import UserError
 
@@ -54,7 +55,9 @@ class Pipeline(nn.Module):
         ]
         self.inputs = tuple(dict.fromkeys((*cleaner.inputs, *restorer.inputs, *picked)))
         self.optional = tuple(dict.fromkeys((*cleaner.optional, *restorer.optional)))
-        self.parts = _parts(cleaner, restorer)
+        self.parts = joint_parts(
+            {place: (f'{place}.', said) for place, said in zip(PLACES, self.promises, strict=True)}
+        )
         supervised = {name: {**entry} for name, entry in restorer.supervised.items()}
         for entry in supervised.values():
             entry['output'] = self._name(entry.get('output', 'out'))
@@ -70,8 +73,7 @@ class Pipeline(nn.Module):
         single, window = isinstance(self.sees, Frame), isinstance(self.sees, Window)
         if single:
             x, fields = x.unsqueeze(1), {name: value.unsqueeze(1) for name, value in fields.items()}
-        kind = x.device.type
-        amp = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else None
+        amp = amp_around(x)
         numbers = list(range(x.shape[1]))
         if isinstance(self.sees, Window) and isinstance(self.promises[1].sees, Frame):
             numbers = [self.sees.centre]  # what else the first network cleaned would not be looked at
@@ -152,14 +154,3 @@ def _sees(first: Sees, second: Sees) -> Sees:
     least = max(getattr(sees, 'least', 1) for sees in (first, second))
     # a state that begins anew at each piece of a long video needs some frames to be as good as before
     return Clip(least, max(reach, Clip().context))
-
-
-def _parts(first: Promise, second: Promise) -> dict[str, tuple[str, ...]]:
-    parts: dict[str, tuple[str, ...]] = {'first': ('first.',), 'second': ('second.',)}
-    for place, said in zip(PLACES, (first, second), strict=True):
-        for name, prefixes in said.parts.items():
-            inside = tuple(f'{place}.{prefix}' for prefix in prefixes)
-            parts[f'{place}.{name}'] = inside
-            if name not in PLACES:
-                parts[name] = (*parts.get(name, ()), *inside)
-    return parts

@@ -86,9 +86,7 @@ class RealBasicVSR(nn.Module):
         cleaned = self.cleaned(lqs)
         return {'out': self.basicvsr(cleaned), 'cleaned': cleaned}
 
-    @classmethod
-    def published_weights(cls, weights: dict[str, Tensor]) -> dict[str, Tensor]:
-        return basicsr_names(weights)
+    published_weights = staticmethod(basicsr_names)
 
     @classmethod
     def from_weights(cls, weights: dict[str, Tensor]) -> dict[str, Any] | None:

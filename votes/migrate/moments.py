@@ -23,21 +23,13 @@ def renamed(weights: Mapping[str, Tensor], net: nn.Module) -> dict[str, Tensor]:
         UserError: they are of another network.
     """
     expected = net.state_dict()
-    found = _with_own_names(weights, net)
+    found = checkpoint.own_names(net, dict(weights))
     mismatch = checkpoint.compare(expected, found)
     if mismatch:
         raise UserError(
             f'these weights are not of this {type(net).__name__}\n{mismatch}', value=f'{len(found)} tensors'
         )
     return {name: found[name].detach().clone() for name in expected}
-
-
-def _with_own_names(weights: Mapping[str, Tensor], net: nn.Module) -> dict[str, Tensor]:
-    published = getattr(net, 'published_weights', None)
-    if published and weights.keys() != net.state_dict().keys():
-        found: dict[str, Tensor] = published(dict(weights))
-        return found
-    return dict(weights)
 
 
 def moments_of(
@@ -76,7 +68,7 @@ def _order(weights: Mapping[str, Tensor], net: nn.Module, by_own: bool) -> list[
     `weights`, or of `net`.
     """
     marked = {name: torch.full((), number).expand(value.shape) for number, (name, value) in enumerate(weights.items())}
-    own = _with_own_names(marked, net)
+    own = checkpoint.own_names(net, dict(marked))
     numbers = [int(own[name].reshape(-1)[0]) for name, _ in net.named_parameters() if name in own]
     listed = list(weights)
     return [listed[number] for number in (numbers if by_own else sorted(numbers))]
@@ -103,11 +95,11 @@ def _by_name(
     fields = {}
     for field in FIELDS:
         there = {name: trained[name][field].float() if name in trained else value for name, value in weights.items()}
-        fields[field] = _with_own_names(there, net)
+        fields[field] = checkpoint.own_names(net, dict(there))
     steps = {name: torch.zeros_like(value, dtype=torch.float32) - 1 for name, value in weights.items()}
     for name, entry in trained.items():
         steps[name] = torch.full_like(weights[name], float(entry.get('step', 0)), dtype=torch.float32)
-    own_steps = _with_own_names(steps, net)
+    own_steps = checkpoint.own_names(net, dict(steps))
     found = {}
     for name, parameter in net.named_parameters():
         step = float(own_steps[name].reshape(-1)[0])

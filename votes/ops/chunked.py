@@ -9,7 +9,7 @@ zero offsets that every network starts from. On unpadded maps a tenth of the off
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,19 +20,6 @@ from torch.autograd.function import once_differentiable
 
 FORWARD_BYTES = 4 << 20  # columns that stay in the cache are measurably faster than larger ones
 MAX_ROW_CHUNKS = 8  # of one image in the backward pass, each of which clears a whole gradient map
-
-
-def deform_conv2d(
-    x: Tensor,
-    offset: Tensor,
-    mask: Tensor | None,
-    weight: Tensor,
-    bias: Tensor | None,
-    stride: int,
-    padding: int,
-    dilation: int,
-) -> Tensor:
-    return _DeformConv.apply(x, offset, mask, weight, bias, stride, padding, dilation)
 
 
 def _power_of_two(size: int) -> int:
@@ -112,21 +99,14 @@ def _columns(sampler: _Sampler, factor: Tensor, images: slice, rows: slice) -> T
 
 
 def deform_conv2d_by_shape(
-    x: Tensor,
-    offset: Tensor,
-    mask: Tensor | None,
-    weight: Tensor,
-    bias: Tensor | None,
-    stride: int,
-    padding: int,
-    dilation: int,
+    x: Tensor, offset: Tensor, mask: Tensor | None, weight: Tensor, bias: Tensor | None, *geometry: int
 ) -> Tensor:
     """What counts operations and memory on fake tensors sees of `deform_conv2d`, in a few operators instead of some for
     every chunk: two chunks stand for the memory of all, one product of the whole size for their arithmetic. The values
     mean nothing.
     """
     with torch.autocast(x.device.type, enabled=False):
-        sampler, flat_weight = _prepare(x, offset, mask, weight, (stride, padding, dilation))
+        sampler, flat_weight = _prepare(x, offset, mask, weight, geometry)
         batch, size = x.shape[0], offset.shape[2:]
         factor = flat_weight.to(x.dtype)
         everything = factor.new_empty(()).expand(batch, factor.shape[1], size[0] * size[1])  # holds one number
@@ -142,18 +122,10 @@ def deform_conv2d_by_shape(
 class _DeformConv(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any,
-        x: Tensor,
-        offset: Tensor,
-        mask: Tensor | None,
-        weight: Tensor,
-        bias: Tensor | None,
-        stride: int,
-        padding: int,
-        dilation: int,
+        ctx: Any, x: Tensor, offset: Tensor, mask: Tensor | None, weight: Tensor, bias: Tensor | None, *geometry: int
     ) -> Tensor:
         ctx.save_for_backward(x, offset, mask, weight, bias)
-        ctx.geometry = (stride, padding, dilation)
+        ctx.geometry = geometry
         with torch.autocast(x.device.type, enabled=False):
             sampler, flat_weight = _prepare(x, offset, mask, weight, ctx.geometry)
             batch, out_channels, (height, width) = x.shape[0], weight.shape[0], offset.shape[2:]
@@ -192,14 +164,15 @@ class _DeformConv(torch.autograd.Function):
             None if mask is None or grad_mask is None else grad_mask.view_as(mask).to(mask.dtype),
             grad_weight.view_as(weight).to(weight.dtype),
             grad_bias,
-            None,
-            None,
-            None,
+            *(None for _ in ctx.geometry),
         )
 
 
+deform_conv2d: Callable[..., Tensor] = _DeformConv.apply
+
+
 def _prepare(
-    x: Tensor, offset: Tensor, mask: Tensor | None, weight: Tensor, geometry: tuple[int, int, int]
+    x: Tensor, offset: Tensor, mask: Tensor | None, weight: Tensor, geometry: tuple[int, ...]
 ) -> tuple[_Sampler, Tensor]:
     """The sampler and the weight as (Co, C*K), both in float32, or float64 for float64 features."""
     dtype = torch.promote_types(x.dtype, torch.float32)

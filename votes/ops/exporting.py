@@ -41,18 +41,8 @@ def deform_conv_operator() -> Any:
     """The deformable convolution as one operator of PyTorch, ``votes::deform_conv2d``, see ops.deform_conv2d."""
     from votes.ops import chunked
 
-    def compute(
-        x: Tensor,
-        offset: Tensor,
-        mask: Tensor | None,
-        weight: Tensor,
-        bias: Tensor | None,
-        stride: int,
-        padding: int,
-        dilation: int,
-        groups: int,
-    ) -> Tensor:
-        return chunked.deform_conv2d(x, offset, mask, weight, bias, stride, padding, dilation)
+    def compute(*arguments: Any) -> Tensor:
+        return chunked.deform_conv2d(*arguments[:-1])  # it finds the number of groups itself
 
     schema = (
         '(Tensor x, Tensor offset, Tensor? mask, Tensor weight, Tensor? bias, int stride, int padding, int dilation, '
@@ -68,35 +58,21 @@ def deform_conv_operator() -> Any:
 
 
 def deform_conv2d(
-    x: Tensor,
-    offset: Tensor,
-    mask: Tensor | None,
-    weight: Tensor,
-    bias: Tensor | None,
-    stride: int,
-    padding: int,
-    dilation: int,
+    x: Tensor, offset: Tensor, mask: Tensor | None, weight: Tensor, bias: Tensor | None, *geometry: int
 ) -> Tensor:
     """The deformable convolution in the form that is exported."""
     if _form == 'operator':
         groups = int(offset.shape[1]) // (2 * weight.shape[2] * weight.shape[3])
-        result: Tensor = deform_conv_operator()(x, offset, mask, weight, bias, stride, padding, dilation, groups)
+        result: Tensor = deform_conv_operator()(x, offset, mask, weight, bias, *geometry, groups)
         return result
-    return by_grid(x, offset, mask, weight, bias, stride, padding, dilation)
+    return by_grid(x, offset, mask, weight, bias, *geometry)
 
 
 def by_grid(
-    x: Tensor,
-    offset: Tensor,
-    mask: Tensor | None,
-    weight: Tensor,
-    bias: Tensor | None,
-    stride: int,
-    padding: int,
-    dilation: int,
+    x: Tensor, offset: Tensor, mask: Tensor | None, weight: Tensor, bias: Tensor | None, *geometry: int
 ) -> Tensor:
     """In one piece, of operators that every runtime has: the values of all taps and channels lie in memory at once."""
-    batch, channels, height, width = x.shape
+    (batch, channels, height, width), (stride, padding, dilation) = x.shape, geometry
     kernel_width = weight.shape[3]
     taps = weight.shape[2] * kernel_width
     groups = offset.shape[1] // (2 * taps)

@@ -23,31 +23,17 @@ def triton_deform_conv2d(x: Tensor, *others: Any) -> Tensor:
 
 
 def torchvision_deform_conv2d(
-    x: Tensor,
-    offset: Tensor,
-    mask: Tensor | None,
-    weight: Tensor,
-    bias: Tensor | None,
-    stride: int,
-    padding: int,
-    dilation: int,
+    x: Tensor, offset: Tensor, mask: Tensor | None, weight: Tensor, bias: Tensor | None, *geometry: int
 ) -> Tensor:
     from torchvision.ops import deform_conv2d
 
     with torch.autocast(x.device.type, enabled=False):
         data, offset_, mask_, weight_, bias_ = _in_float32(x, offset, mask, weight, bias)
-        return deform_conv2d(data, offset_, weight_, bias_, stride, padding, dilation, mask_).to(x.dtype)
+        return deform_conv2d(data, offset_, weight_, bias_, *geometry, mask_).to(x.dtype)
 
 
 def mmcv_deform_conv2d(
-    x: Tensor,
-    offset: Tensor,
-    mask: Tensor | None,
-    weight: Tensor,
-    bias: Tensor | None,
-    stride: int,
-    padding: int,
-    dilation: int,
+    x: Tensor, offset: Tensor, mask: Tensor | None, weight: Tensor, bias: Tensor | None, *geometry: int
 ) -> Tensor:
     from mmcv.ops import modulated_deform_conv2d
 
@@ -57,5 +43,5 @@ def mmcv_deform_conv2d(
     with torch.autocast(x.device.type, enabled=False):
         data, offset_, mask_, weight_, bias_ = _in_float32(x, offset, mask, weight, bias)
         return modulated_deform_conv2d(
-            cast(Tensor, data).contiguous(), offset_, mask_, weight_, bias_, stride, padding, dilation, 1, groups
+            cast(Tensor, data).contiguous(), offset_, mask_, weight_, bias_, *geometry, 1, groups
         ).to(x.dtype)

@@ -10,16 +10,9 @@ from torch import Tensor
 
 
 def deform_conv2d(
-    x: Tensor,
-    offset: Tensor,
-    mask: Tensor | None,
-    weight: Tensor,
-    bias: Tensor | None,
-    stride: int,
-    padding: int,
-    dilation: int,
+    x: Tensor, offset: Tensor, mask: Tensor | None, weight: Tensor, bias: Tensor | None, *geometry: int
 ) -> Tensor:
-    batch, channels, height, width = x.shape
+    (batch, channels, height, width), (stride, padding, dilation) = x.shape, geometry
     kernel_height, kernel_width = weight.shape[2:]
     taps = kernel_height * kernel_width
     groups = offset.shape[1] // (2 * taps)

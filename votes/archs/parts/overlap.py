@@ -5,7 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+
+from votes.archs.parts.published import Weights
+from votes.checkpoint import own_names
 
 
 def starts_of(length: int, patch: int, stride: int) -> list[int]:
@@ -20,6 +23,18 @@ def triangle(length: int, device: torch.device | None = None) -> Tensor:
     places = torch.arange(length, dtype=torch.float32, device=device)
     weights = 1 + torch.minimum(places, length - 1 - places)
     return weights / weights.mean()
+
+
+class Around(nn.Module):
+    """What shows patches to a network of its own: weights of that alone fit, by its names or published ones."""
+
+    parts = {'network': ('network.',)}
+    network: nn.Module
+
+    def published_weights(self, weights: Weights) -> Weights:
+        if all(key.startswith('network.') for key in weights):
+            return weights
+        return {f'network.{key}': value for key, value in own_names(self.network, weights).items()}
 
 
 class Canvas:

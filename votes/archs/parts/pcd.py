@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from functools import partial
 from typing import cast
 
@@ -10,29 +9,25 @@ import torch
 from torch import Tensor, nn
 
 from votes.archs.parts.blocks import conv3x3, conv_of_pair, first_share, lrelu, one_by_one, upsample, with_second, zero_
-from votes.ops import choose_backend, deform_conv2d, fused_deform_conv2d, watching
+from votes.archs.parts.deform import DeformConv
+from votes.ops import choose_backend, fused_deform_conv2d, watching
 
 LEVELS = ('l1', 'l2', 'l3')
 
 
-class DeformableConv(nn.Module):
+class DeformableConv(DeformConv):
     """Modulated deformable 3x3 convolution whose offsets and masks come from a convolution of `guide`.
 
-    That convolution starts at zero: at first every tap samples its own place with weight 0.5.
-    `offset_mean` holds mean |offset| in pixels of the last training step, on the device; above 50, training diverges.
+    That convolution starts at zero: at first every tap samples its own place with weight 0.5. Where `offset_mean` is
+    above 50, training diverges.
     """
 
     def __init__(self, num_feat: int, deformable_groups: int):
-        super().__init__()
-        self.weight = nn.Parameter(torch.empty(num_feat, num_feat, 3, 3))
-        self.bias = nn.Parameter(torch.zeros(num_feat))
-        bound = 1 / math.sqrt(9 * num_feat)
-        nn.init.uniform_(self.weight, -bound, bound)
+        super().__init__(num_feat, num_feat)
         self.conv_offset = conv3x3(num_feat, deformable_groups * 27)
         zero_(self.conv_offset.weight, self.conv_offset.bias)
-        self.offset_mean: Tensor | None = None
 
-    def forward(self, x: Tensor, guide: Tensor) -> Tensor:
+    def forward(self, x: Tensor, guide: Tensor) -> Tensor:  # type: ignore[override]
         """x and guide (B, C, H, W) -> (B, C, H, W)."""
         fused = x.dtype != torch.float64 and not watching()
         if fused and choose_backend(None, x.device.type) == 'triton':
@@ -44,10 +39,7 @@ class DeformableConv(nn.Module):
             return out
         raw = self.conv_offset(guide)
         split = raw.shape[1] // 3 * 2
-        offset, mask = raw[:, :split], raw[:, split:].sigmoid()
-        if self.training:
-            self.offset_mean = offset.detach().abs().mean()
-        return deform_conv2d(x, offset, mask, self.weight, self.bias, padding=1)
+        return super().forward(x, raw[:, :split], raw[:, split:].sigmoid())
 
 
 def _first_share(conv: nn.Conv2d, frame: Tensor) -> list[Tensor]:

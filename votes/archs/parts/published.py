@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from votes.checkpoint import compare
+from votes.checkpoint import compare, own_names
 
 Weights = dict[str, Tensor]
 
@@ -39,10 +39,7 @@ def fitting(build: Callable[..., nn.Module], weights: Weights, **arguments: Any)
             net = build(**arguments)
     except (ValueError, RuntimeError):  # no such network: the weights are of something else
         return None
-    expected, published = net.state_dict(), getattr(net, 'published_weights', None)
-    if published and weights.keys() != expected.keys():
-        weights = published(weights)
-    return None if compare(expected, weights) else arguments
+    return None if compare(net.state_dict(), own_names(net, weights)) else arguments
 
 
 def from_tensorflow(weights: Weights) -> Weights:

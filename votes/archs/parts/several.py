@@ -39,7 +39,7 @@ class Several(nn.Module, ABC):
         self.smallest = max(said.smallest for said in self.promises)
         self.inputs = tuple(dict.fromkeys(name for said in self.promises for name in said.inputs))
         self.optional = tuple(dict.fromkeys(name for said in self.promises for name in said.optional))
-        self.parts = _parts(self.promises)
+        self.parts = joint_parts({f'network{i}': (f'networks.{i}.', said) for i, said in enumerate(self.promises)})
 
     @abstractmethod
     def combine(self, found: list[Tensor], frames: Tensor) -> Tensor:
@@ -50,10 +50,8 @@ class Several(nn.Module, ABC):
         single = isinstance(self.sees, Frame)
         if single:
             x, fields = x.unsqueeze(1), {name: value.unsqueeze(1) for name, value in fields.items()}
-        kind = x.device.type
-        amp = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else None
         found = [
-            apply(net, {**fields, 'lq': x}, amp=amp, said=said)['out']
+            apply(net, {**fields, 'lq': x}, amp=amp_around(x), said=said)['out']
             for net, said in zip(self.networks, self.promises, strict=True)
         ]
         frames = x[:, self.promises[0].restored(x.shape[1])]
@@ -76,16 +74,26 @@ class Several(nn.Module, ABC):
             return None
 
 
-def _parts(promises: list[Promise]) -> dict[str, tuple[str, ...]]:
-    """Each network, its own parts as `network0.flow`, and as `flow` those of all."""
-    parts: dict[str, tuple[str, ...]] = {}
-    for i, said in enumerate(promises):
-        parts[f'network{i}'] = (f'networks.{i}.',)
+def joint_parts(members: dict[str, tuple[str, Promise]]) -> dict[str, tuple[str, ...]]:
+    """Each network, its own parts as `network0.flow`, and as `flow` those of all.
+
+    Args:
+        members: by name, how the keys of its weights begin, and what it promises.
+    """
+    parts = {member: (start,) for member, (start, _) in members.items()}
+    for member, (start, said) in members.items():
         for name, prefixes in said.parts.items():
-            inside = tuple(f'networks.{i}.{prefix}' for prefix in prefixes)
-            parts[f'network{i}.{name}'] = inside
-            parts[name] = (*parts.get(name, ()), *inside)
+            inside = tuple(f'{start}{prefix}' for prefix in prefixes)
+            parts[f'{member}.{name}'] = inside
+            if name not in members:  # of a member that is itself made of several
+                parts[name] = (*parts.get(name, ()), *inside)
     return parts
+
+
+def amp_around(x: Tensor) -> torch.dtype | None:
+    """The precision of the autocast that `x` is computed in; None without one."""
+    kind = x.device.type
+    return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else None
 
 
 def _common(kinds: list[Sees]) -> Sees:
