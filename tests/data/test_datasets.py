@@ -223,7 +223,7 @@ def test_lists_and_splits(pairs, tmp_path):
     assert sorted(itertools.chain(*parts.values())) == names
     assert [len(parts[p]) for p in ('train', 'val', 'test')] == [38, 2, 10]
     assert split_clips(names, {'seed': 1, 'test': 10, 'val': 2, 'part': 'test'}) != parts['test']
-    with pytest.raises(UserError, match='no clip for training'):
+    with pytest.raises(UserError, match='too few clips for this split'):
         split_clips(names, {'seed': 0, 'test': 48, 'val': 2, 'part': 'train'})
 
 

@@ -148,6 +148,11 @@ class Promise:
         """Which of `count` frames that it is given come out."""
         return [self.sees.centre] if isinstance(self.sees, Window) else list(range(count))
 
+    @property
+    def reads_codec(self) -> bool:
+        """Whether it reads what the decoder knows, or picks its frames by that."""
+        return bool(self.inputs) or (isinstance(self.sees, Window) and self.sees.picks)
+
     def frames(self, least: int = 1) -> int:
         """How many frames a test or a trial may give it: at least `least`."""
         if isinstance(self.sees, Window):

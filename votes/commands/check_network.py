@@ -22,6 +22,7 @@ from votes.errors import UserError
 from votes.inference.stream import Stream
 from votes.inference.tiles import Limits
 from votes.inference.views import View, Views
+from votes.processes.program import add_overrides
 from votes.registry import NETWORKS
 
 ODD = (37, 45)  # rows and columns that no promise of multiples allows
@@ -287,15 +288,7 @@ def check_network(
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('network', metavar='NAME|module:Class', help='a registered name, or a class of your own')
-    parser.add_argument(
-        '--set',
-        nargs='+',
-        action='extend',
-        default=[],
-        metavar='KEY=VALUE',
-        dest='arguments',
-        help='arguments of its constructor',
-    )
+    add_overrides(parser, 'arguments of its constructor', dest='arguments')
     parser.add_argument('--ranks', type=int, default=2, help='processes of the distributed trial; 1 leaves it out')
 
 

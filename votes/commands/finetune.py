@@ -11,7 +11,7 @@ import yaml
 
 from votes import checkpoint, test, train
 from votes.archs import build_network, stored_options
-from votes.archs.contract import Promise, Window, promise
+from votes.archs.contract import Promise, promise
 from votes.data.clip_lists import read_meta_info
 from votes.data.codec_metadata import extract_metadata
 from votes.data.tools.check import check_option_file, may_train
@@ -20,6 +20,7 @@ from votes.data.video_source import VIDEO_SUFFIXES as VIDEOS
 from votes.errors import UserError
 from votes.platforms.joined import earlier_platform, join_earlier, join_made, label_of, lq_folder
 from votes.processes.lease import Lease
+from votes.processes.program import add_overrides
 from votes.reports.compare import comparison
 from votes.reports.curves import read_rows
 from votes.training.provenance import Record, changes, record
@@ -55,9 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--lr', type=float, default=5e-5, help='learning rate (default 5e-05)')
     parser.add_argument('--batch', type=int, default=16, help='samples of a step')
     parser.add_argument('--gt-size', type=int, default=128, help='side of the crops')
-    parser.add_argument(
-        '--set', nargs='+', action='extend', default=[], metavar='KEY=VALUE', dest='overrides', help='training options'
-    )
+    add_overrides(parser, 'training options')
     parser.add_argument(
         '--restart', action='store_true', help='put an earlier run of this name aside, and its data where they changed'
     )
@@ -95,17 +94,8 @@ def adapt(args: argparse.Namespace, name: str, network: dict[str, Any], said: Pr
     if start is None:
         return 1
     checkpoint.write_record(known, made_of)
-    code = train.run(
-        argparse.Namespace(
-            opt=str(options),
-            launcher='none',
-            overrides=args.overrides,
-            local_rank=0,
-            restart=args.restart,
-            allow_changes=args.allow_changes,
-            auto_resume=True,
-        )
-    )
+    asked = [f'--{name}' for name in ('restart', 'allow_changes') if getattr(args, name)]
+    code = train.main(['-opt', str(options), *asked, *(['--set', *args.overrides] if args.overrides else [])])
     if code:
         return code
     run_folder = Path('experiments') / name
@@ -205,7 +195,7 @@ def pairs_of(args: argparse.Namespace, target: Path, said: Promise) -> Path:
             raise UserError('too few clips to train, validate and test', where=hq, value=count, fix='3 or more')
         wish.test = max(1, count // 5) if args.test is None else args.test
         wish.val = max(1, count // 10) if args.val is None else args.val
-    if reads_metadata(said) and (lq is None or not any(path.suffix.lower() in VIDEOS for path in lq.iterdir())):
+    if said.reads_codec and (lq is None or not any(path.suffix.lower() in VIDEOS for path in lq.iterdir())):
         raise UserError(
             f'{said.name} reads what the codec says of its videos',
             where=lq or args.recipe,
@@ -228,17 +218,13 @@ def pairs_of(args: argparse.Namespace, target: Path, said: Promise) -> Path:
             put_aside(target)
     checkpoint.write_record(known, made_of)
     prepare('videos', hq, target, wish)
-    if reads_metadata(said) and lq is not None:
+    if said.reads_codec and lq is not None:
         extract_metadata(lq, target / 'metadata')
     if both:
         join_made(target, args.originals, args.recipe, args.seed)
     for folder in earlier:
         join_earlier(target, folder, args.seed)
     return target
-
-
-def reads_metadata(said: Promise) -> bool:
-    return bool(said.inputs) or (isinstance(said.sees, Window) and said.sees.picks)
 
 
 def sections(data: Path, part: str) -> dict[str, Any]:
@@ -297,7 +283,7 @@ def evaluated(name: str, weights: Path, network: dict[str, Any], said: Promise, 
         'val': {'save_img': part.startswith('test'), 'metrics': METRICS},
     }
     options = _write(Path('experiments') / f'test_{name}.yml', content)
-    code = test.run(argparse.Namespace(opt=str(options), launcher='none', overrides=[], local_rank=0, overwrite=True))
+    code = test.main(['-opt', str(options), '--overwrite'])
     return None if code else Path('results') / name / 'results.json'
 
 

@@ -13,7 +13,6 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -26,6 +25,7 @@ from votes.data.open_source import open_source
 from votes.data.raw_video import SUFFIXES as RAW_SUFFIXES
 from votes.data.raw_video import format_of
 from votes.data.sources import SUFFIXES, FolderSource, Frame, FrameSource
+from votes.data.transforms import to_tensor
 from votes.errors import UserError
 from votes.metrics import temporal
 from votes.metrics.bd_rate import METHOD, bd_rate
@@ -121,11 +121,6 @@ def matched(
     return [(name, first[name], second[name]) for name in sorted(first)]
 
 
-def to_batch(frames: list[Frame], device: torch.device) -> Tensor:
-    """uint8 (B, 3, H, W)."""
-    return torch.from_numpy(np.ascontiguousarray(np.stack(frames).transpose(0, 3, 1, 2))).to(device)
-
-
 def _sizes(first: Frame, second: Frame) -> str:
     return ' and '.join(f'{frame.shape[1]}x{frame.shape[0]}' for frame in (first, second))
 
@@ -186,7 +181,7 @@ class Measurer:
         return rows
 
     def _single(self, first: list[Frame], second: list[Frame]) -> list[dict[str, float]]:
-        a, b = (to_batch(frames, self.device) for frames in (first, second))
+        a, b = (to_tensor(frames).to(self.device) for frames in (first, second))
         channel = 'y' if self.protocol.channel == 'y' else 'rgb'
         pair = [planes(x, self.protocol.crop_border, channel) for x in (a, b)]  # type: ignore[arg-type]
         found = {name: measure(*pair) for name, measure in PLANE.items() if name in self.protocol.metrics}
@@ -280,8 +275,7 @@ def enlarge_like(frames: Iterator[Frame], reference: Iterator[Frame]) -> Iterato
     """LQ frames brought to the size of the reference's first frame by bicubic interpolation (a = -0.5)."""
     height, width = next(reference).shape[:2]
     for frame in frames:
-        batch = torch.from_numpy(frame.copy()).permute(2, 0, 1)[None].float().div(255)
-        large = enlarged(batch, (height, width))[0].mul(255).round().byte()
+        large = enlarged(to_tensor([frame]).float().div(255), (height, width))[0].mul(255).round().byte()
         yield large.permute(1, 2, 0).numpy()
 
 

@@ -17,7 +17,7 @@ import av
 import numpy as np
 
 import votes
-from votes.data.raw_video import CHROMA_PARTS, format_of
+from votes.data.raw_video import CHROMA_PARTS, RawFormat, format_of
 from votes.data.raw_video import SUFFIXES as RAW_SUFFIXES
 from votes.errors import UserError
 from votes.metrics.planes import NAMES as PLANES
@@ -34,20 +34,15 @@ class PlaneVideo:
     """A video's planes.
 
     Attributes:
-        chroma: '420', '422', '444', or '400' of luma alone.
+        pixels: the format of its frames, as FFmpeg names it.
         frames: gives the planes of each frame, uint8 or uint16 (H, W), from the first on whenever it is called.
     """
 
     path: Path
     size: tuple[int, int]
-    chroma: str
+    pixels: str
     bits: int
     frames: Callable[[], Iterator[Planes]]
-
-    @property
-    def pixels(self) -> str:
-        name = 'gray' if self.chroma == '400' else f'yuv{self.chroma}p'
-        return name + (f'{self.bits}le' if self.bits > 8 else '')
 
     def __str__(self) -> str:
         return f'{self.size[1]}x{self.size[0]} {self.pixels}'
@@ -61,7 +56,7 @@ def open_planes(path: Path, raw: str | None = None) -> PlaneVideo:
     """
     if path.suffix.lower() in RAW_SUFFIXES or (raw and path.is_file()):
         told = format_of(path, raw)
-        return PlaneVideo(path, (told.height, told.width), told.chroma, told.bits, lambda: told.frames(path))
+        return PlaneVideo(path, (told.height, told.width), told.pixels, told.bits, lambda: told.frames(path))
     if not path.is_file():
         raise UserError('planes are those of a video file', where=path, fix='without --planes pictures are measured')
     with VideoReader(path) as reader:
@@ -71,9 +66,8 @@ def open_planes(path: Path, raw: str | None = None) -> PlaneVideo:
         chroma = '400' if len(kind.components) == 1 else _chroma(parts)
         if kind.is_rgb or kind.is_bit_stream or chroma is None or len(frame.planes) != len(kind.components):
             raise UserError('a video without planes of Y, U and V', where=path, value=kind.name)
-        return PlaneVideo(
-            path, (frame.height, frame.width), chroma, kind.components[0].bits, lambda: _decoded(path, kind.name)
-        )
+        told = RawFormat(frame.width, frame.height, chroma, kind.components[0].bits)
+        return PlaneVideo(path, (frame.height, frame.width), told.pixels, told.bits, lambda: _decoded(path, kind.name))
 
 
 def _chroma(parts: tuple[int, int]) -> str | None:

@@ -29,12 +29,15 @@ from votes.data.open_source import open_source
 from votes.data.pairs import ClipPairs
 from votes.data.sensed import MANIFEST, digest
 from votes.data.sources import FrameSource
+from votes.data.transforms import to_tensor
 from votes.errors import UserError
+from votes.inference.frames import to_float
 from votes.inference.views import Views
 from votes.losses.targets import gt_small
 from votes.models import build_model
 from votes.options import Options, load_options
 from votes.processes.devices import device_of
+from votes.processes.program import add_overrides
 
 MAPS = ('dsm', 'shuffled', 'neighbours', 'error')
 NEIGHBOURS = Promise('neighbours', Window(5))
@@ -52,9 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help='dsm (default); shuffled: the same at other frames of the clip; neighbours: how far a frame is from those '
         'beside it; error: how far it is from GT at its size, which no method can know',
     )
-    parser.add_argument(
-        '--set', nargs='+', action='extend', default=[], metavar='KEY=VALUE', dest='overrides', help='change options'
-    )
+    add_overrides(parser, 'change options')
 
 
 def run(args: argparse.Namespace) -> int:
@@ -137,8 +138,7 @@ def differences(
     ready: dict[int, torch.Tensor] = {}
     for view in Views(said).of(range(frames.length(clip))):
         for number in set(view.indices) - ready.keys():
-            rgb = torch.from_numpy(frames.read(clip, number)).to(device).permute(2, 0, 1)
-            ready[number] = padded('lq', rgb[None].float() / 255, *more)
+            ready[number] = padded('lq', to_float(to_tensor([frames.read(clip, number)]), device), *more)
         found = pairs.difference(view.indices, ready)[0, 0, :height, :width]
         yield found.round().byte().cpu().numpy()
         pairs.forget(view.centres[0] - len(view.indices) + 2)
@@ -162,7 +162,7 @@ def errors_of(opt: Options, frames: FrameSource) -> Made:
     def made(clip: str) -> Iterator[NDArray[np.uint8]]:
         for number in range(frames.length(clip)):
             lq, gt = (
-                torch.from_numpy(picture.copy()).permute(2, 0, 1)[None].float() / 255
+                to_float(to_tensor([picture]), torch.device('cpu'))
                 for picture in (frames.read(clip, number), pairs.read_gt(clip, number))
             )
             yield luma_difference(gt_small(gt, opt.scale), lq)[0, 0].byte().numpy()

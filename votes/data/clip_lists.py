@@ -50,25 +50,38 @@ def read_meta_info(path: str | Path) -> dict[str, int]:
     return counts
 
 
+def folds(clips: list[str], number: int, test: int, val: int, seed: int) -> list[dict[str, list[str]]]:
+    """Seeded splits into 'train', 'val' and 'test' whose test clips do not overlap (the paper: 5, of 10 and 4).
+
+    Raises:
+        UserError: there are too few clips.
+    """
+    if number and (number * test > len(clips) or test + val >= len(clips)):
+        raise UserError(
+            'too few clips for this split', value=f'{len(clips)} clips, {number} times {test} test, {val} val'
+        )
+    order = [clips[i] for i in np.random.default_rng(seed).permutation(len(clips))]
+    found = []
+    for k in range(number):
+        tested = order[k * test : (k + 1) * test]
+        rest = [clip for clip in order if clip not in set(tested)]
+        rest = rest[k * test :] + rest[: k * test]  # other clips for validation in each
+        found.append({'train': sorted(rest[val:]), 'val': sorted(rest[:val]), 'test': sorted(tested)})
+    return found
+
+
 def split_clips(clips: list[str], split: Split) -> list[str]:
     """The clips of one part of a seeded split."""
-    if split['test'] + split['val'] >= len(clips):
-        raise UserError(
-            'split leaves no clip for training', value=f'{len(clips)} clips, {split["test"]} test, {split["val"]} val'
-        )
-    order = [clips[i] for i in np.random.default_rng(split['seed']).permutation(len(clips))]
-    ends = split['test'], split['test'] + split['val']
-    return sorted({'test': order[: ends[0]], 'val': order[ends[0] : ends[1]], 'train': order[ends[1] :]}[split['part']])
+    return folds(clips, 1, split['test'], split['val'], split['seed'])[0][split['part']]
 
 
-def excluded_by(val_partition: str | list[str] | None) -> list[str]:
-    """Clips that BasicSR's `val_partition` keeps out of training."""
-    if val_partition is None:
-        return []
-    if isinstance(val_partition, list):
-        return val_partition
+def excluded_by(val_partition: str | list[str] | None, *lists: str | None) -> list[str]:
+    """Clips that BasicSR's `val_partition`, and meta_info lists of validation and test, keep out of training."""
+    named = [clip for path in lists if path for clip in read_meta_info(path)]
+    if val_partition is None or isinstance(val_partition, list):
+        return [*(val_partition or []), *named]
     if val_partition not in PARTITIONS:
         raise UserError(
             f'unknown val_partition {val_partition!r}', fix=f'{", ".join(PARTITIONS)}, or a list of clip names'
         )
-    return PARTITIONS[val_partition]
+    return [*PARTITIONS[val_partition], *named]

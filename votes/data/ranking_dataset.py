@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 from typing_extensions import TypedDict
 
-from votes.data.clip_lists import Split, excluded_by, read_meta_info
+from votes.data.clip_lists import Split, excluded_by
 from votes.data.codec_metadata import CodecMetadata
 from votes.data.pairs import ClipPairs
 from votes.data.transforms import orient, random_crop, random_turn, to_tensor
@@ -152,9 +152,7 @@ class CompressionRankingDataset(Dataset):
         use_colour: bool = False,
         scale: int = 1,
     ):
-        exclude = excluded_by(val_partition)
-        for path in filter(None, (meta_val_file, meta_test_file)):
-            exclude = exclude + list(read_meta_info(path))
+        exclude = excluded_by(val_partition, meta_val_file, meta_test_file)
         self.versions = RankedVersions(versions, meta_info_file, split, exclude, io_backend)
         self.pairs, self.clips = self.versions.sources[-1], self.versions.clips
         self.side, self.use_flip, self.use_rot, self.seed = gt_size // scale, use_flip, use_rot, 0

@@ -154,11 +154,6 @@ class RelatedSource:
     def __init__(self, pairs: dict[str, RelatedClip], side: str):
         self.pairs, self.side = pairs, side
 
-    @staticmethod
-    def holds(_: object) -> bool:
-        """It is made of clips in memory, never found in a folder."""
-        return False
-
     def clips(self) -> list[str]:
         return sorted(self.pairs)
 

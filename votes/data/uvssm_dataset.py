@@ -10,7 +10,7 @@ from torch.utils.data import Dataset
 
 from votes.archs.fields import followed_backwards
 from votes.archs.windows import Pick, peak_indices
-from votes.data.clip_lists import Split, excluded_by, read_meta_info
+from votes.data.clip_lists import Split, excluded_by
 from votes.data.codec_metadata import CodecMetadata
 from votes.data.grid import grid_of
 from votes.data.pairs import ClipPairs
@@ -111,10 +111,8 @@ class UVSSMDataset(Dataset):
         self.flip_sequence, self.moving = flip_sequence, moving_first_frame
         self.seed, self.augment_on_device = 0, augment_on_device
         self._check_window(dataroot_gt, codec_metadata)
-        held_out = excluded_by(val_partition)
-        kept, exclude = (held_out, []) if test_mode else (None, held_out)
-        for path in filter(None, (meta_val_file, meta_test_file)):
-            exclude = exclude + list(read_meta_info(path))
+        kept = excluded_by(val_partition) if test_mode else None
+        exclude = excluded_by(None if test_mode else val_partition, meta_val_file, meta_test_file)
         chosen: dict[str, Any] = {'meta_info_file': meta_info_file, 'split': split, 'exclude': exclude, 'only': kept}
         self.pairs = ClipPairs(
             dataroot_gt,

@@ -21,19 +21,18 @@ def add_program_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of `votes train` and `votes test`: those of BasicSR."""
     parser.add_argument('-opt', required=True, metavar='FILE.yml', help='option file')
     parser.add_argument('--launcher', choices=('none', 'pytorch'), default='none', help='pytorch: started by torchrun')
-    parser.add_argument(
-        '--set',
-        '--force_yml',
-        nargs='+',
-        action='extend',
-        default=[],
-        metavar='KEY=VALUE',
-        dest='overrides',
-        help='change options, e.g. train.total_iter=1000; may be given several times, the last of a key counts',
-    )
+    what = 'change options, e.g. train.total_iter=1000; may be given several times, the last of a key counts'
+    add_overrides(parser, what, '--force_yml')
     parser.add_argument(
         '--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS
     )  # older launchers pass it
+
+
+def add_overrides(parser: argparse.ArgumentParser, what: str, *also: str, dest: str = 'overrides') -> None:
+    """The argument ``--set KEY=VALUE ...``; `what` it changes, and its other names."""
+    parser.add_argument(
+        '--set', *also, nargs='+', action='extend', default=[], metavar='KEY=VALUE', dest=dest, help=what
+    )
 
 
 def run_program(program: Callable[[Options, argparse.Namespace], None], mode: str, args: argparse.Namespace) -> int:

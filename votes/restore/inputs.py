@@ -11,7 +11,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from votes.archs.contract import Promise, Window
+from votes.archs.contract import Promise
 from votes.archs.fields import FIELDS
 from votes.archs.windows import PICKED, TYPES, Pick
 from votes.data.codec_metadata import CODEC_FIELDS, CodecMetadata, write_metadata
@@ -114,11 +114,6 @@ def videos_of(pattern: str) -> list[Path]:
             raise UserError('nothing matches', where=pattern)
         return found
     return []
-
-
-def needs_codec(said: Promise) -> bool:
-    """Whether a network reads what the decoder knows, or picks its frames by that."""
-    return bool(said.inputs) or (isinstance(said.sees, Window) and said.sees.picks)
 
 
 class SideInformation:

@@ -30,7 +30,7 @@ from votes.inference.stream import SAME, Frames, Shown, Stream, fit, laid_out, p
 from votes.inference.tiles import Limits
 from votes.inference.views import View, Views, groups
 from votes.processes.signals import Preempted, StopRequests
-from votes.restore.inputs import Reader, SideInformation, needs_codec, open_input
+from votes.restore.inputs import Reader, SideInformation, open_input
 from votes.restore.job import Job, fingerprint, weights_hash
 from votes.restore.progress import Reporter, peak_memory
 from votes.restore.settings import Settings, Summary, check_paths
@@ -92,7 +92,7 @@ class Restoration:
             settings = dataclasses.replace(settings, segment=-(-settings.segment // self.piece) * self.piece)
         self.settings = settings
         check_ensemble(parse_ensemble(settings.ensemble), self.said)
-        self.side_information = SideInformation(self.source, self.said) if needs_codec(self.said) else None
+        self.side_information = SideInformation(self.source, self.said) if self.said.reads_codec else None
         self.snapshots: dict[int, dict[str, Any]] = {}  # segment -> what the next one needs of it
         self.notes: list[str] = list(self.side_information.notes) if self.side_information else []
         self.decoded = 0

@@ -172,13 +172,6 @@ def _dense(
     return field, valid
 
 
-def flip_vectors(vectors: NDArray[np.float16], horizontal: bool) -> NDArray[np.float16]:
-    """A field (..., h, w, 2) as it is after its picture was mirrored, left to right or top to bottom."""
-    flipped = (vectors[..., ::-1, :] if horizontal else vectors[..., ::-1, :, :]).copy()
-    flipped[..., 0 if horizontal else 1] *= -1
-    return flipped
-
-
 def pqf_labels(qp: NDArray[Any] | None, sizes: NDArray[np.int64], cuts: Sequence[int] = ()) -> NDArray[np.bool_]:
     """Peak-quality frames, as MFQE has them: better than the frame before and no worse than the one after, by mean
     quantiser, or without one by compressed size; also the first and the last frame of a scene.

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from votes import checkpoint
-from votes.data.clip_lists import excluded_by, read_meta_info
+from votes.data.clip_lists import excluded_by
 from votes.data.degrading import OnTheFly
 from votes.data.pairs import ClipPairs
 from votes.data.sources import FolderSource, picture_kind
@@ -85,10 +85,9 @@ def _check_dataset(
     amount: Amount | None,
 ) -> Iterator[Finding]:
     args = data.args
-    kept = excluded_by(args.get('val_partition')) if args.get('test_mode') else None
-    exclude = excluded_by(args.get('val_partition')) if kept is None else []
-    for key in ('meta_val_file', 'meta_test_file'):
-        exclude = exclude + list(read_meta_info(args[key]) if args.get(key) else [])
+    partition, lists = args.get('val_partition'), (args.get('meta_val_file'), args.get('meta_test_file'))
+    kept = excluded_by(partition) if args.get('test_mode') else None
+    exclude = excluded_by(partition if kept is None else None, *lists)
     degradation = args.get('degradation')
     try:
         pairs = ClipPairs(

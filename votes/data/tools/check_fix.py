@@ -32,11 +32,6 @@ class Originals:
     def __init__(self, pairs: ClipPairs):
         self.pairs = pairs
 
-    @staticmethod
-    def holds(_: object) -> bool:
-        """It is made of pairs in memory, never found in a folder."""
-        return False
-
     def clips(self) -> list[str]:
         return self.pairs.gt.clips()
 

@@ -19,6 +19,7 @@ from av import library_versions
 from numpy.typing import NDArray
 from skimage import data
 
+from votes.data.degrading import write_clip
 from votes.errors import UserError
 from votes.video.degrade import encode_h264, shrink_and_compress
 
@@ -175,15 +176,6 @@ def draw_scene(scene: Scene, seed: int, frames: int, size: int) -> list[Picture]
     return drawn
 
 
-def _write_frames(folder: Path, frames: list[Picture]) -> None:
-    folder.mkdir(parents=True)
-    for i, frame in enumerate(frames):
-        if not cv2.imwrite(
-            str(folder / f'{i:08d}.png'), cv2.cvtColor(frame, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_PNG_COMPRESSION, 1]
-        ):
-            raise UserError('cannot write a frame', where=folder)
-
-
 def make_demo_data(
     out: Path, *, seed: int = 0, qp: int = 28, frames: int = 40, size: int = 256, overwrite: bool = False
 ) -> None:
@@ -223,8 +215,8 @@ def _fill(folder: Path, seed: int, qp: int, frames: int, size: int) -> None:
         name = f'{i + 1:03d}'
         original = draw_scene(scene, seed, frames, size)
         compressed = shrink_and_compress(original, SCALE, qp)
-        _write_frames(folder / 'UVSSM/demo/HQ_frames' / name, original)
-        _write_frames(folder / 'UVSSM/demo/LQ_frames' / name, compressed)
+        write_clip(folder / 'UVSSM/demo/HQ_frames' / name, original)
+        write_clip(folder / 'UVSSM/demo/LQ_frames' / name, compressed)
         clips[name] = {
             'picture': scene.picture,
             'part': scene.part,

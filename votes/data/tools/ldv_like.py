@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from votes import checkpoint
+from votes.data.clip_lists import folds
 from votes.data.degrading import degrade_source, write_clip
 from votes.data.sources import Frame, FrameSource
 from votes.data.tools.layouts import Places, videos
-from votes.data.tools.splits import folds
 from votes.errors import UserError
 from votes.options.shipped import option_file
 from votes.video.recipe import read_recipe

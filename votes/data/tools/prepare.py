@@ -15,12 +15,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from votes import checkpoint
+from votes.data.clip_lists import folds
 from votes.data.degrading import degrade_source, write_clip
 from votes.data.sources import FolderSource
 from votes.data.tools.layouts import LAYOUTS, Clips, Layout, Places
 from votes.data.tools.ldv_like import prepare_ldv_like
 from votes.data.tools.open_clips import prepare_open_clips
-from votes.data.tools.splits import folds
 from votes.errors import UserError
 from votes.video.recipe import read_recipe
 
