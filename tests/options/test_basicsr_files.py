@@ -129,3 +129,23 @@ def test_averaging_in_two_places_that_differ(tmp_path):
     (tmp_path / 'opt.yml').write_text(f'ema_decay: 0.9\n{text}')
     with pytest.raises(OptionError, match='ema_decay is another'):
         load_options(tmp_path / 'opt.yml', check_paths=False)
+
+
+@pytest.mark.parametrize(
+    ('said', 'told'),
+    [
+        ('', 'the network enlarges 4 times, scale is 2: say network_g.scale: 2, which is 4 where it is not said'),
+        (
+            '\n  scale: 3',
+            'network_g.scale: the network enlarges 3 times, scale is 2: network_g.scale and scale have to be',
+        ),
+    ],
+)
+def test_a_scale_that_the_network_is_not_told_says_which_key(tmp_path, said, told):
+    """BasicSR's EDVR enlarges four times whatever `scale` says."""
+    text = (FOLDER / 'EDVR_L_REDS.yml').read_text()
+    path = tmp_path / 'opt.yml'
+    path.write_text(text.replace('scale: 4', 'scale: 2').replace('  type: EDVR\n', f'  type: EDVR{said}\n'))
+    with pytest.raises(OptionError) as error:
+        load_options(path, 'train')
+    assert any(told in problem for problem in str(error.value).splitlines())
