@@ -143,6 +143,7 @@ NETWORKS = Registry(
         'ASTF': 'votes.archs.astf_arch:ASTF',
         'Average': 'votes.archs.average_arch:Average',
         'Block2Rock': 'votes.archs.block2rock_arch:Block2Rock',
+        'ByQuantiser': 'votes.archs.by_quantiser_arch:ByQuantiser',
         'EDVRIntra': 'votes.archs.edvr_intra_arch:EDVRIntra',
         'Gated': 'votes.archs.gated_arch:Gated',
         'MGBP3D': 'votes.archs.mgbp3d_arch:MGBP3D',

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from votes.archs.contract import Clip
-from votes.archs.parts.several import Several
+from votes.archs.parts.several import Combined
 
 SIDE = 11  # pixels of the windows in which variance is taken
 
@@ -34,9 +34,9 @@ def texture_mask(frames: Tensor) -> Tensor:
     return (variance - low) / (high - low).clamp(min=1e-8)
 
 
-class ASTF(Several):
+class ASTF(Combined):
     """``M * first + (1 - M) * second`` where M is the texture of the second network's frames: the first (EN1, trained
-    by LPIPS alone) gives textured areas, the second (EN2) smooth ones. See Several; networks see clips.
+    by LPIPS alone) gives textured areas, the second (EN2) smooth ones. See Combined; networks see clips.
 
     The report of the challenge specifies the mask; its text and its formula have the two networks the other way round,
     of which the text is taken. Chosen is what windows see beyond the edge.

@@ -7,11 +7,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from votes.archs.parts.several import Several
+from votes.archs.parts.several import Combined
 
 
-class Average(Several):
-    """The mean over networks, see Several.
+class Average(Combined):
+    """The mean over networks, see Combined.
 
     The report of the challenge specifies two BasicVSR networks of different sizes for track 1 and four for track 3
     (VUE), without their sizes, which are chosen.

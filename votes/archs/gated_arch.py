@@ -10,11 +10,11 @@ from torch import Tensor
 
 from votes.archs.parts.gated_fusion import between, gate_of
 from votes.archs.parts.published import Weights, size_of
-from votes.archs.parts.several import Several
+from votes.archs.parts.several import Combined
 
 
-class Gated(Several):
-    """``M * first + (1 - M) * second``, M found from both and the frame, see Several.
+class Gated(Combined):
+    """``M * first + (1 - M) * second``, M found from both and the frame, see Combined.
 
     The report of the challenge specifies for track 2 two copies of ESRGAN's RRDBNet without upsampling after a frozen
     SMGF, and gated fusion again; chosen are the three convolutions of the gate.

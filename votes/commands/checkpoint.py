@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from votes import checkpoint
-from votes.archs import infer_options, stored_options
+from votes.archs import build_network, infer_options, stored_options
 from votes.errors import UserError
 from votes.processes.lease import Lease
 from votes.training.checkpoint_store import Saves, weights_path
@@ -135,6 +135,23 @@ def blend(first: Path, second: Path, alpha: float, target: Path, overwrite: bool
     return f'{target}: {len(weights)} tensors, {1 - alpha:g} of {first} and {alpha:g} of {second}'
 
 
+def join(files: list[Path], quantisers: list[float], target: Path, overwrite: bool) -> str:
+    """Writes networks that were each trained at one quantiser as one that chooses by the frame, see ByQuantiser.
+
+    Raises:
+        UserError: not one quantiser a file, networks that cannot be one, or `target` exists.
+    """
+    if target.suffix not in ('.pth', '.pt'):
+        raise UserError('unknown format', where=target, fix='a name that ends in .pth')
+    checkpoint.check_target(target, overwrite)
+    options = {'type': 'ByQuantiser', 'networks': [stored_options(path) for path in files], 'quantisers': quantisers}
+    net = build_network(options)
+    for part, path in zip(net.networks, files, strict=True):  # type: ignore[arg-type]
+        checkpoint.load_network(part, path)
+    checkpoint.save({'params': net.state_dict(), 'network_g': options}, target)
+    return f'{target}: {", ".join(f"QP {qp:g} {path}" for qp, path in zip(quantisers, files, strict=True))}'
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest='action', required=True, metavar='ACTION')
     what = actions.add_parser('inspect', help='what is in a file of weights or a training state')
@@ -155,6 +172,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     mixed.add_argument('-o', type=Path, dest='output', metavar='OUT.pth', required=True, help='file to write')
     mixed.add_argument('--overwrite', action='store_true', help='replace an output that exists')
 
+    joined = actions.add_parser('join', help='networks of one quantiser each as one that chooses by the frame')
+    joined.add_argument('files', type=Path, nargs='+', metavar='A.pth', help='checkpoints')
+    joined.add_argument('--qp', type=float, nargs='+', required=True, help='at which each was trained, in their order')
+    joined.add_argument('-o', type=Path, dest='output', metavar='OUT.pth', required=True, help='file to write')
+    joined.add_argument('--overwrite', action='store_true', help='replace an output that exists')
+
 
 def run(args: argparse.Namespace) -> int:
     if args.action == 'inspect':
@@ -165,6 +188,8 @@ def run(args: argparse.Namespace) -> int:
         return 0 if good else 1
     elif args.action == 'blend':
         print(blend(args.first, args.second, args.alpha, args.output, args.overwrite))
+    elif args.action == 'join':
+        print(join(args.files, args.qp, args.output, args.overwrite))
     else:
         print(convert(args.input, args.output, args.param_key, args.dsm, args.overwrite))
     return 0

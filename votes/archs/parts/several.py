@@ -18,7 +18,7 @@ from votes.errors import UserError
 
 
 class Several(nn.Module, ABC):
-    """Frames as the networks take them -> what `combine` makes of their results.
+    """Frames as the networks take them -> what `restored` makes of the networks.
 
     Args:
         networks: options of each, {'type': ..., constructor arguments}: of the same kind and scale.
@@ -42,23 +42,20 @@ class Several(nn.Module, ABC):
         self.parts = joint_parts({f'network{i}': (f'networks.{i}.', said) for i, said in enumerate(self.promises)})
 
     @abstractmethod
-    def combine(self, found: list[Tensor], frames: Tensor) -> Tensor:
-        """Results (B, T, 3, H, W) of the networks, and the frames that they are of, (B, T, 3, H, W) -> the same."""
+    def restored(self, x: Tensor, fields: dict[str, Tensor]) -> Tensor:
+        """Frames (B, T, 3, h, w) and fields -> (B, T, 3, H, W)."""
+
+    def result(self, number: int, x: Tensor, fields: dict[str, Tensor]) -> Tensor:
+        """(B, T, 3, h, w) through one of the networks -> (B, T, 3, H, W)."""
+        net, said = self.networks[number], self.promises[number]
+        return apply(net, {**fields, 'lq': x}, amp=amp_around(x), said=said)['out']
 
     def forward(self, x: Tensor, **fields: Tensor) -> Tensor:
         """(B, T, 3, h, w), or (B, 3, h, w) of networks of single frames -> as the networks do."""
         single = isinstance(self.sees, Frame)
         if single:
             x, fields = x.unsqueeze(1), {name: value.unsqueeze(1) for name, value in fields.items()}
-        found = [
-            apply(net, {**fields, 'lq': x}, amp=amp_around(x), said=said)['out']
-            for net, said in zip(self.networks, self.promises, strict=True)
-        ]
-        frames = x[:, self.promises[0].restored(x.shape[1])]
-        if self.scale > 1:
-            size = found[0].shape[-2], found[0].shape[-1]
-            frames = enlarged(frames.flatten(0, 1), size).unflatten(0, frames.shape[:2])
-        out = self.combine(found, frames)
+        out = self.restored(x, fields)
         return out[:, 0] if single or isinstance(self.sees, Window) else out
 
     @classmethod
@@ -72,6 +69,23 @@ class Several(nn.Module, ABC):
             ]
         except UserError:
             return None
+
+
+class Combined(Several):
+    """Several networks that are all asked; `combine` makes one of their results."""
+
+    @abstractmethod
+    def combine(self, found: list[Tensor], frames: Tensor) -> Tensor:
+        """Results (B, T, 3, H, W) of the networks, and the frames that they are of, (B, T, 3, H, W) -> the same."""
+
+    def restored(self, x: Tensor, fields: dict[str, Tensor]) -> Tensor:
+        """See Several."""
+        found = [self.result(number, x, fields) for number in range(len(self.networks))]
+        frames = x[:, self.promises[0].restored(x.shape[1])]
+        if self.scale > 1:
+            size = found[0].shape[-2], found[0].shape[-1]
+            frames = enlarged(frames.flatten(0, 1), size).unflatten(0, frames.shape[:2])
+        return self.combine(found, frames)
 
 
 def joint_parts(members: dict[str, tuple[str, Promise]]) -> dict[str, tuple[str, ...]]:
