@@ -9,7 +9,7 @@ import torch
 from votes.errors import UserError
 from votes.video.blur import bivariate_kernel, blur_and_pick, filter2d, gaussian_taps, sharpened, sinc_kernel
 from votes.video.jpeg import jpeg
-from votes.video.noise import finished, gaussian_noise, poisson_noise
+from votes.video.noise import gaussian_noise, poisson_noise
 from votes.video.resize import imresize
 
 
@@ -26,12 +26,10 @@ def test_kernels():
     for shape, value in (('generalized', math.exp(-(q**3) / 2)), ('plateau', 1 / (1 + q**3))):
         kernel = bivariate_kernel(7, (2.0, 2.0), shape=shape, beta=3)
         assert kernel[3, 4] / kernel[middle] == pytest.approx(value)
-    ringing = sinc_kernel(math.pi / 2, 7, pad_to=11)
-    assert ringing.shape == (11, 11)
+    ringing = sinc_kernel(math.pi / 2, 7)
     assert ringing.sum() == pytest.approx(1)
-    assert not ringing[:2].any()
     # c J1(c) / 2 pi against c^2 / 4 pi: J1(pi/2) = 0.56682
-    assert ringing[5, 6] / ringing[5, 5] == pytest.approx(2 * 0.56682 / (math.pi / 2), abs=1e-4)
+    assert ringing[3, 4] / ringing[3, 3] == pytest.approx(2 * 0.56682 / (math.pi / 2), abs=1e-4)
     with pytest.raises(UserError, match='no such shape'):
         bivariate_kernel(7, (1, 1), shape='box')
 
@@ -68,9 +66,9 @@ def test_bi_takes_pixels_at_centres():
     assert torch.allclose(small[0, 0, 0, 2:-2], torch.arange(9.5, 41, 4)), 'LQ pixel j lies at 4 j + 1.5'
     assert torch.allclose(imresize(torch.full((1, 5, 7), 0.3), 1.5), torch.tensor(0.3))
     assert imresize(ramp, 1 / 3).shape[-1] == 16
-    # without antialiasing a = -0.5 at half a pixel: -1/16, 9/16, 9/16, -1/16
+    # a = -0.5 at a quarter and three quarters of a pixel
     x = torch.tensor([0.0, 0, 0, 1, 0, 0, 0, 0]).expand(1, 8, 8)
-    assert torch.allclose(imresize(x, 0.5, antialias=False)[0, 0], torch.tensor([0, 9 / 16, -1 / 16, 0]))
+    assert torch.allclose(imresize(x, 2)[0, 0, 6:8], torch.tensor([0.8671875, 0.8671875]))
 
 
 class Given:
@@ -92,8 +90,6 @@ def test_noise():
     assert not torch.equal(drawn[0, 0], drawn[0, 2])
     # one value in the picture: white is one photon; 128/255 of one is none, and the noise is what is lost
     assert torch.allclose(poisson_noise(x, 2, 0, Given()), torch.tensor(-2 * 128 / 255))
-    assert finished(torch.tensor([1.2, 0.5]), rounds=True).tolist() == pytest.approx([1, 128 / 255])
-    assert finished(torch.tensor([1.2]), clip=False).item() == pytest.approx(1.2)
 
 
 def test_jpeg():
@@ -107,9 +103,6 @@ def test_jpeg():
     quality = torch.tensor([20.0, 90.0])
     assert torch.equal(jpeg(x, quality), apart)
     assert quality.tolist() == [20, 90], 'what is handed over is kept'
-    x.requires_grad_()
-    jpeg(x, 30, differentiable=True).sum().backward()
-    assert x.grad.abs().max() > 0
 
 
 def test_sharpening_leaves_flat_places():

@@ -25,6 +25,7 @@ from votes.metrics.planes import Planes, psnr_of, squared_errors, ssim_of, weigh
 from votes.metrics.vmaf import vmaf_of_frames
 from votes.reports.protocol import shown
 from votes.video.read import VideoReader
+from votes.video.write import planar_frame
 
 METRICS = ('psnr', 'ssim', 'vmaf')
 
@@ -216,12 +217,7 @@ def described(video: PlaneVideo, metrics: list[str]) -> dict[str, Any]:
 
 def _frames(video: PlaneVideo) -> Iterator[av.VideoFrame]:
     for planes in video.frames():
-        frame: Any = av.VideoFrame(video.size[1], video.size[0], video.pixels)
-        for plane, values in zip(frame.planes, planes, strict=True):
-            line = np.zeros((plane.height, plane.line_size // values.itemsize), values.dtype)
-            line[:, : values.shape[1]] = values
-            plane.update(line)
-        yield frame
+        yield planar_frame(video.size, video.pixels, planes)
 
 
 def run(args: argparse.Namespace, names: list[str]) -> dict[str, Any]:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
 
-import av
 import numpy as np
 
 from votes.data.raw_video import EXACT, RawFormat, format_of
@@ -15,6 +13,7 @@ from votes.errors import UserError
 from votes.video.colour import Colour
 from votes.video.random_access import RandomAccess
 from votes.video.read import frame_to_rgb
+from votes.video.write import planar_frame
 
 VIDEO_SUFFIXES = (
     '.mp4', '.mkv', '.mov', '.webm', '.avi', '.m4v', '.ts', '.mts', '.m2ts', '.mpg', '.mpeg', '.wmv', '.flv', '.3gp'
@@ -145,11 +144,7 @@ class YuvSource:
 
     def read(self, clip: str, index: int, crop: Crop | None = None) -> Frame:
         told = self._of(clip)
-        frame: Any = av.VideoFrame(told.width, told.height, told.pixels)
-        for plane, values in zip(frame.planes, told.read(self._paths[clip], index), strict=True):
-            line = np.zeros((plane.height, plane.line_size // values.itemsize), values.dtype)
-            line[:, : values.shape[1]] = values
-            plane.update(line)
+        frame = planar_frame((told.height, told.width), told.pixels, told.read(self._paths[clip], index))
         return cropped(frame_to_rgb(frame, Colour.of(2, 1, told.height, told.width)), crop)
 
 

@@ -18,20 +18,12 @@ SHAPES = ('gaussian', 'generalized', 'plateau')
 
 
 def bivariate_kernel(
-    size: int,
-    sigma: tuple[float, float],
-    theta: float = 0.0,
-    shape: str = 'gaussian',
-    beta: float = 1.0,
-    noise: Kernel | None = None,
+    size: int, sigma: tuple[float, float], theta: float = 0.0, shape: str = 'gaussian', beta: float = 1.0
 ) -> Kernel:
     """A blur kernel (size, size), size odd, its sum 1.
 
     With q = p^T S^-1 p of a place p (x to the right, y down) and S of the two sigmas, turned by `theta` radians:
     'gaussian' exp(-q/2), 'generalized' exp(-q^beta/2), 'plateau' 1/(1 + q^beta).
-
-    Args:
-        noise: multiplies the kernel, whose sum is made 1 again.
     """
     if shape not in SHAPES:
         raise UserError('no such shape of a blur kernel', value=shape, fix=', '.join(SHAPES))
@@ -45,19 +37,14 @@ def bivariate_kernel(
         'generalized': lambda: np.exp(-(q**beta) / 2),
         'plateau': lambda: 1 / (1 + q**beta),
     }[shape]()
-    kernel /= kernel.sum()
-    if noise is not None:
-        kernel = kernel * noise
-        kernel /= kernel.sum()
-    return np.asarray(kernel)
+    return np.asarray(kernel / kernel.sum())
 
 
-def sinc_kernel(cutoff: float, size: int, pad_to: int = 0) -> Kernel:
+def sinc_kernel(cutoff: float, size: int) -> Kernel:
     """The circular low-pass filter c J1(c r) / (2 pi r), its sum 1: what rings at edges.
 
     Args:
         cutoff: c, radians a pixel, at most pi.
-        pad_to: zeros around it up to this size.
     """
     half = size // 2
     y, x = np.mgrid[-half : half + 1, -half : half + 1].astype(np.float64)
@@ -65,16 +52,16 @@ def sinc_kernel(cutoff: float, size: int, pad_to: int = 0) -> Kernel:
     r[half, half] = 1
     kernel = (cutoff * torch.special.bessel_j1(cutoff * r) / (2 * math.pi * r)).numpy()
     kernel[half, half] = cutoff**2 / (4 * math.pi)
-    return padded_kernel(kernel / kernel.sum(), pad_to or size)
+    return np.asarray(kernel / kernel.sum())
 
 
 def padded_kernel(kernel: Kernel, size: int) -> Kernel:
     return np.pad(kernel, (size - len(kernel)) // 2)
 
 
-def gaussian_taps(sigma: float, taps: int, truncate: float = 4.0) -> Kernel:
-    """(taps, taps): a Gaussian that ends `truncate` sigmas from its middle, rounded, as scipy's filters do."""
-    radius = min(int(truncate * sigma + 0.5), taps // 2)
+def gaussian_taps(sigma: float, taps: int) -> Kernel:
+    """(taps, taps): a Gaussian that ends 4 sigmas from its middle, rounded, as scipy's filters do."""
+    radius = min(int(4 * sigma + 0.5), taps // 2)
     line = np.exp(-0.5 * (np.arange(-radius, radius + 1) / sigma) ** 2)
     line /= line.sum()
     return padded_kernel(np.outer(line, line), taps)

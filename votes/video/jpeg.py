@@ -1,4 +1,4 @@
-"""JPEG's loss on tensors: blocks of 8x8, quantised; gradients go through the rounding where asked for."""
+"""JPEG's loss on tensors: blocks of 8x8, quantised."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def _tables() -> tuple[Tensor, Tensor, Tensor]:
     return torch.tensor(LUMA_TABLE).float().T.contiguous(), chroma, transform.float()
 
 
-def jpeg(x: Tensor, quality: ArrayLike, differentiable: bool = False) -> Tensor:
+def jpeg(x: Tensor, quality: ArrayLike) -> Tensor:
     """(B, 3, H, W) RGB in [0, 1] -> the same after JPEG of 4:2:0, not rounded to 8 bits.
 
     Tables are neither rounded nor cut: values differ a little from libjpeg's. Sides that are no multiples of 16 are
@@ -46,7 +46,6 @@ def jpeg(x: Tensor, quality: ArrayLike, differentiable: bool = False) -> Tensor:
 
     Args:
         quality: 1 to 100, a number or one for each picture.
-        differentiable: rounding is round(v) + (v - round(v))^3.
     """
     height, width = x.shape[-2:]
     q = torch.as_tensor(quality, dtype=x.dtype, device=x.device).reshape(-1, 1, 1, 1, 1)
@@ -54,22 +53,19 @@ def jpeg(x: Tensor, quality: ArrayLike, differentiable: bool = False) -> Tensor:
     x = F.pad(x * 255, (0, -width % 16, 0, -height % 16))
     y, cb, cr = torch.einsum('dc,bchw->bdhw', torch.tensor(TO_YCBCR).to(x), x).split(1, 1)
     luma, chroma, transform = (t.to(x) for t in _tables())
-    y = _coded(y, luma, factor, transform, differentiable)
+    y = _coded(y, luma, factor, transform)
     colours = []
     for plane in (cb, cr):
-        small = _coded(F.avg_pool2d(plane + 128, 2), chroma, factor, transform, differentiable)
+        small = _coded(F.avg_pool2d(plane + 128, 2), chroma, factor, transform)
         colours.append(small.repeat_interleave(2, -1).repeat_interleave(2, -2) - 128)
     rgb = torch.einsum('dc,bchw->bdhw', torch.tensor(TO_RGB).to(x), torch.cat([y, *colours], 1))
     return rgb.clamp(0, 255)[..., :height, :width] / 255
 
 
-def _coded(plane: Tensor, table: Tensor, factor: Tensor, transform: Tensor, differentiable: bool) -> Tensor:
+def _coded(plane: Tensor, table: Tensor, factor: Tensor, transform: Tensor) -> Tensor:
     """A plane (B, 1, H, W) after its blocks were transformed, quantised, and transformed back."""
     batch, _, height, width = plane.shape
     blocks = plane.view(batch, height // 8, 8, width // 8, 8).transpose(2, 3) - 128
-    scaled = (transform @ blocks @ transform.T) / (table * factor)
-    rounded = scaled.round()
-    if differentiable:
-        rounded = rounded + (scaled - rounded) ** 3
+    rounded = ((transform @ blocks @ transform.T) / (table * factor)).round()
     back = transform.T @ (rounded * (table * factor)) @ transform + 128
     return back.transpose(2, 3).reshape(batch, 1, height, width)

@@ -25,12 +25,6 @@ def _of_each(value: ArrayLike, x: Tensor) -> Tensor:
     return torch.as_tensor(value, dtype=x.dtype, device=x.device).reshape(-1, 1, 1, 1)
 
 
-def finished(x: Tensor, clip: bool = True, rounds: bool = False) -> Tensor:
-    """Cut to [0, 1] and rounded to 8 bits, where asked for."""
-    x = (x * 255).round() / 255 if rounds else x
-    return x.clamp(0, 1) if clip else x
-
-
 def gaussian_noise(x: Tensor, sigma: ArrayLike, gray: ArrayLike, rng: Draws) -> Tensor:
     """The noise alone, like x (B, C, H, W).
 
@@ -47,21 +41,18 @@ def gaussian_noise(x: Tensor, sigma: ArrayLike, gray: ArrayLike, rng: Draws) -> 
     return colour if grey is None else colour * (1 - gray) + grey * sigma / 255 * gray
 
 
-def poisson_noise(
-    x: Tensor, scale: ArrayLike, gray: ArrayLike, rng: Draws, luma: tuple[float, float, float] = LUMA
-) -> Tensor:
+def poisson_noise(x: Tensor, scale: ArrayLike, gray: ArrayLike, rng: Draws) -> Tensor:
     """The noise alone, like x (B, C, H, W): of photons, as many as the picture has different 8-bit values (rounded up
     to a power of 2) for white.
 
     Args:
         scale: multiplies it; a number, or one for each picture.
         gray: 1 where all channels have the noise of the luma, else 0; the same way.
-        luma: weights of red, green and blue.
     """
     scale, gray = _of_each(scale, x), _of_each(gray, x)
     grey = None
     if bool(gray.any()):
-        grey = _counted((x * torch.tensor(luma).to(x).view(1, 3, 1, 1)).sum(1, keepdim=True), rng)
+        grey = _counted((x * torch.tensor(LUMA).to(x).view(1, 3, 1, 1)).sum(1, keepdim=True), rng)
     if grey is not None and bool(gray.all()):
         return (grey * scale).expand_as(x)
     colour = _counted(x, rng)

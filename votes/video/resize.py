@@ -9,22 +9,22 @@ import torch
 from torch import Tensor
 
 
-def imresize(x: Tensor, scale: float, antialias: bool = True) -> Tensor:
+def imresize(x: Tensor, scale: float) -> Tensor:
     """(..., H, W) -> (..., ceil(H * scale), ceil(W * scale)) by the cubic of a = -0.5, on the grid of pixel centres.
 
-    Below scale 1 the kernel is widened (unless not `antialias`). Edges are mirrored with the edge pixel repeated.
+    Below scale 1 the kernel is widened. Edges are mirrored with the edge pixel repeated.
     Vertical first, then horizontal; nothing is rounded or cut.
     """
-    down = _weights(x.shape[-2], scale, antialias).to(x)
-    across = _weights(x.shape[-1], scale, antialias).to(x)
+    down = _weights(x.shape[-2], scale).to(x)
+    across = _weights(x.shape[-1], scale).to(x)
     return down @ x @ across.T
 
 
 @lru_cache(maxsize=64)
-def _weights(length: int, scale: float, antialias: bool) -> Tensor:
+def _weights(length: int, scale: float) -> Tensor:
     """(ceil(length * scale), length): how much of each pixel is in each new one."""
     count = math.ceil(length * scale)
-    stretch = min(1.0, scale) if antialias else 1.0
+    stretch = min(1.0, scale)
     reach = 2 / stretch
     places = (torch.arange(count, dtype=torch.float64) + 0.5) / scale - 0.5
     first = torch.floor(places - reach).long()

@@ -23,7 +23,7 @@ from votes.errors import UserError
 from votes.registry import DEGRADATIONS
 from votes.video.blur import Kernel, bivariate_kernel, blur_and_pick, filter2d, padded_kernel, sharpened, sinc_kernel
 from votes.video.jpeg import jpeg
-from votes.video.noise import finished, gaussian_noise, poisson_noise
+from votes.video.noise import gaussian_noise, poisson_noise
 from votes.video.resize import imresize
 
 Step = Callable[[Tensor], Tensor]
@@ -147,7 +147,7 @@ def noise(
     gaussian, gray = rng.random() < gaussian_prob, float(rng.random() < gray_prob)
     strength = float(rng.uniform(*(sigma if gaussian else scale)))
     added = gaussian_noise if gaussian else poisson_noise
-    return lambda x: finished(x + added(x.clamp(0, 1), strength, gray, rng))
+    return lambda x: (x + added(x.clamp(0, 1), strength, gray, rng)).clamp(0, 1)
 
 
 def jpeg_compression(rng: np.random.Generator, sizes: Sizes, *, quality: Range = (30, 95)) -> Step:

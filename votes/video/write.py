@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterable
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
@@ -125,23 +126,26 @@ def depth_of(pixels: str) -> int:
     return int(end) if end.isdigit() else 8
 
 
+def planar_frame(size: tuple[int, int], pixels: str, planes: Iterable[NDArray[Any]]) -> Any:
+    """FFmpeg's frame of (height, width) with these planes, uint8 or uint16 (H, W) as the format `pixels` has them."""
+    frame: Any = av.VideoFrame(size[1], size[0], pixels)
+    for plane, values in zip(frame.planes, planes, strict=True):
+        line = np.zeros((plane.height, plane.line_size // values.itemsize), values.dtype)
+        line[:, : plane.width] = values
+        plane.update(line)
+    return frame
+
+
 def yuv_frame(yuv: NDArray[Any], pixels: str, repeated: bool = True) -> Any:
     """YUV 4:4:4 (3, H, W) as a frame of FFmpeg's in a planar format, such as yuv420p10le.
 
     Args:
         repeated: as chroma of 8 bits is read, see `subsampled`.
     """
-    frame: Any = av.VideoFrame(yuv.shape[2], yuv.shape[1], pixels)
     depth = depth_of(pixels)
-    kind = np.dtype('<u2' if depth > 8 else np.uint8)
-    for i, plane in enumerate(frame.planes):
-        values = yuv[i]
-        if i and '444' not in pixels:
-            values = subsampled(values, '420' in pixels, 2**depth - 1, repeated)
-        line = np.zeros((plane.height, plane.line_size // kind.itemsize), kind)
-        line[:, : plane.width] = values
-        plane.update(line)
-    return frame
+    chroma = yuv[1:] if '444' in pixels else [subsampled(x, '420' in pixels, 2**depth - 1, repeated) for x in yuv[1:]]
+    planes = (values.astype('<u2' if depth > 8 else np.uint8) for values in (yuv[0], *chroma))
+    return planar_frame((yuv.shape[1], yuv.shape[2]), pixels, planes)
 
 
 DOWN = np.array([-1, 9, 9, -1], np.float32) / 16
