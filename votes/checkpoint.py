@@ -161,6 +161,14 @@ def copied(value: Any) -> Any:
     return value
 
 
+def digest(net: nn.Module) -> str:
+    """What the weights of a network are recognised by: SHA-256 of names and values."""
+    total = hashlib.sha256()
+    for name, value in sorted(net.state_dict().items()):
+        total.update(name.encode() + value.detach().cpu().contiguous().numpy().tobytes())
+    return total.hexdigest()
+
+
 def sha256(path: str | os.PathLike[str]) -> str:
     with open(path, 'rb') as file:
         return hashlib.file_digest(file, 'sha256').hexdigest()

@@ -23,7 +23,7 @@ PROGRAMS = ['VDSR', 'VOTES', 'FRVSR', 'BasicVSR']
 FETCHED = {
     'inference/evaluation.py:to_image',
     'restore/video.py:to_rgb',
-    'restore/job.py:weights_hash',  # once, by which a job knows its weights again
+    'checkpoint.py:digest',  # once, by which a job knows its weights again
     'inference/stream.py:precision_gap',  # once, of the first frame
 }
 

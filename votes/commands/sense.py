@@ -23,11 +23,11 @@ from votes.archs.contract import Promise, Window, padding_of, promise
 from votes.archs.fields import padded
 from votes.archs.parts.dfm import luma_difference
 from votes.archs.parts.window_memory import NeighbourDifferences, PairEstimates
-from votes.checkpoint import write_json
+from votes.checkpoint import digest, write_json
 from votes.data.degrading import write_clip
 from votes.data.open_source import open_source
 from votes.data.pairs import ClipPairs
-from votes.data.sensed import MANIFEST, digest
+from votes.data.sensed import MANIFEST
 from votes.data.sources import FrameSource
 from votes.data.transforms import to_tensor
 from votes.errors import UserError

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from pathlib import Path
 
@@ -10,20 +9,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from votes.checkpoint import digest
 from votes.data.open_source import open_source
 from votes.data.pairs import ClipPairs
 from votes.data.sources import Crop
 from votes.errors import UserError
 
 MANIFEST = 'sensed.json'  # beside the clips: which DSM, and of which frames
-
-
-def digest(dsm: nn.Module) -> str:
-    """What the weights of a DSM are recognised by: SHA-256 of names and values."""
-    total = hashlib.sha256()
-    for name, value in sorted(dsm.state_dict().items()):
-        total.update(name.encode() + value.detach().cpu().contiguous().numpy().tobytes())
-    return total.hexdigest()
 
 
 def check_complete(root: str) -> None:

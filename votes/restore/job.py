@@ -10,11 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from torch import nn
-
 from votes import checkpoint
 from votes.checkpoint import copied, write_json
 from votes.errors import UserError
+from votes.options.changes import flat
 from votes.processes.lease import Lease, LeaseLost
 
 SUFFIX = '.votes-job'
@@ -46,14 +45,6 @@ def job_folder(target: Path) -> Path:
 def was_joining(target: Path) -> bool:
     """Whether a job of this output got as far as putting it in its place, and was killed before its own end."""
     return (job_folder(target) / JOINING).is_file()
-
-
-def weights_hash(net: nn.Module) -> str:
-    """Of all tensors of a network."""
-    digest = hashlib.sha256()
-    for name, tensor in sorted(net.state_dict().items()):
-        digest.update(name.encode() + tensor.detach().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()[:16]
 
 
 @dataclass(frozen=True)
@@ -125,10 +116,15 @@ class Job:
     def _compare(self) -> None:
         path = self.folder / 'job.json'
         if not path.is_file():
-            self._write(path, self.description)
+            write_json(path, self.description)
             return
         begun = json.loads(path.read_text())
-        different = list(_differences(begun, self.description))
+        was, now = flat(begun), flat(self.description)
+        different = [
+            f'{key} was {was.get(key)}, is {now.get(key)}'
+            for key in sorted(was.keys() | now.keys())
+            if was.get(key) != now.get(key)
+        ]
         if different:
             raise UserError(
                 'this output was begun with something else',
@@ -136,9 +132,6 @@ class Job:
                 value='; '.join(different),
                 fix='the same command continues; --restart begins anew',
             )
-
-    def _write(self, path: Path, content: Any) -> None:
-        write_json(path, content)
 
     def _empty(self) -> None:
         for path in self.folder.iterdir():
@@ -151,7 +144,7 @@ class Job:
     def finish(self, number: int, file: Path, frames: int, first: int) -> None:
         """Notes that a segment is written; from now on it is not made again."""
         self._still_mine()
-        self._write(self.folder / f'{number:06d}.json', {'file': file.name, 'frames': frames, 'first': first})
+        write_json(self.folder / f'{number:06d}.json', {'file': file.name, 'frames': frames, 'first': first})
 
     def recall(self) -> dict[str, Any]:
         """What `remember` kept."""
@@ -161,7 +154,7 @@ class Job:
     def remember(self, limits: dict[str, Any]) -> None:
         """What memory allowed, so that the rest is made in the same way."""
         if limits != self.recall():
-            self._write(self.folder / 'limits.json', limits)
+            write_json(self.folder / 'limits.json', limits)
 
     def remember_state(self, number: int, state: dict[str, Any]) -> None:
         """What a network that goes from frame to frame knows after a segment; that of earlier ones is not kept."""
@@ -178,7 +171,7 @@ class Job:
     def joining(self) -> None:
         """All segments are there; the output is put in its place from now on."""
         self._still_mine()
-        self._write(self.folder / JOINING, {'segments': len(self.segments())})
+        write_json(self.folder / JOINING, {'segments': len(self.segments())})
 
     def remove(self) -> None:
         """After the output is complete. Either all of the folder is there, or nothing under its name."""
@@ -186,10 +179,3 @@ class Job:
         self.folder.rename(self._done)
         shutil.rmtree(self._done, ignore_errors=True)
         self.close()
-
-
-def _differences(old: Any, new: Any, name: str = '') -> list[str]:
-    if isinstance(old, dict) and isinstance(new, dict):
-        keys = sorted(set(old) | set(new))
-        return [d for k in keys for d in _differences(old.get(k), new.get(k), f'{name}.{k}' if name else k)]
-    return [] if old == new else [f'{name} was {old}, is {new}']

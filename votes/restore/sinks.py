@@ -6,7 +6,7 @@ import dataclasses
 import os
 import shutil
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import cv2
 import numpy as np
@@ -19,28 +19,6 @@ from votes.restore.ledger import Announcement, announce, check
 from votes.video.encoders import Encoding
 from votes.video.mux import Piece, Plan, Source, assemble
 from votes.video.write import VideoWriter
-
-
-class Sink(Protocol):
-    """Frames of a segment, one after the other; then all segments at once."""
-
-    def open(self, number: int) -> None:
-        """Begins segment `number`."""
-
-    def write(self, rgb: NDArray[Any], index: int, pts: int) -> None:
-        """Adds a frame to it."""
-
-    def close(self) -> Path:
-        """Ends it; the file is whole."""
-
-    def drop(self) -> None:
-        """Forgets a segment that was not finished."""
-
-    def prepare(self) -> list[str]:
-        """Finds out whether the output can be written; says what will be kept, converted and dropped."""
-
-    def join(self, segments: list[Segment]) -> tuple[Path, list[str]]:
-        """Makes the output of all segments; where it is, and what was kept, converted and dropped."""
 
 
 class VideoSink:
@@ -59,6 +37,7 @@ class VideoSink:
         self.announcement: Announcement | None = None
 
     def prepare(self) -> list[str]:
+        """Finds out whether the output can be written; says what will be kept, converted and dropped."""
         self.announcement = announce(self.target, self.size, self.reader, self.encoding, self.source)
         return self.announcement.lines()
 
@@ -81,12 +60,14 @@ class VideoSink:
         return writer.path
 
     def drop(self) -> None:
+        """Forgets a segment that was not finished."""
         if self.writer is not None:
             writer, self.writer = self.writer, None
             error = InterruptedError('not finished')
             writer.__exit__(type(error), error, None)
 
     def join(self, segments: list[Segment]) -> tuple[Path, list[str]]:
+        """Makes the output of all segments; where it is, and what was kept, converted and dropped."""
         said = self.announcement or announce(self.target, self.size, self.reader, self.encoding, self.source)
         pieces = [Piece(segment.path, segment.first) for segment in segments]
         try:

@@ -13,7 +13,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import Any, cast
 
 import av
 import numpy as np
@@ -21,35 +21,23 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from votes import checkpoint
 from votes.archs.contract import Causal, Clip, promise
 from votes.archs.parts.blocks import compile_blocks, enlarged
 from votes.data.ahead import ahead
 from votes.errors import UserError
 from votes.inference.ensemble import Ensemble, check_ensemble, parse_ensemble
-from votes.inference.stream import SAME, Frames, Shown, Stream, fit, laid_out, piece_of, precision_gap
+from votes.inference.stream import SAME, Shown, Stream, fit, laid_out, piece_of, precision_gap
 from votes.inference.tiles import Limits
 from votes.inference.views import View, Views, groups
 from votes.processes.signals import Preempted, StopRequests
 from votes.restore.inputs import Reader, SideInformation, open_input
-from votes.restore.job import Job, fingerprint, weights_hash
+from votes.restore.job import Job, fingerprint
 from votes.restore.progress import Reporter, peak_memory
 from votes.restore.settings import Settings, Summary, check_paths
-from votes.restore.sinks import PictureSink, Sink, VideoSink
+from votes.restore.sinks import PictureSink, VideoSink
 from votes.video.mux import Source
 from votes.video.read import TimedFrame, VideoReader
-
-
-class Maker(Protocol):
-    """A Stream, or an Ensemble of them."""
-
-    def restore(self, views: list[View], frames: Frames) -> Tensor:
-        """Views -> restored frames."""
-
-    def snapshot(self) -> dict[str, Any]:
-        """All that later frames need of earlier ones."""
-
-    def take_over(self, snapshot: dict[str, Any]) -> None:
-        """Goes on from there."""
 
 
 @dataclasses.dataclass
@@ -156,7 +144,7 @@ class Restoration:
             self.decoded += 1
             yield Numbered(self.decoded - 1, frame)
 
-    def stream(self) -> Maker:
+    def stream(self) -> Stream | Ensemble:
         """What computes: the network on windows, alone or as an ensemble."""
         if self.settings.compile:
             compile_blocks(self.net)
@@ -192,7 +180,7 @@ class Restoration:
         return ahead(self._computed(maker, views, wanted, reader.bits > 8), 4)
 
     def _computed(
-        self, maker: Maker, views: Iterator[View], wanted: Callable[[int], bool], deep: bool
+        self, maker: Stream | Ensemble, views: Iterator[View], wanted: Callable[[int], bool], deep: bool
     ) -> Iterator[tuple[int, int, NDArray[Any]]]:
         frames: dict[int, Shown] = {}
         causal, size = isinstance(self.said.sees, Causal), self.settings.segment
@@ -226,7 +214,7 @@ class Restoration:
         return {
             'format': 1,
             'source': fingerprint(self.source),
-            'network': weights_hash(self.net),
+            'network': checkpoint.digest(self.net)[:16],
             'settings': {k: str(v) for k, v in dataclasses.asdict(self.settings).items()},
             'output': target.suffix.lower(),
             'av': av.__version__,
@@ -234,7 +222,12 @@ class Restoration:
 
 
 def _write_segments(
-    work: Restoration, reader: Reader, job: Job, sink: Sink, reporter: Reporter, mine: Callable[[int], bool]
+    work: Restoration,
+    reader: Reader,
+    job: Job,
+    sink: VideoSink | PictureSink,
+    reporter: Reporter,
+    mine: Callable[[int], bool],
 ) -> bool:
     """Makes the segments that are missing; False if it was asked to stop before all were there."""
     size, done = work.settings.segment, job.segments()
@@ -317,7 +310,7 @@ def restore_video(
         else:
             work.choose_tile()
             job.remember(dataclasses.asdict(work.limits))
-        sink: Sink
+        sink: VideoSink | PictureSink
         if encoding:
             encoding = work.settings.encoding(target, reader.bits, reader.chroma)
             sink = VideoSink(target, job, work.new_size, reader, encoding, work.beside(reader))

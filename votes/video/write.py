@@ -19,6 +19,7 @@ from votes.checkpoint import atomic_write
 from votes.errors import UserError
 from votes.video.colour import FULL_RANGE, RGB_CODE, Colour
 from votes.video.encoders import CODECS, FORMATS, RGB, Encoding, last_packets
+from votes.video.tracks import MP4
 
 
 class VideoWriter:
@@ -56,7 +57,7 @@ class VideoWriter:
         temporary = self._atomic.__enter__()
         suffix = self.path.suffix.lower()
         # MP4 keeps the start in ticks of the whole movie, a thousandth of a second unless told otherwise
-        exact = {'movie_timescale': str(time_base.denominator)} if suffix in ('.mp4', '.mov', '.m4v') else {}
+        exact = {'movie_timescale': str(time_base.denominator)} if suffix in MP4 else {}
         try:
             self.container = av.open(str(temporary), 'w', format=FORMATS[suffix], options=exact)
             self.stream: Any = self.container.add_stream(CODECS[self.encoding.codec].encoder, rate=rate)
