@@ -38,7 +38,8 @@ from votes.inference.stream import Stream
 from votes.inference.tiles import Limits
 from votes.inference.views import Views
 from votes.restore.progress import peak_memory
-from votes.video.degrade import shrink_and_compress
+from votes.video.encoding import Encoding
+from votes.video.recipe import Recipe, degrade
 
 CHANGE = 0.02  # of the range of values
 WAYS = (
@@ -69,7 +70,7 @@ def clip(count: int, height: int, width: int) -> tuple[list[np.ndarray], list[np
     if width * 2 + 2 * count > picture.shape[1] or height * 2 > picture.shape[0]:
         picture = cv2.resize(picture, (2 * width + 2 * count, 2 * height), interpolation=cv2.INTER_CUBIC)
     gt = [np.ascontiguousarray(picture[: 2 * height, 2 * i : 2 * i + 2 * width]) for i in range(count)]
-    return shrink_and_compress(gt, 2, 33), gt
+    return degrade(gt, Recipe(name='qp33', scale=2, generations=[Encoding(qp=33)]))[0], gt
 
 
 class Way:

@@ -8,7 +8,7 @@ import pytest
 
 from votes.errors import UserError
 from votes.video.colour import Colour
-from votes.video.degrade import encode_h264, shrink_and_compress
+from votes.video.degrade import encode_h264
 from votes.video.encoders import Encoding
 from votes.video.read import VideoReader
 from votes.video.write import VideoWriter
@@ -120,15 +120,6 @@ def test_rotated_video_is_read_upright(tmp_path):
     assert 'rotated' in '\n'.join(reader.notes)
     expected = np.rot90(frames[1], -1)  # clockwise
     assert np.mean((expected.astype(float) - found[1].rgb) ** 2) < 10
-
-
-def test_shrink_and_compress():
-    frames = textured(6, (64, 96))
-    fine, coarse = (np.stack(shrink_and_compress(frames, 2, qp)) for qp in (15, 45))
-    assert fine.shape == (6, 32, 48, 3)
-    small = np.stack([f.reshape(32, 2, 48, 2, 3).mean((1, 3)) for f in frames])
-    assert np.mean((fine - small) ** 2) < np.mean((coarse - small) ** 2)
-    assert np.array_equal(fine, np.stack(shrink_and_compress(frames, 2, 15)))
 
 
 def test_damaged_videos(tmp_path):

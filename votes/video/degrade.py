@@ -1,8 +1,7 @@
-"""What a platform does to a video, with a real codec: shrink it and compress it."""
+"""Frames into an H.264 file, as the ffmpeg program makes it."""
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterable
 from fractions import Fraction
 from pathlib import Path
@@ -12,15 +11,15 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
+RATE = 25
 Frames = list[NDArray[np.uint8]]
 
 
 def encode_h264(
     frames: Iterable[NDArray[np.uint8]],
-    file: str | Path | io.BytesIO,
+    file: str | Path,
     qp: int,
     size: tuple[int, int] | None = None,
-    rate: int = 25,
     tone_hz: float | None = None,
 ) -> None:
     """As ``ffmpeg -f image2 -i %08d.png -vcodec libx264 -r 25 -qp QP -s WxH -pix_fmt yuv420p``, into MP4.
@@ -31,15 +30,14 @@ def encode_h264(
         size: height and width to scale to, by swscale's bicubic like the ffmpeg program; both even.
         tone_hz: adds a quiet tone as AAC audio.
     """
-    target: Any = file if isinstance(file, io.BytesIO) else str(file)
-    with av.open(target, 'w', format='mp4') as container:
+    with av.open(str(file), 'w', format='mp4') as container:
         stream: Any = None
         audio: Any = container.add_stream('aac', rate=44100) if tone_hz else None
         count = 0
         for array in frames:
             height, width = size or array.shape[:2]
             if stream is None:
-                stream = container.add_stream('libx264', rate=rate)
+                stream = container.add_stream('libx264', rate=RATE)
                 stream.width, stream.height, stream.pix_fmt = width, height, 'yuv420p'
                 # x264 with one thread encodes differently from x264 with several: the same on every machine
                 stream.options = {'qp': str(qp), 'threads': '2'}
@@ -47,12 +45,12 @@ def encode_h264(
             frame = av.VideoFrame.from_ndarray(array, 'rgb24').reformat(
                 width, height, 'yuv420p', interpolation='BICUBIC'
             )
-            frame.pts, frame.time_base = count, Fraction(1, rate)
+            frame.pts, frame.time_base = count, Fraction(1, RATE)
             container.mux(stream.encode(frame))
             count += 1
         container.mux(stream.encode(None))
         if audio is not None and tone_hz:
-            _add_tone(container, audio, tone_hz, count / rate)
+            _add_tone(container, audio, tone_hz, count / RATE)
 
 
 def _add_tone(container: Any, audio: Any, hertz: float, seconds: float) -> None:
@@ -63,19 +61,3 @@ def _add_tone(container: Any, audio: Any, hertz: float, seconds: float) -> None:
         frame.sample_rate, frame.pts, frame.time_base = 44100, start, Fraction(1, 44100)
         container.mux(audio.encode(frame))
     container.mux(audio.encode(None))
-
-
-def decode(file: str | Path | io.BytesIO) -> Frames:
-    """Every frame as RGB uint8, converted as ``ffmpeg -i IN OUT/%08d.png`` does."""
-    target: Any = file if isinstance(file, io.BytesIO) else str(file)
-    with av.open(target) as container:
-        return [frame.to_ndarray(format='rgb24') for frame in container.decode(video=0)]
-
-
-def shrink_and_compress(frames: Frames, scale: int, qp: int) -> Frames:
-    """The frames after H.264 at 1/scale of their size (rounded to even): what the platform shows."""
-    size = (round(frames[0].shape[0] / scale / 2) * 2, round(frames[0].shape[1] / scale / 2) * 2)
-    file = io.BytesIO()
-    encode_h264(frames, file, qp, size)
-    file.seek(0)
-    return decode(file)

@@ -21,7 +21,9 @@ from skimage import data
 
 from votes.data.degrading import write_clip
 from votes.errors import UserError
-from votes.video.degrade import encode_h264, shrink_and_compress
+from votes.video.degrade import encode_h264
+from votes.video.encoding import Encoding
+from votes.video.recipe import Recipe, degrade
 
 Picture = NDArray[np.uint8]
 SCALE = 2
@@ -214,7 +216,7 @@ def _fill(folder: Path, seed: int, qp: int, frames: int, size: int) -> None:
     for i, scene in enumerate(SCENES):
         name = f'{i + 1:03d}'
         original = draw_scene(scene, seed, frames, size)
-        compressed = shrink_and_compress(original, SCALE, qp)
+        compressed, _ = degrade(original, Recipe(name=name, scale=SCALE, generations=[Encoding(qp=qp)]))
         write_clip(folder / 'UVSSM/demo/HQ_frames' / name, original)
         write_clip(folder / 'UVSSM/demo/LQ_frames' / name, compressed)
         clips[name] = {
