@@ -59,6 +59,12 @@ def test_every_study(path, quick, tmp_path):
     assert all(len(row.results or row.measure) >= SEEDS for row in claims)
 
 
+def test_figure_8_in_small_takes_the_trainings_of_table_2():
+    """In one folder, as the notes say."""
+    table, figure = (read_study(find_study(name), quick=True).jobs for name in ('table2', 'figure8'))
+    assert {name: figure[name] for name in table} == table
+
+
 def small_study(place, **changes):
     """Two tests of a network that is trained, one of weights that fail to come about."""
     train, test = tiny_options('VOTESModel'), tiny_options('VOTESModel')
