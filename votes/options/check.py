@@ -197,7 +197,7 @@ def _network_problems(opt: Options, net: Any) -> Iterator[Problem]:
     if opt.scale and scale != opt.scale and not (scale == 1 and small):
         takes = inspect.signature(type(net)).parameters
         key = next((key for key in ('sr_factor', 'scale', 'upscale') if key in takes), None)
-        place = ('network_g', key) if key in opt.network_g.args else ('network_g',)
+        place: Key = ('network_g', key) if key in opt.network_g.args else ('network_g',)
         fix = f': say network_g.{key}: {opt.scale}, which is {scale} where it is not said' if key else ''
         fix = f': network_g.{key} and scale have to be the same' if len(place) == 2 else fix
         yield place, f'the network enlarges {scale} times, scale is {opt.scale}{fix}'

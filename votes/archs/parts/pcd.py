@@ -33,7 +33,7 @@ class DeformableConv(DeformConv):
         if fused and choose_backend(None, x.device.type) == 'triton':
             offsets = cast(nn.Conv2d, self.conv_offset)
             out, mean = fused_deform_conv2d(
-                x, guide, offsets.weight, cast(Tensor, offsets.bias), self.weight, self.bias
+                x, guide, offsets.weight, cast(Tensor, offsets.bias), self.weight, cast(Tensor, self.bias)
             )
             self.offset_mean = mean if self.training else self.offset_mean
             return out

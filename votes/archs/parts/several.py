@@ -94,7 +94,7 @@ def joint_parts(members: dict[str, tuple[str, Promise]]) -> dict[str, tuple[str,
     Args:
         members: by name, how the keys of its weights begin, and what it promises.
     """
-    parts = {member: (start,) for member, (start, _) in members.items()}
+    parts: dict[str, tuple[str, ...]] = {member: (start,) for member, (start, _) in members.items()}
     for member, (start, said) in members.items():
         for name, prefixes in said.parts.items():
             inside = tuple(f'{start}{prefix}' for prefix in prefixes)
