@@ -86,6 +86,27 @@ def test_what_changed_runs_again_and_says_why(study, ran):
     assert len(ran) == 8
 
 
+def test_data_of_another_command_are_made_anew(study, monkeypatch):
+    """A verb goes on with what it finds: of another command that would be other data."""
+    there = []
+
+    def run_verb(self, name, command, device):
+        made = Path('out/data/clips')
+        there.append(sorted(path.name for path in made.glob('*')))
+        made.mkdir(parents=True, exist_ok=True)
+        (made / 'names.json').write_text(command[-1])
+        return Outcome('done')
+
+    monkeypatch.setattr(Runner, '_run', run_verb)
+    content = yaml.safe_load(Path('small.yml').read_text())
+    for frames in ('8', '8', '16'):
+        made = {'verb': ['prepare', 'ldv-like', 'a', 'b', '--frames', frames], 'makes': '{out}/data/clips/names.json'}
+        content |= {'jobs': {'clips': made}, 'rows': [{'label': 'x', 'results': ['clips']}]}
+        Path('small.yml').write_text(yaml.safe_dump(content))
+        run()
+    assert there == [[], []], 'not twice, and not upon the first'
+
+
 def test_only_what_matters_is_stale(study, ran):
     run()
     Path('gt').rename('elsewhere')

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import shlex
+import shutil
 import subprocess
 import sys
 import time
@@ -19,12 +19,13 @@ from typing import Any
 import votes
 from votes import checkpoint
 from votes.errors import UserError
-from votes.options import OptionError, load_options
+from votes.options import load_options
 from votes.options.shipped import option_file
 from votes.options.yaml_file import read_option_file
 from votes.processes.parent import child_environment
 from votes.processes.signals import PREEMPTED, StopRequests
 from votes.reports.curves import read_rows
+from votes.studies.causes import cause, last_words
 from votes.studies.study import PROGRAMS, SOURCE, Job, Study, as_override
 from votes.training.provenance import Record, changes, record
 from votes.training.run_log import environment
@@ -342,9 +343,18 @@ class Runner:
 
     def _execute(self, name: str, job: Job, device: str, changed: bool) -> Outcome:
         try:
-            return self._run(name, self.command(name, job, changed), device)
+            command = self.command(name, job, changed)
+            if changed and job.verb:
+                self._clear(self.product(name, job))
+            return self._run(name, command, device)
         except UserError as error:
             return Outcome('not run', cause(error))
+
+    def _clear(self, product: Path) -> None:
+        """Removes the folder that a verb made of something else: the same command would go on with it."""
+        place = product if product.is_dir() else product.parent
+        if (self.folder / 'data') in place.parents:
+            shutil.rmtree(place, ignore_errors=True)
 
     def _run(self, name: str, command: list[str], device: str) -> Outcome:
         """One command as a process of its own, its words in the log of `name`."""
@@ -368,27 +378,7 @@ class Runner:
             return Outcome('done', '', seconds)
         if code in (PREEMPTED, -15, -2):
             return Outcome('stopped', 'on request; the same command goes on', seconds)
-        return Outcome('failed', f'exit code {code}: {_last_words(log)}; log: {log}', seconds)
-
-
-def _last_words(log: Path) -> str:
-    """What a program that failed said: its error with what follows, else its last line."""
-    lines = [line.strip() for line in log.read_text(errors='replace').splitlines() if line.strip()]
-    start = max((i for i, line in enumerate(lines) if line.startswith('error: ')), default=len(lines) - 1)
-    return '; '.join(lines[max(start, 0) :] or ['no output'])[:300]
-
-
-def cause(error: UserError) -> str:
-    """Why a job is not possible: the data or the weights that are missing, or else all that is wrong."""
-    lines = error.problems if isinstance(error, OptionError) else [str(error)]
-    found = [(re.search(r': no such (folder|file): (.*?)(?: \(|$)', line), line) for line in lines]
-    causes = []
-    for match, line in found:
-        if match is None:
-            return f'not possible: {" ".join(str(error).split())[:300]}'
-        weights = match[1] == 'file' and not re.search(r'datasets\.', line)
-        causes.append(f'{"weights" if weights else "data"} missing: {match[2]}')
-    return '; '.join(dict.fromkeys(causes))
+        return Outcome('failed', f'exit code {code}: {last_words(log)}; log: {log}', seconds)
 
 
 @cache
