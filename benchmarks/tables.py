@@ -39,16 +39,22 @@ def take_demo(folder: Path) -> None:
 
 
 def take_study(folder: Path) -> None:
-    """Keeps the rows of a study, and of each run its options, how it trained and what was measured of each clip."""
-    path = next(p for p in folder.glob('*.json') if 'rows' in json.loads(p.read_text()))
-    study = json.loads(path.read_text())
+    """Keeps the studies of a folder: their rows, and of each run its options, how it trained and what was measured of
+    each clip.
+    """
+    for path in sorted(folder.glob('*.json')):
+        if 'rows' in (study := json.loads(path.read_text())):
+            _take(folder, path.stem, study)
+
+
+def _take(folder: Path, name: str, study: dict[str, Any]) -> None:
     kept = {key: study[key] for key in ('study', 'title', 'notes', 'command', 'resolution', 'tolerance')}
     rows = [{**row, 'label': row['row']['label']} for row in study['rows']]
     seconds = sum(job['seconds'] for job in study['jobs'].values())
     about = {**machine.describe(), 'command': study['command'], 'commit': study['environment']['commit']}
     runs = {name: _run(folder, name, job) for name, job in study['jobs'].items() if job['state'] != 'not run'}
     content = {**kept, 'machine': about, 'seconds': seconds, 'rows': rows, 'runs': runs}
-    machine.write(RESULTS / f'study_{path.stem}.json', content)
+    machine.write(RESULTS / f'study_{name}.json', content)
 
 
 def _run(folder: Path, name: str, job: dict[str, Any]) -> dict[str, Any]:
@@ -123,12 +129,26 @@ def claim_cells(row: dict[str, Any], metric: str = 'psnr') -> list[str]:
     return [f'{found["value"]:+.3f} [{low}, {high}]', f'{found["seeds"]} x {found["clips"]}', row['verdict']]
 
 
+def found_cells(row: dict[str, Any]) -> list[str]:
+    """The first metric of a row: its gain with its interval, or its mean and spread over seeds."""
+    metric, value = next(iter(row['ours'].items()), (None, None))
+    if metric is None or metric in row['interval']:
+        cells = claim_cells(row, metric or '')
+    else:
+        spread = f' ± {row["spread"][metric]:.3f}' if metric in row['spread'] else ''
+        cells = [f'{value:.3f}{spread}', f'{len(row["row"]["results"])} seeds', row['verdict']]
+    unit = {None: '', 'psnr': ' dB'}.get(metric, f' {metric}')
+    return [cells[0] + unit, *cells[1:]]
+
+
 def studies() -> str:
-    """The studies that were run."""
-    lines = [['study', 'claim', 'gain in PSNR, dB', 'seeds x clips', 'verdict']]
+    """The studies that were run and claim something."""
+    lines = [['study', 'what', 'found', 'seeds x clips', 'verdict']]
     for path in sorted(RESULTS.glob('study_*.json')):
         study = json.loads(path.read_text())
-        lines += [[study['study'], row['label'], *claim_cells(row)] for row in study['rows']]
+        if any(row['row'].get('minus') for row in study['rows']):
+            done = [row for row in study['rows'] if row['verdict'] != 'NOT RUN']
+            lines += [[study['study'], row['label'], *found_cells(row)] for row in done]
     return _table(lines)
 
 
