@@ -57,7 +57,7 @@ def completed(script, *words):
         (['restore', '--codec', 'h'], ['h264', 'h265']),
         (['restore', '--codec', 'h264', ''], []),  # then bash offers files
         (['restore', '--crf', ''], []),
-        (['checkpoint', ''], ['inspect', 'verify', 'convert', 'blend']),
+        (['checkpoint', ''], ['inspect', 'verify', 'convert', 'blend', 'join']),
         (['checkpoint', 'verify', '--'], ['--repair']),
         (['train', '-opt', 'F.yml', '--set', 'train.total_'], ['train.total_iter=']),
         (['train', '-opt', 'F.yml', '--set', 'name=x', 'train.total_'], ['train.total_iter=']),
