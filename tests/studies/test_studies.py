@@ -59,10 +59,14 @@ def test_every_study(path, quick, tmp_path):
     assert all(len(row.results or row.measure) >= SEEDS for row in claims)
 
 
-def test_figure_8_in_small_takes_the_trainings_of_table_2():
+def test_studies_in_small_share_their_trainings():
     """In one folder, as the notes say."""
-    table, figure = (read_study(find_study(name), quick=True).jobs for name in ('table2', 'figure8'))
+    table, figure, peaks, challenge = (
+        read_study(find_study(name), quick=True).jobs for name in ('table2', 'figure8', 'mfqe', 'ntire21')
+    )
     assert {name: figure[name] for name in table} == table
+    trained = {name: job for name, job in challenge.items() if not job.test}
+    assert trained == {name: peaks[name] for name in trained}
 
 
 def small_study(place, **changes):
