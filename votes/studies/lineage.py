@@ -39,7 +39,8 @@ def _job(folder: Path, name: str, content: dict[str, Any]) -> list[str]:
     lines += [f'    from {job} (key {key[:12]})' for job, key in record['made_from'].items()]
     lines += [f'    from {key} (sha256 {digest[:12]})' for key, digest in record['files'].items()]
     for key, data in record['data'].items():
-        lines.append(f'    from {key}: {len(data["clips"])} clips (digest {data["digest"][:12]})')
+        what = 'files' if data['kind'] == 'folder' else 'clips'
+        lines.append(f'    from {key}: {len(data["clips"])} {what} (digest {data["digest"][:12]})')
     for made, digest in content.get('made', {}).items():
         path = folder / made
         now = checkpoint.sha256(path) if path.is_file() else None
