@@ -50,7 +50,7 @@ FIELDS: dict[str, Field] = {
     'future_valid': Field('map', cell=4, partner='past_valid'),
     'qp': Field('map', cell=16, blank=-1),  # quantiser
     'pict_type': Field('value', blank=ord('?')),  # ord of I, P, B or ?
-    'pqf': Field('value'),  # whether a frame is better than both its neighbours
+    'pqf': Field('value'),  # whether a frame is of peak quality, see video.metadata.pqf_labels
 }
 
 Turn = tuple[bool, bool, bool]  # mirrored left to right, then top to bottom, then rows and columns exchanged

@@ -30,7 +30,7 @@ def test_videos_become_tracks(tmp_path, capsys):
     metadata = CodecMetadata(root / 'train' / 'metadata_track1')
     ripple = [round(float(np.mean(metadata.field('001', 'qp')[i]))) for i in range(9)]
     assert ripple == [38, 42, 41, 42, 38, 42, 41, 42, 38]
-    assert [i for i, peak in enumerate(metadata.marks('001')) if peak] == [0, 2, 4, 6, 8], 'better than both neighbours'
+    assert [i for i, peak in enumerate(metadata.marks('001')) if peak] == [0, 2, 4, 6, 8], 'and the last one'
     assert CodecMetadata(root / 'train' / 'metadata_track3').about('001')['types'][0] == 'I'
     capsys.readouterr()
     assert main(command) == 0
