@@ -110,6 +110,16 @@ def test_frame_rate_changes(originals, tmp_path):
     assert CodecMetadata(tmp_path / 'said').length('001') == 6
 
 
+def test_some_clips_alone(originals, tmp_path, capsys):
+    recipe = tmp_path / 'r.yml'
+    recipe.write_text('name: r\nscale: 2\ngenerations: [{crf: 30}]\n')
+    command = ['degrade', '-opt', str(recipe), str(originals), str(tmp_path / 'lq'), '--only']
+    assert main([*command, '001', 'none']) == 2
+    assert 'no such clips' in capsys.readouterr().err
+    assert main([*command, '001']) == 0
+    assert FolderSource(tmp_path / 'lq').clips() == ['001']
+
+
 @pytest.fixture
 def coded(tmp_path, originals):
     """A video of each clip, its frames as LQ, and what the codec said."""

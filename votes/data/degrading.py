@@ -9,7 +9,7 @@ import os
 import shutil
 import tempfile
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
@@ -51,6 +51,7 @@ def degrade_source(
     once: Path | None = None,
     workers: int = 1,
     seed: int = 0,
+    only: Sequence[str] = (),
     say: Callable[[str], None] = print,
 ) -> None:
     """Writes target/CLIP/00000000.png ... and target/manifest.json.
@@ -68,14 +69,20 @@ def degrade_source(
         workers: clips at a time. Frames are read, coded and written one after the other: what is in memory does not
             grow with a clip's length.
         seed: of what the recipe draws for each clip.
+        only: clips that are wanted; all where none is named.
 
     Raises:
-        UserError: `target` is complete already or was begun with another recipe, or frames do not fit the recipe.
+        UserError: a wanted clip is not there, `target` is complete already or was begun with another recipe, or frames
+            do not fit the recipe.
     """
     beside = Beside(originals, metadata, videos, once)
     _check_one_stream(recipe, metadata or videos)
     if once and len(recipe.generations) < 2:
         raise UserError('this recipe encodes once', where=recipe.name, fix='two generations, or no --once')
+    there = open_source(source).clips()
+    if unknown := [clip for clip in only if clip not in there]:
+        raise UserError('no such clips', where=source, value=', '.join(unknown), fix=f'such as {", ".join(there[:5])}')
+    names = list(only) or there
     target = Path(target)
     manifest, job = target / 'manifest.json', target / '.recipe.json'
     if manifest.exists() or (target.exists() and not job.exists()):
@@ -85,7 +92,6 @@ def degrade_source(
     if job.exists() and json.loads(job.read_text()) != asked:
         raise UserError('this folder was begun with another recipe', where=target, fix='remove it')
     write_json(job, asked)
-    names = open_source(source).clips()
     opened = threading.local()  # a decoder belongs to one thread
 
     def one(number: int) -> None:
@@ -282,9 +288,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--once', type=Path, metavar='OUT', help='writes what the encoding before the last showed here')
     parser.add_argument('--workers', type=int, default=os.cpu_count() or 1, help='clips at a time')
     parser.add_argument('--seed', type=int, default=0, help='of what the recipe draws for each clip (default 0)')
+    parser.add_argument('--only', nargs='+', default=[], metavar='CLIP', help='these clips alone')
 
 
 def run(args: argparse.Namespace) -> int:
     beside = {'originals': args.gt, 'metadata': args.metadata, 'videos': args.videos, 'once': args.once}
-    degrade_source(args.source, args.output, read_recipe(args.opt), **beside, workers=args.workers, seed=args.seed)
+    more = {'workers': args.workers, 'seed': args.seed, 'only': args.only}
+    degrade_source(args.source, args.output, read_recipe(args.opt), **beside, **more)
     return 0
