@@ -12,8 +12,15 @@ from skimage import data as photographs
 from votes.cli import main
 from votes.data.sources import FolderSource, read_picture
 from votes.errors import UserError
+from votes.platforms.habit import followed, of_most
+from votes.platforms.match import Match
 from votes.platforms.pairing import pair_folders
 from votes.processes.lease import Lease
+from votes.relation.colour import Colours
+from votes.relation.looks import look
+from votes.relation.measure import Relation
+from votes.relation.space import whole
+from votes.relation.timing import Timing
 from votes.video.colour import Colour
 from votes.video.encoders import Encoding
 from votes.video.write import VideoWriter
@@ -122,3 +129,32 @@ def test_one_at_a_time_and_other_frames_of_a_name(folders):
     assert np.abs(second.astype(int)[:, ::-1] - first).mean() < 6, 'LQ stays as it was downloaded'
     gt = read_picture(Path('out/HQ_frames/my_coffee/00000000.png'))
     assert np.abs(gt.astype(int)[:, ::-1] - folders['coffee'][0]).mean() < 4, 'GT stands as LQ does'
+
+
+def test_a_still_clip_lies_as_most_do():
+    def matched(name, shown):
+        numbers = np.arange(len(shown))
+        always = np.ones(len(shown), bool)
+        timing = Timing(np.array(shown), numbers, always, ~always)
+        place = whole((72, 120), (144, 240))
+        relation = Relation(place, timing, Colours(), (0, 0, 72, 120), (0, 0, 144, 240), 0.99, 0.9, 0.02, 1.0, 1.0)
+        return Match(name, name, confidence=1.0, relation=relation)
+
+    drops = [list(range(0, 14, 2))] * 3
+    matches = [matched(str(i), shown) for i, shown in enumerate([*drops, [1, 2, 4, 5, 7, 8, 13]])]
+    assert of_most(matches) == (2, 0)
+    assert of_most(matches[2:]) is None, 'one clip is no habit'
+    rng = np.random.default_rng(0)
+    picture = moving('coffee')[0]  # noise is all that changes
+    frames = [np.clip(picture + rng.normal(0, 2, picture.shape), 0, 255).astype(np.uint8) for _ in range(14)]
+    sides = {'original': frames, 'download': small(frames[::2])}
+
+    def looked(side, name):
+        return look((i, float(i), frame) for i, frame in enumerate(sides[side]))
+
+    again = followed(matches[3], (2, 0), looked)
+    assert again.sure
+    assert again.relation.timing.shown.tolist() == drops[0]
+    sides['download'] = small(moving('coffee'))[:7]
+    sides['original'] = moving('coffee')
+    assert followed(matched('x', list(range(7))), (2, 0), looked) is None, 'its frames say something else'

@@ -18,7 +18,7 @@ class Match:
 
     Attributes:
         original: the likeliest; None where nothing is alike.
-        rival: the next one.
+        rival, rival_left: the next one, and the share of the download that it does not explain.
         confidence: 0 to 1.
         why: what makes it unsure, in words; empty where it is sure.
         left_out: why a sure one is not written.
@@ -33,6 +33,7 @@ class Match:
     relation: Relation | None = None
     left_out: str = ''
     pair: str = ''
+    rival_left: float | None = None
 
     @property
     def sure(self) -> bool:
@@ -49,7 +50,13 @@ def judged(download: str, measured: list[tuple[str, Relation]]) -> Match:
     if not measured:
         return Match(download, why='no original is like it')
     (original, best), *others = sorted(measured, key=rank)
-    rival, left = (others[0][0], others[0][1].unexplained) if others else (None, math.inf)
+    rival, left = (others[0][0], others[0][1].unexplained) if others else (None, None)
+    return verdict(download, original, best, rival, left)
+
+
+def verdict(download: str, original: str, best: Relation, rival: str | None, rival_left: float | None) -> Match:
+    """How sure it is that a download came of an original, beside the next one."""
+    left = math.inf if rival_left is None else rival_left
     like = _share(best.correlation, 0.75, 0.92)
     moves = 1.0 if math.isnan(best.motion) else _share(best.motion, 0.5, 0.8)
     alone = _share(1 - (best.unexplained + 2e-4) / (left + 2e-4), 0.0, 0.4)
@@ -64,7 +71,7 @@ def judged(download: str, measured: list[tuple[str, Relation]]) -> Match:
         told: f'{100 * best.unexplained:.0f} % of what it shows is not in the original',
     }
     why = '' if confidence >= SURE else reasons[min(reasons)]
-    return Match(download, original, rival, round(confidence, 3), why, best)
+    return Match(download, original, rival, round(confidence, 3), why, best, rival_left=rival_left)
 
 
 def _share(value: float, nothing: float, everything: float) -> float:

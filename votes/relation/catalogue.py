@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from votes.relation.looks import Look, shrunk
+from votes.relation.looks import Look, shrunk, within
 from votes.relation.space import Size, Space, borders, filled, whole
 
 KEPT, ASKED = 8, 4  # frames of a clip that are kept here, and that are looked up
@@ -21,6 +21,10 @@ ALIKE = 0.82  # cosine of descriptors that may be of one point
 LEAST = 7  # points that must agree on a place
 COARSE = 12  # pixels: side of the coarse looks
 SHORTLIST = 6  # clips that are proposed for each of the two reasons
+WINDOW = 40  # pixels: longest side of the pictures in which a crop is searched
+CROPS = (1.0, 0.9, 0.8, 0.71, 0.63, 0.56)  # of the original's width or height, whichever is filled
+PLAIN = 2.0  # levels: a frame of less contrast is found everywhere
+SEARCHED, SLID = 3, 3  # frames of the one that is looked up, and places that are proposed on a clip
 ORIENTATIONS = [(mirror, turn) for mirror in (False, True) for turn in range(4)]
 
 
@@ -69,11 +73,15 @@ class Catalogue:
         self.sizes: dict[str, Size] = {}
         self._points: list[tuple[str, _Points]] = []  # a frame each
         self._coarse: list[tuple[str, NDArray[np.float32]]] = []
+        self._small: dict[str, list[NDArray[np.float32]]] = {}
         self._stacked: tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.float32]] | None = None
 
     def add(self, name: str, clip: Look) -> None:
         self.sizes[name] = clip.size
         top, left, height, width = borders(clip.grey)
+        self._small[name] = [
+            shrunk(clip.grey[i].astype(np.float32), within(clip.size, WINDOW)) for i in _picks(len(clip), KEPT)
+        ]
         for i in _picks(len(clip), KEPT):
             self._points.append((name, _points(clip.grey[i], clip.size, POINTS)))
             self._coarse.append((name, _coarse(clip.grey[i])))
@@ -93,6 +101,27 @@ class Catalogue:
             score = by_points.get(name, (0.0,))[0] + by_looks.get(name, (0.0,))[0]
             found.append(Candidate(name, list(dict.fromkeys(spaces)), score))
         return sorted(found, key=lambda c: -c.score)
+
+    def cropped(self, lq: Look) -> list[Candidate]:
+        """Clips of which `lq` may show a part, by sliding it over their frames: for crops with too few features, such
+        as small, strongly compressed, plain or regular ones. Dearer than `candidates`; the same order.
+        """
+        top, left, height, width = borders(lq.grey)
+        factor = lq.size[0] / lq.grey.shape[1], lq.size[1] / lq.grey.shape[2]
+        content = top * factor[0], left * factor[1], height * factor[0], width * factor[1]
+        frames = [lq.grey[i, top : top + height, left : left + width] for i in _picks(len(lq), SEARCHED)]
+        found = []
+        for name, kept in self._small.items():
+            places = [
+                place
+                for mirror in (False, True)
+                for share in CROPS
+                if (place := _slid(frames, kept, content, self.sizes[name], share, mirror)) is not None
+            ]
+            places.sort(key=lambda place: -place[0])
+            if places:
+                found.append(Candidate(name, [space for _, space in places[:SLID]], places[0][0]))
+        return sorted(found, key=lambda c: -c.score)[:SHORTLIST]
 
     def _stack(self) -> tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.float32]]:
         if self._stacked is None:
@@ -162,6 +191,40 @@ class Catalogue:
         ranked = {name: sorted(of, key=lambda pair: -pair[0])[:3] for name, of in best.items()}
         chosen = sorted(ranked.items(), key=lambda item: -item[1][0][0])[:SHORTLIST]
         return {name: (of[0][0], [space for _, space in of]) for name, of in chosen}
+
+
+def _slid(
+    frames: list[NDArray[np.uint8]],
+    kept: list[NDArray[np.float32]],
+    content: tuple[float, float, float, float],
+    gt: Size,
+    share: float,
+    mirror: bool,
+) -> tuple[float, Space] | None:
+    """Where frames fit best on kept ones of a clip, taking a share of its picture, and how alike they are there.
+
+    Args:
+        content: top, left, height and width of what the frames show, in pixels of LQ.
+    """
+    size = kept[0].shape
+    scale = share * min(gt[0] / content[2], gt[1] / content[3])  # pixels of GT for one of LQ
+    side = tuple(max(1, round(n * scale * s / g)) for n, s, g in zip(content[2:], size, gt, strict=True))
+    if min(side) < 8 or side[0] > size[0] or side[1] > size[1]:
+        return None
+    values, places = [], []
+    for frame in frames:
+        template = shrunk((frame[:, ::-1] if mirror else frame).astype(np.float32), (side[0], side[1]))
+        if template.std() < PLAIN:
+            continue
+        maps = [cv2.matchTemplate(picture, template, cv2.TM_CCOEFF_NORMED) for picture in kept]
+        best = max(range(len(maps)), key=lambda i: float(maps[i].max()))
+        values.append(float(maps[best].max()))
+        places.append(np.unravel_index(int(maps[best].argmax()), maps[best].shape))
+    if not values:
+        return None
+    y, x = (float(place) * g / s for place, g, s in zip(places[int(np.argmax(values))], gt, size, strict=True))
+    x = gt[1] - x - content[3] * scale if mirror else x
+    return float(np.mean(values)), Space(mirror, 0, (scale, scale), (y - scale * content[0], x - scale * content[1]))
 
 
 def _alike(mine: NDArray[np.float32], theirs: NDArray[np.float32]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from votes.relation.colour import PIECES, Colours, compared
 from votes.relation.looks import COLOURED, GREY, Look, shrunk, within
 from votes.relation.space import Space, borders, brought, refined, snapped, whole
-from votes.relation.timing import Timing, blends, clear_places, differences, expected, paced
+from votes.relation.timing import WEIGHT, Timing, blends, clear_places, differences, expected, local_costs, paced
 
 SMALL, FINE = 48, 96  # pixels: longest side of the pictures that are matched in time, and where crops are compared
 BLOCKS = 16  # along the longest side, whose mean colours are compared
@@ -69,6 +69,7 @@ class _Fit:
     cost: NDArray[np.float64]
     noise: float
     left: float  # share of LQ's variance
+    dear: float  # the same, with what the way through time costs
     bias: NDArray[np.float32]  # (n,) what is always different, which `lq` is without
 
 
@@ -190,7 +191,12 @@ def _quick(lq: Look, gt: Look, space: Space) -> float:
 
 
 def _fitted(lq: Look, gt: Look, space: Space, start: float, side: int = SMALL) -> _Fit | None:
-    """Frames matched twice: by what they show, then without what is always different."""
+    """Frames matched by what they show, then without what is always different.
+
+    Where little moves, what is always different looks like frames that are all some too late, and the other way: so
+    frames are matched from three sides (nothing is always different; all frames lie by the clock, or spread over the
+    clip), and the likeliest outcome is taken.
+    """
     out = within(lq.size, side)
     seen = _seen(gt, space, lq, out, np.arange(len(gt)))
     known = np.isfinite(seen[0])
@@ -198,25 +204,52 @@ def _fitted(lq: Look, gt: Look, space: Space, start: float, side: int = SMALL) -
         return None
     a = np.stack([shrunk(frame.astype(np.float32), out)[known] for frame in lq.grey])
     b = np.ascontiguousarray(seen[:, known])
-    gain = float(a.std() / max(b.std(), 1e-3))
-    b_fit, bias = gain * (b - b.mean()) + a.mean(), np.zeros(a.shape[1], np.float32)
-    way = expected(lq.times, gt.times)
+    clock = expected(lq.times, gt.times)
+    spread = np.arange(len(lq)) * len(gt) // len(lq)
+    ways = [None, clock] if np.abs(spread - clock).max() < 2 else [None, clock, spread]
+    return min((_settled(lq, gt, space, start, a, b, way) for way in ways), key=lambda fit: fit.dear)
+
+
+def _settled(
+    lq: Look,
+    gt: Look,
+    space: Space,
+    start: float,
+    a: NDArray[np.float32],
+    b: NDArray[np.float32],
+    way: NDArray[np.int64] | None,
+) -> _Fit:
+    """LQ's pictures `a` and GT's `b` matched in two rounds, the first of them beside what `way` says (None: nothing) is
+    always different."""
+    if way is None:
+        way, bias = expected(lq.times, gt.times), np.zeros(a.shape[1], np.float32)
+        b_fit = float(a.std() / max(b.std(), 1e-3)) * (b - b.mean()) + a.mean()
+    else:
+        b_fit, bias = _levelled(a, b, way)
     for _ in range(2):
         cost = differences(a - bias, b_fit)
         noise = float(np.median(cost.min(1))) + 0.05
         ahead = float(np.median(gt.times[way] - lq.times))
         planned = expected(lq.times, gt.times, ahead) if start == 0 else expected(lq.times, gt.times)
-        way = paced(cost, planned, noise, start)
-        shown = b[way]
-        centred = shown - shown.mean()
-        gain = float((centred * (a - a.mean())).sum() / max(1e-3, (centred**2).sum()))
-        gain = gain if gain > 0.2 else 1.0
-        b_fit = gain * (b - shown.mean()) + a.mean()
-        bias = (a - b_fit[way]).mean(0)
-    rest = (a - b_fit[way]) ** 2
+        way, total = paced(cost, planned, noise, start)
+        steps = total - float(local_costs(cost, noise)[np.arange(len(way)), way].sum())
+        b_fit, bias = _levelled(a, b, way)
+    rest = a - b_fit[way]
     variance = float(((a - a.mean()) ** 2).mean()) + 0.5
+    dear = (float(((rest - bias) ** 2).mean()) + steps * noise / WEIGHT / len(way)) / variance
     cost = differences(a - bias, b_fit)
-    return _Fit(space, way, a - bias, b_fit, cost, noise, float(rest.mean()) / variance, bias)
+    return _Fit(space, way, a - bias, b_fit, cost, noise, float((rest**2).mean()) / variance, dear, bias)
+
+
+def _levelled(
+    a: NDArray[np.float32], b: NDArray[np.float32], way: NDArray[np.int64]
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """GT's pictures with LQ's gain and mean, and what is always different then."""
+    shown = b[way]
+    centred = shown - shown.mean()
+    gain = float((centred * (a - a.mean())).sum() / max(1e-3, (centred**2).sum()))
+    b_fit = (gain if gain > 0.2 else 1.0) * (b - shown.mean()) + a.mean()
+    return b_fit, (a - b_fit[way]).mean(0)
 
 
 def _elsewhere(lq: Look, gt: Look, fit: _Fit, start: float) -> _Fit:
@@ -232,8 +265,8 @@ def _elsewhere(lq: Look, gt: Look, fit: _Fit, start: float) -> _Fit:
             way = np.clip(fit.way + late, 0, len(gt) - 1)
             other = _fitted(lq, gt, _moved(lq, gt, fit, way), start, FINE)
             tried |= {} if other is None else {late: other}
-        late = min(tried, key=lambda step: tried[step].left, default=0)
-        if not late or tried[late].left >= (CLEARLY if start else BETTER) * fit.left:
+        late = min(tried, key=lambda step: tried[step].dear, default=0)
+        if not late or tried[late].dear >= (CLEARLY if start else BETTER) * fit.dear:
             break
         fit, steps = tried[late], (1, 3, 8) if late > 0 else (-1, -3, -8)
     return fit

@@ -9,11 +9,11 @@ from numpy.typing import NDArray
 
 Costs = NDArray[np.float64]
 WEIGHT = 25.0  # of a frame whose difference is what compression makes, as a negative logarithm of likelihood
-STEP, JUMP, MOST = (
-    4.0,
-    14.0,
-    60.0,
-)  # cost of a step that is one frame off, of any step, of a frame that shows nothing known
+STEP, JUMP = 20.0, 45.0  # cost of a step that is one frame off, and of any step
+MOST = 60.0  # cost of a wrong place at most; a frame that fits nowhere better than this shows nothing known
+SLACK = 2.0  # as much worse than the best one of GT a frame may fit, for nothing: compression makes frames late
+ODD = 30.0  # cost of a tempo that is neither that of the clock nor that of all of GT
+CUT, CUTS = 1.5, 4  # cost of each frame of GT that is cut off at its ends, and how many of them cost
 NEAR = 3  # frames that a step may be off before it is a jump
 CLEAR = 1.15  # how much worse the neighbours must be where a frame's place is clear
 BLEND = 0.6  # what is left of the difference where a frame is a blend of two
@@ -77,29 +77,37 @@ def expected(lq_times: NDArray[np.float64], gt_times: NDArray[np.float64], ahead
     return np.asarray(np.clip(np.rint(places), 0, len(gt_times) - 1).astype(np.int64))
 
 
-def paced(cost: Costs, planned: NDArray[np.int64], noise: float, start: float = 0.0) -> NDArray[np.int64]:
+def local_costs(cost: Costs, noise: float) -> Costs:
+    """(T_lq, T_gt) what each place of each frame costs beside its best one; nothing where it shows nothing known."""
+    local = WEIGHT * cost / max(noise, 1e-6)
+    least = local.min(1, keepdims=True)
+    return np.asarray(np.where(least > MOST, 0, np.clip(local - least - SLACK, 0, MOST)))
+
+
+def paced(cost: Costs, planned: NDArray[np.int64], noise: float, start: float = 0.0) -> tuple[NDArray[np.int64], float]:
     """The `path` by the clock, or by a steady tempo of its own where that explains the frames better.
 
     Downloads often have no clock that can be trusted, or their originals have none. A platform that drops every second
     frame then looks like one whose frames are all one off, and where little moves that is dearer than wrong frames.
     """
     way, total = path(cost, planned, noise, start)
-    if np.abs(np.diff(way) - np.diff(planned)).sum() < 2:
-        return way
     count, length = cost.shape
+    if total < count or count < 3:  # hardly a frame fits better elsewhere
+        return way, total
     numbers = np.arange(count)
     slopes = float(np.polyfit(numbers, way, 1)[0]), float(np.median(np.diff(way))), length / count
-    steady: list[tuple[float, NDArray[np.int64]]] = []
+    steady: list[tuple[float, float, NDArray[np.int64]]] = []
     for tempo in TEMPI:
         if min(abs(np.log(tempo / max(slope, 1e-3))) for slope in slopes) < NEAR_TEMPO:
             first = np.floor(np.median(way - tempo * numbers)) + np.arange(-2, 3, 1 / 12)
             places = np.floor(first[:, None] + tempo * numbers + 1e-6).astype(np.int64)
             fit = cost[numbers, np.clip(places, 0, length - 1)].mean(1)
-            steady.append((float(fit.min()), places[fit.argmin()]))
-    for _, places in sorted(steady, key=lambda pair: pair[0])[:2]:
+            odd = ODD if abs(tempo * count - length) > max(1, tempo) else 0
+            steady.append((float(fit.min()), odd, places[fit.argmin()]))
+    for _, odd, places in sorted(steady, key=lambda row: row[0])[:2]:
         other, value = path(cost, places, noise, start)
-        way, total = (other, value) if value < total else (way, total)
-    return way
+        way, total = (other, value + odd) if value + odd < total else (way, total)
+    return way, total
 
 
 def path(cost: Costs, planned: NDArray[np.int64], noise: float, start: float = 0.0) -> tuple[NDArray[np.int64], float]:
@@ -109,12 +117,13 @@ def path(cost: Costs, planned: NDArray[np.int64], noise: float, start: float = 0
         cost: (T_lq, T_gt) mean squares.
         planned: positions as they would be by the clock; only the steps between them count, and their first one.
         noise: the mean square that compression makes.
-        start: cost of each frame that the first one is off, at most that of a jump.
+        start: how sure `planned` is: cost of each frame that the first one is off (at most that of a jump), and what a
+            step costs more that is one off.
     """
     count, length = cost.shape
-    local = np.minimum(WEIGHT * cost / max(noise, 1e-6), MOST)
+    local = local_costs(cost, noise)
     places = np.arange(length)
-    total = local[0] + np.minimum(start * np.abs(places - planned[0]), JUMP)
+    total = local[0] + np.minimum(start * np.abs(places - planned[0]), JUMP) + CUT * np.minimum(places, CUTS)
     back = np.zeros((count, length), np.int32)
     for i in range(1, count):
         step = int(planned[i] - planned[i - 1])
@@ -126,11 +135,12 @@ def path(cost: Costs, planned: NDArray[np.int64], noise: float, start: float = 0
             if advance < 0 or advance >= length:
                 continue
             value = np.full(length, np.inf)
-            value[advance:] = total[: length - advance] + STEP * abs(off)
+            value[advance:] = total[: length - advance] + (STEP + start) * abs(off)
             better = value < best
             best, come = np.where(better, value, best), np.where(better, places - advance, come)
         back[i] = come
         total = best + local[i]
+    total = total + CUT * np.minimum(length - 1 - places, CUTS)
     way = np.empty(count, np.int64)
     way[-1] = int(total.argmin())
     for i in range(count - 1, 0, -1):
