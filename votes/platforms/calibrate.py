@@ -21,6 +21,7 @@ FRAMES = 48  # of a clip that are encoded for the rate
 LOOKED_AT = 10  # of them for the kernel
 SIDE = 384  # pixels of LQ
 MOST = 5  # clips that are encoded
+PRESET_CLIPS = 3  # of them for the preset
 Say = Callable[[str], None]
 
 
@@ -62,15 +63,16 @@ def calibrate(name: str, pairs: Sequence[Pair], say: Say = print, frames: int = 
     found: dict[str, Measured] = {'codec': codec}
     found |= told.structure(streams) | told.own_words(streams, codec.value)
     say(f'{len(used)} clips, {codec.why}; {found["gop"].why}')
-    samples = [Sample(p.name, p.frames(frames)[0], p.shown()) for p in used[:MOST]]
+    samples = [Sample(p.name, p.framed(frames), p.shown()) for p in used[:MOST]]
     encoding |= {key: value.value for key, value in found.items() if value.value not in (None, '')}
     if not encoding.keys() & {'qp', 'crf', 'kbps'}:
         encoding['crf'] = 28
     start: dict[str, Any] = {'name': name, 'scale': used[0].scale, 'kernel': 'area', 'generations': [_middle(encoding)]}
     recipe = Recipe(**start)
-    if 'preset' not in found and codec.value in ('libx264', 'libx265'):
+    unsaid = 'preset' not in found and codec.value in ('libx264', 'libx265')
+    if unsaid:
         qp = told.constant(samples[0].stream)
-        found['preset'] = preset_by_trial(with_encoding(recipe, {'qp': qp}) if qp else recipe, samples[0])
+        found['preset'] = preset_by_trial(with_encoding(recipe, {'qp': qp}) if qp else recipe, samples[:1])
         recipe = with_encoding(recipe, {'preset': found['preset'].value})
         say(f'preset {found["preset"].value}: {found["preset"].why}')
     rated = rule(recipe, samples)
@@ -84,6 +86,8 @@ def calibrate(name: str, pairs: Sequence[Pair], say: Say = print, frames: int = 
         found['kernel'], table = kernel_of(recipe, crops)
         recipe = changed(recipe, kernel=found['kernel'].value)
         say(f'kernel {found["kernel"].value}, after an earlier encoding: {found["kernel"].why}')
+    if unsaid:  # now that the rest is known
+        recipe, rated = _preset(recipe, samples, rated, found, say)
     data = _written(name, recipe, rated, found, used)
     return Calibration(data, _placed(found, len(recipe.generations)), _facts(recipe, crops, used), table, notes)
 
@@ -107,6 +111,23 @@ def _finer(
     else:
         rated = Rule(next(iter(said)), found[next(iter(said))], rated.clips)
     say(f'{rated.field} {rated.value.value}: {rated.value.why}')
+    return recipe, rated
+
+
+def _preset(
+    recipe: Recipe, samples: Sequence[Sample], rated: Rule, found: dict[str, Measured], say: Say
+) -> tuple[Recipe, Rule]:
+    """The preset again, by more clips; and the rate, which presets reach by other measures."""
+    before = found['preset'].value
+    found['preset'] = preset_by_trial(recipe, samples[:PRESET_CLIPS], rated)
+    say(f'preset {found["preset"].value}, {found["preset"].confidence:.0%} sure: {found["preset"].why}')
+    if found['preset'].value != before:
+        recipe = with_encoding(recipe, {'preset': found['preset'].value})
+        if rated.field in ('crf', 'kbps'):
+            found.pop(rated.field)
+            rated = rule(recipe, samples, rated)
+            found[rated.field] = rated.value
+            say(f'{rated.field} {rated.value.value}: {rated.value.why}')
     return recipe, rated
 
 

@@ -62,6 +62,20 @@ class Pair:
         there = self.stream.frames
         return replace(self.stream, frames=[there[n] for n in numbers if n < len(there)])
 
+    @property
+    def borders(self) -> tuple[int, int, int, int]:
+        """Rows above, columns left, rows below and columns right that the downloaded file has around LQ."""
+        content = self.about.get('content')
+        if content is None or self.stream is None:
+            return 0, 0, 0, 0
+        (top, left), (height, width), whole = content[:2], self.size, self.stream.size
+        return top, left, max(0, whole[0] - top - height), max(0, whole[1] - left - width)
+
+    def framed(self, count: int | None = None) -> Frames:
+        """GT with black borders where the download has borders: they take few bits, and others get more."""
+        top, left, bottom, right = (n * self.scale for n in self.borders)
+        return [np.pad(frame, ((top, bottom), (left, right), (0, 0))) for frame in self.frames(count)[0]]
+
     def frames(self, count: int | None = None, side: int | None = None) -> tuple[Frames, Frames]:
         """(GT, LQ): the first `count` frames, whole or of LQ's middle at most `side` pixels wide and high."""
         height, width = (n // 2 * 2 for n in self.size)

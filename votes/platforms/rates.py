@@ -21,7 +21,8 @@ CLOSE = 0.2  # of a quantiser (of one in VP9's units: 4 times that)
 LIMITS = {'libx264': (0.0, 51.0), 'libx265': (0.0, 51.0), 'libvpx-vp9': (0.0, 63.0)}
 STEP = {'libvpx-vp9': 4.1}  # of the measured quantiser for one of crf
 UNLIKE_BITS = 0.5  # spread of log kbit/s above which clips of unlike content have no common bitrate
-PRESET_FRAMES = 16
+PRESET_FRAMES = 24
+ALIKE, UNLIKE = 0.2, 8.0  # differences of streams: below the one there is none, of the other size nothing is sure
 PRESETS = X26_PRESETS[:7]  # no platform has the time for slower ones than slow
 
 
@@ -82,20 +83,43 @@ def _mean_qp(stream: Bitstream, count: int) -> float:
     return float(np.mean(found)) if found else 30.0
 
 
-def preset_by_trial(recipe: Recipe, sample: Sample) -> Measured:
-    """The preset whose streams are most alike: references, tools, picture types, bits at the same quantiser."""
-    short = Sample(sample.name, sample.gt[:PRESET_FRAMES], sample.stream)
-    if recipe.generations[-1].crf is not None:
-        crf, _ = fitted_crf(with_encoding(recipe, {'preset': 'veryfast'}), short)
-        recipe = with_encoding(recipe, {'crf': round(crf, 1)})
-    found = []
-    for preset in PRESETS:
-        made = made_by(with_encoding(recipe, {'preset': preset}), short.gt).stream
-        assert made is not None
-        found.append((unlike(made, sample.stream), preset))
-    found.sort()
-    margin = found[1][0] - found[0][0]
-    return Measured(found[0][1], 0.4 + 0.5 * min(1, margin / 0.3), f'streams are most alike with {found[0][1]}')
+def preset_by_trial(recipe: Recipe, samples: Sequence[Sample], rated: Rule | None = None) -> Measured:
+    """The preset whose streams are most alike: references, tools, picture types, bits at the same quantiser.
+
+    Neighbouring presets often differ in nothing that a short clip shows. The confidence is high only where all clips
+    say the same, by a clear margin, and the streams are alike indeed.
+
+    Args:
+        rated: how the rate is controlled, where that is known; else a crf is fitted to each clip.
+    """
+    rows = []
+    for sample in samples:
+        short = Sample(sample.name, sample.gt[:PRESET_FRAMES], sample.stream)
+        tried = [recipe]
+        if rated is not None:
+            own = {'kbps': rated.value.value} if rated.field == 'kbps' else rated.clips[sample.name]
+            tried = [with_encoding(recipe, own)]
+        elif recipe.generations[-1].crf is not None:
+            crf, _ = fitted_crf(with_encoding(recipe, {'preset': 'veryfast'}), short)
+            tried = [with_encoding(recipe, {'crf': round(crf, 1)}), with_encoding(recipe, {'kbps': 1})]
+        rows.append([min(_unlike(with_encoding(one, {'preset': p}), short) for one in tried) for p in PRESETS])
+    table = np.array(rows)
+    best, second = np.argsort(table.mean(0))[:2]
+    least, other = table.mean(0)[[best, second]]
+    agreed = float((table.argmin(1) == best).mean()) if len(samples) > 1 else 0.5
+    margin = 1 - (least + ALIKE) / (other + ALIKE)
+    sure = 0.1 + 0.8 * agreed * min(1.0, margin / 0.3) * float(np.exp(-least / UNLIKE))
+    why = f'streams are most alike with {PRESETS[best]} (off by {least:.2f}), then {PRESETS[second]} ({other:.2f})'
+    return Measured(PRESETS[best], sure, f'{why}; best in {round(agreed * len(samples))} of {len(samples)} clips')
+
+
+def _unlike(recipe: Recipe, sample: Sample) -> float:
+    """How far what the recipe makes of a clip is from the download; with a bitrate, that which gives its bits."""
+    if recipe.generations[-1].kbps == 1:
+        recipe = with_encoding(recipe, {'kbps': _fitted_kbps(recipe, [sample], sample.stream.kbps)[0]})
+    stream = made_by(recipe, sample.gt).stream
+    assert stream is not None
+    return unlike(stream, sample.stream)
 
 
 def unlike(made: Bitstream, real: Bitstream) -> float:
@@ -147,7 +171,7 @@ def rule(recipe: Recipe, samples: Sequence[Sample], before: Rule | None = None) 
     """How the rate is controlled, of one codec's clips.
 
     A quantiser that is one for all frames of a type is said as qp, a ripple as qp_cycle. Else the crf is searched that
-    gives each clip's quantisers, and the bitrate that gives their bits; what explains all quantisers better, is it.
+    gives each clip's quantisers, and the bitrate that gives their bits; what explains both better in all clips, is it.
 
     Args:
         before: what was found for a recipe that differed in other things; searches begin there.
@@ -174,14 +198,15 @@ def rule(recipe: Recipe, samples: Sequence[Sample], before: Rule | None = None) 
     common = float(np.median([crf for crf, _ in fits.values()]))
     crf = round(common) if codec not in ('libx264', 'libx265') else round(common, 1)
     by = {
-        'crf': _qp_apart(with_encoding(recipe, {'crf': crf}), samples),
-        'kbps': _qp_apart(with_encoding(recipe, {'kbps': rate}), samples),
+        'crf': _apart(with_encoding(recipe, {'crf': crf}), samples),
+        'kbps': _apart(with_encoding(recipe, {'kbps': rate}), samples),
     }
     if by['crf'] <= by['kbps']:
         return by_crf
     sure = (0.9 - 0.5 * min(1, missed)) * by['crf'] / (by['crf'] + by['kbps'])
-    why = f'one bitrate is {by["kbps"]:.1f} off the quantisers of clips, one crf {by["crf"]:.1f}; clips have '
-    return Rule('kbps', Measured(rate, sure, f'{why}{min(kbps):.0f} to {max(kbps):.0f} kbit/s'), by_crf.clips)
+    why = f'with one bitrate quantisers and bits of clips are {by["kbps"]:.1f} steps off, with one crf {by["crf"]:.1f}'
+    why += f'; clips have {min(kbps):.0f} to {max(kbps):.0f} kbit/s'
+    return Rule('kbps', Measured(rate, sure, why), by_crf.clips)
 
 
 def _fitted_kbps(recipe: Recipe, samples: Sequence[Sample], rate: float) -> tuple[int, float]:
@@ -198,14 +223,15 @@ def _fitted_kbps(recipe: Recipe, samples: Sequence[Sample], rate: float) -> tupl
     return target, float(np.std(apart))
 
 
-def _qp_apart(recipe: Recipe, samples: Sequence[Sample]) -> float:
-    """Mean difference of a clip's mean quantiser, in units of crf."""
+def _apart(recipe: Recipe, samples: Sequence[Sample]) -> float:
+    """Mean difference of a clip's mean quantiser and of its bits, in units of crf (six of them are twice the bits)."""
     step = STEP.get(recipe.generations[-1].codec, 1.0)
     found = []
     for sample in samples:
         made = made_by(recipe, sample.gt).stream
         assert made is not None
-        found.append(abs((made.qp or 0) - _mean_qp(sample.stream, len(sample.gt))) / step)
+        quantiser = abs((made.qp or 0) - _mean_qp(sample.stream, len(sample.gt))) / step
+        found.append(quantiser + 6 * abs(_bits_apart(made, sample)))
     return float(np.mean(found))
 
 

@@ -66,15 +66,17 @@ def _without_rate(recipe: Recipe) -> dict[str, Any] | None:
 
 
 def _compared(recipe: Recipe, pair: Pair, frames: int, seed: int) -> dict[str, float | None]:
-    gt, lq = pair.frames(frames)
-    made = made_by(recipe, gt, seed, pair.name)
+    lq = pair.frames(frames)[1]
+    made = made_by(recipe, pair.framed(frames), seed, pair.name)
+    (top, left), (height, width) = pair.borders[:2], lq[0].shape[:2]
+    shown = [np.ascontiguousarray(frame[top : top + height, left : left + width]) for frame in made.frames]
     row: dict[str, float | None] = {
-        'psnr': round(psnr(apart(made.frames, lq)), 3),
-        'spectrum': round(float(np.abs(spectrum(made.frames) - spectrum(lq)).mean()), 3),
-        'blockiness': round(block_grid(made.frames)[8] - block_grid(lq)[8], 4),
+        'psnr': round(psnr(apart(shown, lq)), 3),
+        'spectrum': round(float(np.abs(spectrum(shown) - spectrum(lq)).mean()), 3),
+        'blockiness': round(block_grid(shown)[8] - block_grid(lq)[8], 4),
     }
     if pair.stream is not None and made.stream is not None:
-        row |= _streams(made.stream, pair.shown(), len(gt))
+        row |= _streams(made.stream, pair.shown(), len(lq))
     return row
 
 
