@@ -102,7 +102,8 @@ class Checks:
     def gradients(self) -> None:
         """every trained parameter gets a gradient"""
         self.net.train()
-        sample = sample_for(self.said, length_of(self.said), self._size(self.said, ODD))
+        least = self.said.smallest
+        sample = sample_for(self.said, length_of(self.said), (max(ODD[0], least), max(ODD[1], least)))
         result = apply(self.net, sample)
         terms = [value.square().mean() for value in result.values() if value.requires_grad]
         torch.stack(terms).sum().backward()
@@ -126,7 +127,8 @@ class Checks:
         streamed = self._streamed(sample)
         if isinstance(self.said.sees, Window):
             views = self._views(sample)
-            expected = torch.cat([self._applied(_part(sample, view))['out'][0] for view in views])
+            windows = ({name: x[:, view.indices] for name, x in sample.items()} for view in views)
+            expected = torch.cat([self._applied(window)['out'][0] for window in windows])
         elif isinstance(self.said.sees, Frame):
             alone = [self._applied({k: v[:, i : i + 1] for k, v in sample.items()})['out'][0] for i in range(count)]
             expected = torch.cat(alone)
@@ -208,9 +210,6 @@ class Checks:
             if not signature.parameters:
                 raise Broken('it has neither weights nor inputs')
 
-    def _size(self, said: Promise, size: tuple[int, int]) -> tuple[int, int]:
-        return max(size[0], said.smallest), max(size[1], said.smallest)
-
     @torch.no_grad()
     def _applied(self, sample: dict[str, Tensor], amp: torch.dtype | None = None) -> dict[str, Tensor]:
         return apply(self.net.eval(), sample, amp=amp)
@@ -234,10 +233,6 @@ class Checks:
         if self.whole and self.said.inputs:
             checks.append(self.side_information)
         return [(str(check.__doc__), check) for check in (checks if self.whole else [self.alone])]
-
-
-def _part(sample: dict[str, Tensor], view: View) -> dict[str, Tensor]:
-    return {name: x[:, view.indices] for name, x in sample.items()}
 
 
 def run_check(name: str, check: Callable[[], None]) -> Finding:

@@ -121,10 +121,6 @@ def matched(
     return [(name, first[name], second[name]) for name in sorted(first)]
 
 
-def _sizes(first: Frame, second: Frame) -> str:
-    return ' and '.join(f'{frame.shape[1]}x{frame.shape[0]}' for frame in (first, second))
-
-
 class Measurer:
     """Measures clips by a protocol.
 
@@ -158,7 +154,8 @@ class Measurer:
                         fix='cut the longer one',
                     )
                 if a.shape != b.shape:
-                    raise UserError('frames of different sizes', where=f'{name}, frame {number}', value=_sizes(a, b))
+                    sizes = ' and '.join(f'{frame.shape[1]}x{frame.shape[0]}' for frame in (a, b))
+                    raise UserError('frames of different sizes', where=f'{name}, frame {number}', value=sizes)
             found = self._single([a for a, _ in chunk], [b for _, b in chunk])
             for row, (a, b) in zip(found, chunk, strict=True):
                 if before is not None:

@@ -208,11 +208,7 @@ def _network_problems(opt: Options, net: Any) -> Iterator[Problem]:
     for place in [*named, *(('path', 'parts', part) for part in opt.path.parts)]:
         part = str(place[-1])
         if part not in parts:
-            yield place, f'{name} has no such part{nearest(part, parts)}; it has {_listed(parts)}'
-
-
-def _listed(names: Iterable[str]) -> str:
-    return ', '.join(names) or 'none'
+            yield place, f'{name} has no such part{nearest(part, parts)}; it has {", ".join(parts) or "none"}'
 
 
 def _dataset_problems(key: Key, data: DatasetOptions, net: Any) -> Iterator[Problem]:

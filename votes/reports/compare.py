@@ -123,7 +123,7 @@ def _of_set(name: str, entries: list[Entry], lower: set[str], style: str) -> lis
         table.append(
             [row] + [text for a, b, s in cells for text in (shown(a) if a is not None else '-', _gain(a, b, s))]
         )
-    return [*_heading(f'{name}, {title or first.amount}', style), *STYLES[style](table), *_remark(remarks, style)]
+    return [*_remark([f'{name}, {title or first.amount}'], style), *STYLES[style](table), *_remark(remarks, style)]
 
 
 def _comparable(name: str, entries: list[Entry]) -> tuple[list[Means], str, list[str]]:
@@ -178,10 +178,6 @@ def _means(frames: list[dict[str, Any]]) -> Means:
 def _gain(value: float | None, base: float | None, sign: int) -> str:
     both_infinite = value is not None and value == base and math.isinf(value)
     return '-' if value is None or base is None or both_infinite else shown(sign * (value - base) + 0.0, '+')
-
-
-def _heading(title: str, style: str) -> list[str]:
-    return [{'csv': f'# {title}', 'latex': f'% {title}'}.get(style, title)]
 
 
 def _remark(lines: list[str], style: str) -> list[str]:

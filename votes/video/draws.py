@@ -54,7 +54,7 @@ def problems(data: Any) -> list[str]:
             elif weights and not all(_number(w) and w > 0 for w in weights):
                 found.append(f'{where}: weights of a choice are numbers above 0')
             else:
-                found += problems(_options(given))
+                found += problems(list(given))
         elif not (isinstance(given, list | tuple) and len(given) == 2 and all(map(_number, given))):
             found.append(
                 f'{where}: {kind} needs two numbers, {"[mean, deviation]" if kind == "normal" else "[low, high]"}'
@@ -108,9 +108,10 @@ def ends(data: Any) -> Iterator[tuple[Key, Any, Any]]:
     """Data of a recipe with each distribution in turn at each of its ends, or choices: (place, value, data)."""
     for key, draw in places(data):
         if 'choice' in draw:
-            found = list(_options(draw['choice']))
+            found = list(draw['choice'])
         else:
-            found = [_of_kind(draw, key, _lowest), _of_kind(draw, key, _highest)]
+            lowest, highest = lambda low, mean, high: low, lambda low, mean, high: high
+            found = [_of_kind(draw, key, lowest), _of_kind(draw, key, highest)]
         for value in found:
             inner = list(ends(value)) or [((), value, value)]
             for place, end, version in inner:
@@ -141,7 +142,7 @@ def _of_kind(
     """A value of a distribution: `number` gets the lowest, middle and highest of numbers, `which` a list of choices."""
     kind, given = next(iter(draw.items()))
     if kind == 'choice':
-        options = _options(given)
+        options = list(given)
         return options[which(options)]
     first, second = float(given[0]), float(given[1])
     low, mean, high = (
@@ -151,18 +152,6 @@ def _of_kind(
     )
     value = number(low, mean, high)
     return round(min(max(value, low), high)) if _whole(draw, key) else round(value, 6)
-
-
-def _lowest(low: float, mean: float, high: float) -> float:
-    return low
-
-
-def _highest(low: float, mean: float, high: float) -> float:
-    return high
-
-
-def _options(given: Any) -> list[Any]:
-    return list(given)
 
 
 def _whole(draw: dict[str, Any], key: Key) -> bool:

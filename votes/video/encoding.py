@@ -100,7 +100,8 @@ class Encoding(BaseModel):
                 own.append(f'qp={self.qp}')
         if self.qp_cycle:
             # x264 keeps a quantiser within what its ratios allow between I, P and B: as far apart as in the cycle
-            own += ['qpstep=51:ipratio=1:pbratio=4', 'zones=' + '/'.join(self._zones(self.qp_cycle, frames))]
+            zones = (f'{i},{i},q={self.qp_cycle[i % len(self.qp_cycle)]}' for i in range(frames))
+            own += ['qpstep=51:ipratio=1:pbratio=4', 'zones=' + '/'.join(zones)]
             found['qp'] = str(self.qp_cycle[0])
         elif self.codec == 'libx264' and self.qp is None and steady_x264():
             own.append(steady_x264())
@@ -123,10 +124,6 @@ class Encoding(BaseModel):
         if own and self.codec in X26:
             found[f'{self.codec[3:]}-params'] = ':'.join(own)
         return found
-
-    @staticmethod
-    def _zones(cycle: list[int], frames: int) -> list[str]:
-        return [f'{i},{i},q={cycle[i % len(cycle)]}' for i in range(frames)]
 
     @staticmethod
     def _shares(follow: Follow, activity: list[float], frames: int) -> list[str]:

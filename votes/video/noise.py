@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Protocol
-
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
@@ -12,20 +10,12 @@ from torch import Tensor
 LUMA = (0.2989, 0.587, 0.114)
 
 
-class Draws(Protocol):
-    """What is asked of a random generator; numpy's has it."""
-
-    def standard_normal(self, size: tuple[int, ...], /) -> np.ndarray: ...
-
-    def poisson(self, lam: np.ndarray, /) -> np.ndarray: ...
-
-
 def _of_each(value: ArrayLike, x: Tensor) -> Tensor:
     """A number for all pictures, or one for each: (B or 1, 1, 1, 1)."""
     return torch.as_tensor(value, dtype=x.dtype, device=x.device).reshape(-1, 1, 1, 1)
 
 
-def gaussian_noise(x: Tensor, sigma: ArrayLike, gray: ArrayLike, rng: Draws) -> Tensor:
+def gaussian_noise(x: Tensor, sigma: ArrayLike, gray: ArrayLike, rng: np.random.Generator) -> Tensor:
     """The noise alone, like x (B, C, H, W).
 
     Args:
@@ -41,7 +31,7 @@ def gaussian_noise(x: Tensor, sigma: ArrayLike, gray: ArrayLike, rng: Draws) -> 
     return colour if grey is None else colour * (1 - gray) + grey * sigma / 255 * gray
 
 
-def poisson_noise(x: Tensor, scale: ArrayLike, gray: ArrayLike, rng: Draws) -> Tensor:
+def poisson_noise(x: Tensor, scale: ArrayLike, gray: ArrayLike, rng: np.random.Generator) -> Tensor:
     """The noise alone, like x (B, C, H, W): of photons, as many as the picture has different 8-bit values (rounded up
     to a power of 2) for white.
 
@@ -59,7 +49,7 @@ def poisson_noise(x: Tensor, scale: ArrayLike, gray: ArrayLike, rng: Draws) -> T
     return (colour if grey is None else colour * (1 - gray) + grey * gray) * scale
 
 
-def _counted(x: Tensor, rng: Draws) -> Tensor:
+def _counted(x: Tensor, rng: np.random.Generator) -> Tensor:
     """What counting changes in each picture at 8 bits."""
     x = (x * 255).round().clamp(0, 255) / 255
     values = [2.0 ** int(np.ceil(np.log2(len(torch.unique(picture))))) for picture in x]
