@@ -1,7 +1,6 @@
 """Exported networks against themselves in PyTorch: seconds of the processor, and how far the pictures are apart.
 
     python benchmarks/export.py -o benchmarks/results/export_cpu.json
-    python benchmarks/export.py --all -o benchmarks/results/export_networks.json
 
 One thread; ways take turns, and the quickest of their repeats counts, in seconds that the processor spent on this
 process (other programs on the machine lengthen those of the clock). `torch` is the network's `forward` as everything
@@ -11,8 +10,6 @@ here calls it. Weights are random, of the networks' default sizes.
 from __future__ import annotations
 
 import argparse
-import json
-import re
 import time
 from collections.abc import Callable
 from functools import partial
@@ -24,13 +21,11 @@ import torch
 
 from votes.archs import build_network
 from votes.archs.contract import apply, promise
-from votes.errors import UserError
 from votes.export.graphs import exported, inputs_of
 from votes.export.onnx import write_onnx
 from votes.export.runtime import OnnxNetwork
-from votes.registry import NETWORKS
 
-TIMED: dict[str, dict[str, Any]] = {
+NETWORKS: dict[str, dict[str, Any]] = {
     'EDSR': {'type': 'EDSR', 'upscale': 2},
     'STDF': {'type': 'STDF'},
     'EDVR': {'type': 'EDVR'},
@@ -76,36 +71,9 @@ def measured(options: dict[str, Any], size: tuple[int, int], repeats: int, folde
     return found
 
 
-def told(name: str, folder: Path) -> dict[str, Any]:
-    """How far the ONNX file of a small network is from PyTorch, or why there is none; {} of what restores nothing."""
-    torch.manual_seed(1)
-    options = {'type': name, **NETWORKS.get(name).small}
-    net = build_network(options).eval()
-    if getattr(net, 'sees', None) is None or not promise(net).restores:
-        return {}
-    with torch.no_grad():
-        for key, parameter in net.named_parameters():
-            if 'offset' in key:
-                parameter.normal_(0, 0.1)
-    try:
-        lines = write_onnx(exported(net, options, 'operator'), folder / 'all.onnx')
-        return {'difference': max(float(gap) for gap in re.findall('at most ([^ ]+) from', ' '.join(lines)))}
-    except UserError as error:
-        return {'refused': f'{error.what.removeprefix(f"{name} ")}: {error.details["value"]}'}
-
-
-def all_networks(target: Path, folder: Path) -> None:
-    known = json.loads(target.read_text())['results'] if target.exists() else {}
-    for name in NETWORKS.names():
-        if name not in known and (found := told(name, folder)):
-            known[name] = found
-            machine.write(target, {'machine': machine.describe(), 'results': known})
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument('networks', nargs='*', default=list(TIMED))
-    parser.add_argument('--all', action='store_true', help='which networks can be exported, instead')
+    parser.add_argument('networks', nargs='*', default=list(NETWORKS))
     parser.add_argument('-o', type=Path, required=True, help='result file')
     parser.add_argument('--size', type=int, nargs=2, default=(128, 160), help='height and width')
     parser.add_argument('--repeats', type=int, default=5)
@@ -114,12 +82,9 @@ def main() -> None:
     )
     args = parser.parse_args()
     torch.set_num_threads(1)
-    args.folder.mkdir(exist_ok=True)
-    if args.all:
-        return all_networks(args.o, args.folder)
     results: dict[str, Any] = {}
     for name in args.networks:
-        results[name] = measured(TIMED[name], tuple(args.size), args.repeats, args.folder)
+        results[name] = measured(NETWORKS[name], tuple(args.size), args.repeats, args.folder)
         machine.write(args.o, {'machine': machine.describe(), 'results': results})
 
 

@@ -1,6 +1,8 @@
 """Networks leave PyTorch: files give the same pictures at sizes that they were not traced at."""
 
 import importlib.util
+import re
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -11,7 +13,7 @@ from torch import nn
 
 from votes import checkpoint
 from votes.archs import build_network
-from votes.archs.contract import Frame, apply, promise
+from votes.archs.contract import Clip, Frame, apply, promise
 from votes.cli import main
 from votes.errors import UserError
 from votes.export.graphs import exported, inputs_of
@@ -22,10 +24,23 @@ from votes.ops.deform_conv import deform_conv2d
 from votes.ops.exporting import exporting
 from votes.registry import NETWORKS
 
+ROOT = Path(__file__).resolve().parents[2]
 needs_onnx = pytest.mark.skipif(
     any(importlib.util.find_spec(name) is None for name in ('onnx', 'onnxruntime', 'onnxscript')),
     reason='the extra `export` is not installed',
 )
+
+
+ONE_RESULT = ('ARCNN', 'STDF', 'EDVR', 'SAN')  # of a frame or a window
+SEVERAL = ('VOTES', 'BasicVSR', 'BasicVSRPlusPlus', 'CAVSR', 'FRVSR', 'RSDN', 'DISVSR', 'COMISR')
+REFUSED = ('CDAVSR', 'TMP', 'NLSN')
+
+
+def test_the_page_names_them():
+    page = ' '.join((ROOT / 'docs' / 'export.md').read_text().split())
+    for names, before in (((*ONE_RESULT, *SEVERAL), 'Tried with small untrained networks:'), (REFUSED, 'Refused:')):
+        told = page.partition(before)[2].partition('. ')[0]
+        assert set(re.findall(r'\w+', re.sub(r'\(.*?\)', '', told))) == set(names)
 
 
 def stored(name, path='net.pth'):
@@ -73,7 +88,7 @@ def test_both_forms_of_the_deformable_convolution_are_the_one_that_trains(mask):
 
 
 @needs_onnx
-@pytest.mark.parametrize('name', ['ARCNN', 'STDF', pytest.param('EDVR', marks=pytest.mark.long)])
+@pytest.mark.parametrize('name', [*ONE_RESULT[:2], *(pytest.param(n, marks=pytest.mark.long) for n in ONE_RESULT[2:])])
 def test_onnx_of_frames_and_windows(name, tmp_path, monkeypatch, capsys):
     from votes.export.runtime import OnnxNetwork
 
@@ -110,7 +125,7 @@ def test_the_operator_is_the_standard_one(tmp_path, monkeypatch):
 
 @needs_onnx
 @pytest.mark.long
-@pytest.mark.parametrize('name', ['FRVSR', 'RSDN', 'VOTES', 'BasicVSR', 'BasicVSRPlusPlus'])
+@pytest.mark.parametrize('name', SEVERAL)
 def test_onnx_of_states_and_clips(name, tmp_path, monkeypatch):
     from votes.export.runtime import OnnxNetwork
 
@@ -118,8 +133,9 @@ def test_onnx_of_states_and_clips(name, tmp_path, monkeypatch):
     net = stored(name)
     assert main(['export', 'net.pth', '--to', 'onnx', '-o', 'net.onnx', '--frames', '6']) == 0
     frames = frames_of(6, (72, 56))
-    if type(promise(net).sees).__name__ == 'Clip':
-        ours, theirs = (apply(which, {'lq': frames[None]})['out'] for which in (net, OnnxNetwork('net.onnx')))
+    if isinstance((said := promise(net)).sees, Clip):
+        sample = dict(zip(('lq', *said.inputs), inputs_of(said, 6, (72, 56)), strict=True))
+        ours, theirs = (apply(which, sample)['out'] for which in (net, OnnxNetwork('net.onnx')))
     else:
         ours, theirs = streamed(net, frames), streamed(OnnxNetwork('net.onnx'), frames)
     assert float((ours - theirs).abs().max()) < 1e-4
@@ -185,10 +201,12 @@ def test_torch_export_is_read_without_this_project(tmp_path, monkeypatch):
     assert json.loads(about['votes.json'])['network']['type'] == 'STDF'
 
 
-def test_what_cannot_be_exported_says_so():
-    options = {'type': 'CDAVSR', **NETWORKS.get('CDAVSR').small}  # it branches by the type of a picture
-    with pytest.raises(UserError, match='CDAVSR cannot be exported'):
+@pytest.mark.parametrize('name', REFUSED)
+def test_what_cannot_be_exported_says_so_and_no_more(name, capfd):
+    options = {'type': name, **NETWORKS.get(name).small}
+    with pytest.raises(UserError, match=f'{name} cannot be exported'):
         exported(build_network(options), options, 'grid')
+    assert capfd.readouterr() == ('', '')
 
 
 def test_what_is_written_is_asked_for(tmp_path, monkeypatch, capsys):

@@ -6,8 +6,12 @@ frame, which begins a state, and of every further one, which takes the state and
 
 from __future__ import annotations
 
+import contextlib
+import io
+import logging
 import re
-from collections.abc import Mapping
+import warnings
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -54,6 +58,19 @@ class Exported:
     graphs: list[Graph]
     about: dict[str, Any]
     trials: dict[str, list[list[Tensor]]] = field(default_factory=dict)
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Without what the exporters of PyTorch write for its authors: notes on operators, whole graphs where one fails."""
+    before = logging.root.manager.disable
+    logging.disable(logging.ERROR)
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
+            warnings.simplefilter('ignore')
+            yield
+    finally:
+        logging.disable(before)
 
 
 class Whole(nn.Module):
@@ -125,7 +142,7 @@ def exported(net: nn.Module, options: Mapping[str, Any], form: Form, frames: int
     }
     found = Exported([], about)
     try:
-        with torch.no_grad(), exporting(form):
+        with torch.no_grad(), exporting(form), quiet():
             _trace(net, said, samples, found)
     except UserError:
         raise

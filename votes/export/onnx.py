@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import logging
 import operator
-import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +13,7 @@ from torch import Tensor
 
 from votes import checkpoint
 from votes.errors import UserError
-from votes.export.graphs import Exported, Graph
+from votes.export.graphs import Exported, Graph, quiet
 
 LEAST_OPSET = 19  # the first with DeformConv
 OPSET = 20
@@ -79,7 +76,7 @@ def _size(trial: list[Tensor]) -> str:
 def _model(graph: Graph, found: Exported, opset: int) -> bytes:
     """The bytes of an ONNX file."""
     try:
-        with _quiet():
+        with quiet():
             program = torch.onnx.export(
                 graph.program,
                 (),
@@ -100,19 +97,6 @@ def _model(graph: Graph, found: Exported, opset: int) -> bytes:
         name = found.about['network'].get('type')
         raise UserError(f'{name} has no form in ONNX', value=told[:200], fix='--to torch-export') from error
     return content
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Without the notes of the exporter, which are about PyTorch's own operators."""
-    logger = logging.getLogger('torch.onnx')
-    before, logger.level = logger.level, logging.ERROR
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter('ignore')
-            yield
-    finally:
-        logger.level = before
 
 
 def _translations() -> dict[Any, Callable[..., Any]]:
