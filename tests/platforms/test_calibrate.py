@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 from votes.cli import main
 from votes.platforms.generations import block_grid, other_origin
 from votes.platforms.pairs import open_pairs
-from votes.platforms.rates import Sample, rule, with_encoding
+from votes.platforms.rates import Sample, preset_by_trial, rule, with_encoding
 from votes.platforms.streams import constant, own_words, ripple, structure
 from votes.platforms.synthesis import apart, made_by, psnr
 from votes.platforms.values import common, spread
@@ -134,6 +135,36 @@ def test_a_rate_by_crf_or_by_bits(tmp_path):
     by_bits = found({'kbps': 90, 'params': 'ratetol=1.0'})
     assert by_bits.field == 'kbps'
     assert by_bits.clips['busy']['crf'] > by_bits.clips['plain']['crf'] + 2
+
+
+def test_how_sure_a_preset_is():
+    """Tools that a stream states tell one; of neighbours that make nearly the same nothing is claimed."""
+    start = Recipe(name='s', scale=2, kernel='area', generations=[{'qp': 30, 'bframes': 0}])
+    clips = [moving(8, seed=seed) for seed in (6, 7)]
+
+    def found(preset):
+        real = with_encoding(start, {'preset': preset})
+        return preset_by_trial(start, [Sample(str(i), gt, made_by(real, gt).stream) for i, gt in enumerate(clips)])
+
+    assert (found('ultrafast').value, found('veryfast').value) == ('ultrafast', 'veryfast')
+    assert found('ultrafast').confidence > 0.7
+    assert 'best in 2 of 2 clips' in found('veryfast').why
+    other = with_encoding(start, {'preset': 'fast', 'params': 'ref=3:trellis=0:deblock=-1,-1'})
+    mixed = [Sample(str(i), gt, made_by(other, gt).stream) for i, gt in enumerate(clips)]
+    assert preset_by_trial(start, mixed).confidence < found('ultrafast').confidence - 0.1
+
+
+def test_borders_are_encoded_with_their_clips(tmp_path):
+    pairs = open_pairs(platform(tmp_path, Recipe(name='s', scale=2, generations=[{'crf': 30}]), clips=1, count=2))
+    pair = pairs[0]
+    assert pair.borders == (0, 0, 0, 0)
+    pair.about = {'content': [8, 0, *pair.size]}
+    pair.stream = replace(pair.stream, size=(pair.size[0] + 20, pair.size[1]))
+    assert pair.borders == (8, 0, 12, 0)
+    framed, plain = pair.framed(1)[0], pair.frames(1)[0][0]
+    assert framed.shape[0] == plain.shape[0] + 40
+    assert (framed[16 : 16 + plain.shape[0]] == plain).all()
+    assert not framed[:16].any()
 
 
 def test_streams(tmp_path):

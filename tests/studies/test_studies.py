@@ -20,7 +20,7 @@ from votes.studies.study import PROGRAMS, SOURCE, find_study, read_study
 FILES = sorted((SOURCE / 'options' / 'studies').rglob('*.yml'))
 
 
-ONCE = ('calibrated', 'dfm', 'zoo')  # studies of our own, without a quick version
+ONCE = ('calibrated', 'dfm', 'twice', 'zoo')  # studies of our own, without a quick version
 
 
 @pytest.mark.parametrize(
