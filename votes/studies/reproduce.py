@@ -26,7 +26,7 @@ SOME_OPEN = 3
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         'study',
-        help='table2, table3, table4, figure7, figure8, figure9, platforms, dfm, calibrated, twice, zoo, or a YAML file',
+        help='table2, table3, table4, figure7, figure8, figure9, platforms, dfm, calibrated, twice, zoo or a YAML file',
     )
     parser.add_argument('--quick', action='store_true', help='the same on demo data with small networks, in minutes')
     parser.add_argument('--data', type=Path, metavar='FOLDER', help='what stands for ./datasets in the option files')
