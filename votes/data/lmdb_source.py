@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from votes.data.sources import Crop, Frame, check_clip_name, cropped, decode_picture
+from votes.data.sources import Crop, Frame, KnownClips, check_clip_name, cropped, decode_picture
 from votes.errors import UserError
 
 LINE = re.compile(r'^(?P<key>.+?)(\.\w+)? \((?P<height>\d+),\s*(?P<width>\d+)(,\s*\d+)?\)( \d+)?$')
@@ -25,7 +25,7 @@ def _close_environments() -> None:
 os.register_at_fork(before=_close_environments)  # they open again where they are needed
 
 
-class LmdbSource:
+class LmdbSource(KnownClips):
     """``root`` is an LMDB folder with meta_info.txt, a line a frame: ``000/00000000.png (720,1280,3) 1``.
 
     The database is opened on first use in each process.
@@ -48,7 +48,7 @@ class LmdbSource:
                 where=self.root.absolute(),
                 fix='a folder with data.mdb and meta_info.txt: votes pack',
             )
-        self._keys: dict[str, list[str]] = {}
+        keys: dict[str, list[str]] = {}
         self._sizes: dict[str, tuple[int, int]] = {}
         for number, line in enumerate(meta.read_text(errors='replace').splitlines(), 1):
             found = LINE.match(line)
@@ -57,16 +57,13 @@ class LmdbSource:
                     'not a line of meta_info.txt', where=f'{meta}:{number}', value=line[:80], fix='KEY.png (H,W,3) 1'
                 )
             clip, _, _ = found['key'].rpartition('/')
-            if clip not in self._keys:
+            if clip not in keys:
                 check_clip_name(clip, f'{meta}:{number}')
-            self._keys.setdefault(clip, []).append(found['key'])
+            keys.setdefault(clip, []).append(found['key'])
             self._sizes.setdefault(clip, (int(found['height']), int(found['width'])))
-        for keys in self._keys.values():
-            keys.sort()
-        self._clips = sorted(self._keys)
-
-    def clips(self) -> list[str]:
-        return self._clips
+        for names in keys.values():
+            names.sort()
+        self.known = dict(sorted(keys.items()))
 
     def length(self, clip: str) -> int:
         return len(self._of(clip))
@@ -74,11 +71,6 @@ class LmdbSource:
     def size(self, clip: str) -> tuple[int, int]:
         self._of(clip)
         return self._sizes[clip]
-
-    def _of(self, clip: str) -> list[str]:
-        if clip not in self._keys:
-            raise UserError(f'no clip {clip!r}', where=self.root, value=f'{len(self._keys)} clips')
-        return self._keys[clip]
 
     def _environment(self) -> Any:
         import lmdb

@@ -10,7 +10,8 @@ from votes.registry import SOURCES
 
 def kind_of(root: str | Path) -> str:
     """What lies at `root`, as the stores of the registry say; 'disk' (folders of pictures) if it is nothing else."""
-    return next(kind for kind in SOURCES.table if SOURCES.get(kind).holds(Path(root)))
+    told = ((kind, getattr(SOURCES.get(kind), 'holds', None)) for kind in SOURCES.table)  # some are only named
+    return next(kind for kind, holds in told if holds and holds(Path(root)))
 
 
 def open_source(root: str | Path, io_backend: dict | None = None) -> FrameSource:

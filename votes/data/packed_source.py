@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from votes.data.sources import Crop, Frame, check_clip_name, cropped
+from votes.data.sources import Crop, Frame, KnownClips, check_clip_name, cropped
 from votes.errors import UserError
 
 MANIFEST = 'packed.json'
@@ -29,7 +29,7 @@ def _mapped(store: object, path: Path) -> NDArray[np.uint8]:
     return np.load(path, mmap_mode='r').view(np.ndarray)
 
 
-class PackedSource:
+class PackedSource(KnownClips):
     """``root`` is a folder made by ``votes pack``: shards and packed.json, which is written last.
 
     Raises:
@@ -45,8 +45,8 @@ class PackedSource:
         self.root = Path(root)
         try:
             self.manifest: dict[str, dict[str, Any]] = json.loads((self.root / MANIFEST).read_text())['clips']
-            self._shapes = {clip: tuple(map(int, about['shape'])) for clip, about in self.manifest.items()}
-            if any(len(shape) != 4 or shape[3] != 3 or min(shape) < 1 for shape in self._shapes.values()):
+            self.known = {clip: tuple(map(int, about['shape'])) for clip, about in sorted(self.manifest.items())}
+            if any(len(shape) != 4 or shape[3] != 3 or min(shape) < 1 for shape in self.known.values()):
                 raise ValueError('a shape is not (T, H, W, 3)')
             self._places = {
                 clip: (str(about['shard']), int(about['offset'])) if 'shard' in about else None
@@ -60,27 +60,18 @@ class PackedSource:
             ) from error
         for clip in self.manifest:
             check_clip_name(clip, self.root / MANIFEST)
-        self._clips = sorted(self.manifest)
         self._key = object()  # another store that is made at the same place is another one
 
-    def clips(self) -> list[str]:
-        return self._clips
-
-    def _about(self, clip: str) -> tuple[int, ...]:
-        if clip not in self._shapes:
-            raise UserError(f'no clip {clip!r}', where=self.root, value=f'{len(self.manifest)} clips')
-        return self._shapes[clip]
-
     def length(self, clip: str) -> int:
-        return self._about(clip)[0]
+        return int(self._of(clip)[0])
 
     def size(self, clip: str) -> tuple[int, int]:
-        _, height, width, _ = self._about(clip)
+        _, height, width, _ = self._of(clip)
         return height, width
 
     def frames(self, clip: str) -> NDArray[np.uint8]:
         """All frames of a clip, uint8 (T, H, W, 3), mapped into memory and not read."""
-        shape = self._about(clip)
+        shape = self._of(clip)
         place = self._places[clip]
         name, offset = place or (f'{clip}.npy', 0)
         try:

@@ -54,6 +54,26 @@ class FrameSource(Protocol):
         """
 
 
+class KnownClips:
+    """What frame sources have in common that know all their clips from the start.
+
+    Attributes:
+        known: clip -> what is known of it, in the order of names.
+    """
+
+    root: Path
+    known: dict[str, Any]
+
+    def clips(self) -> list[str]:
+        return list(self.known)
+
+    def _of(self, clip: str) -> Any:
+        if clip not in self.known:
+            named = f'{len(self.known)} clips: {", ".join([*self.known][:5])}'
+            raise UserError(f'no clip {clip!r}', where=self.root, value=named, fix='the same names for LQ and GT')
+        return self.known[clip]
+
+
 class FolderSource:
     """``root/CLIP/NUMBER.png``: a folder a clip, a PNG or JPEG file a frame, numbered without gaps from any number.
     Where the first folder holds folders and no pictures, clips lie below it and are called SCENE/CLIP (Vimeo-90K).

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from votes.data.raw_video import EXACT, RawFormat, format_of
-from votes.data.sources import Crop, Frame, cropped
+from votes.data.sources import Crop, Frame, KnownClips, cropped
 from votes.errors import UserError
 from votes.video.colour import Colour
 from votes.video.random_access import RandomAccess
@@ -25,7 +25,7 @@ def _suffixes(root: Path) -> set[str]:
     return {p.suffix.lower() for p in root.iterdir() if not p.is_dir()} if root.is_dir() else set()
 
 
-class VideoSource:
+class VideoSource(KnownClips):
     """``root/CLIP.mp4`` (mkv, webm ...): a video file a clip. Frames are counted by decoding times, not guessed.
 
     Made for frames that are read in order or in short windows: a far jump decodes from the key frame before it.
@@ -46,31 +46,27 @@ class VideoSource:
         if not self.root.is_dir():
             raise UserError('no such folder', where=self.root.absolute())
         files = [p for p in sorted(self.root.iterdir()) if p.suffix.lower() in VIDEO_SUFFIXES and p.name[0] != '.']
-        self._paths = {p.stem: p for p in files}
+        self.known = {p.stem: p for p in files}
         if not files:
             raise UserError('no videos in this folder', where=self.root.absolute(), fix=f'files {VIDEO_SUFFIXES}')
-        if len(self._paths) < len(files):
+        if len(self.known) < len(files):
             raise UserError('two videos of one name', where=self.root, value=', '.join(p.name for p in files[:6]))
         self._shapes: dict[str, tuple[int, tuple[int, int]]] = {}
         self._opened: dict[str, RandomAccess] = {}
         self._process = os.getpid()
 
-    def clips(self) -> list[str]:
-        return list(self._paths)
-
     def path(self, clip: str) -> Path:
         """The video file of a clip."""
-        return self._paths[clip]
+        return Path(self._of(clip))
 
     def _video(self, clip: str) -> RandomAccess:
-        if clip not in self._paths:
-            raise UserError(f'no clip {clip!r}', where=self.root, value=f'{len(self._paths)} videos')
+        path = self._of(clip)
         if self._process != os.getpid():  # a decoder does not survive a fork
             self._opened, self._process = {}, os.getpid()
         if clip not in self._opened:
             while len(self._opened) >= self.OPEN:
                 self._opened.pop(next(iter(self._opened))).reader.container.close()
-            self._opened[clip] = RandomAccess(self._paths[clip])
+            self._opened[clip] = RandomAccess(path)
             self._shapes[clip] = len(self._opened[clip].times), self._opened[clip].reader.size
         return self._opened[clip]
 
@@ -92,7 +88,7 @@ class VideoSource:
         return cropped(self._video(clip).read(index), crop)
 
 
-class YuvSource:
+class YuvSource(KnownClips):
     """``root/CLIP_1920x1080_yuv420p.yuv``: planar YUV in limited range, its size and format in the name, see
     raw_video.format_of.
 
@@ -114,37 +110,31 @@ class YuvSource:
         files = sorted(self.root.glob('*.yuv')) if self.root.is_dir() else []
         if not files:
             raise UserError('no .yuv files in this folder', where=self.root.absolute())
-        self._paths: dict[str, Path] = {}
-        self._formats: dict[str, RawFormat] = {}
+        found: dict[str, tuple[Path, RawFormat]] = {}
         for path in files:
             told = format_of(path)
             name = EXACT.sub('', f'{path.stem} '.replace(f'{told.width}x{told.height}', '').replace('_', ' '))
             clip = '_'.join(name.split()).strip('_-. ') or path.stem
-            if clip in self._paths:
-                raise UserError('two raw videos of one name', where=self.root, value=f'{self._paths[clip]}, {path}')
-            self._paths[clip], self._formats[clip] = path, told
-
-    def clips(self) -> list[str]:
-        return sorted(self._paths)
+            if clip in found:
+                raise UserError('two raw videos of one name', where=self.root, value=f'{found[clip][0]}, {path}')
+            found[clip] = path, told
+        self.known = dict(sorted(found.items()))
 
     def path(self, clip: str) -> Path:
         """The file of a clip."""
-        return self._paths[clip]
+        return Path(self._of(clip)[0])
 
     def length(self, clip: str) -> int:
-        return self._of(clip).count(self._paths[clip])
+        path, told = self._of(clip)
+        return int(told.count(path))
 
     def size(self, clip: str) -> tuple[int, int]:
-        return self._of(clip).height, self._of(clip).width
-
-    def _of(self, clip: str) -> RawFormat:
-        if clip not in self._formats:
-            raise UserError(f'no clip {clip!r}', where=self.root, value=', '.join(self.clips()[:5]))
-        return self._formats[clip]
+        _, told = self._of(clip)
+        return told.height, told.width
 
     def read(self, clip: str, index: int, crop: Crop | None = None) -> Frame:
-        told = self._of(clip)
-        frame = planar_frame((told.height, told.width), told.pixels, told.read(self._paths[clip], index))
+        path, told = self._of(clip)
+        frame = planar_frame((told.height, told.width), told.pixels, told.read(path, index))
         return cropped(frame_to_rgb(frame, Colour.of(2, 1, told.height, told.width)), crop)
 
 
@@ -156,13 +146,8 @@ class LumaSource(YuvSource):
     what lies outside of 16 to 235 as these.
     """
 
-    @staticmethod
-    def holds(root: Path) -> bool:
-        """Never told from what lies there."""
-        return False
-
     def read(self, clip: str, index: int, crop: Crop | None = None) -> Frame:
-        told = self._of(clip)
-        luma = told.read(self._paths[clip], index)[0] / (1 << (told.bits - 8))
+        path, told = self._of(clip)
+        luma = told.read(path, index)[0] / (1 << (told.bits - 8))
         grey = ((luma - 16) * (255 / 219)).round().clip(0, 255).astype(np.uint8)
         return cropped(np.repeat(grey[..., None], 3, 2), crop)
