@@ -54,6 +54,7 @@ demo, pairs, platforms, study, times = map(result, ('demo', 'pairing', 'calibrat
 seconds = {name: found['seconds'] for name, found in result('export_cpu')['results'].items()}
 products = times['machine']['matrix product TFLOP/s']
 maps = [run['options']['train.total_iter'] for name, run in study['runs'].items() if re.fullmatch(r'dsm_\d+', name)]
+adapted = result('study_calibrated')['runs']
 x2, shipped, training = weights.cards()['x2'], result('weights_cpu')['weights']['x2'], result('weights_x2_training')
 # page -> what it says -> the number, or numbers, that it has to be; in words, where no file can tell
 SAID = {
@@ -80,6 +81,8 @@ SAID = {
         '1 pixels': 'the S - 1 of mirrored positions',
         '48 frames': int(re.search(r'(\d+) frames', platforms['what'])[1]),
         '10 of 10': tuple(map(int, platforms['right']['mean_qp'].split(' of '))),
+        '300 steps': adapted['tuned_calibrated_0']['options']['train.total_iter'],
+        '600 steps': adapted['start_0']['options']['train.total_iter'],
     },
     'export.md': {
         '1e-4': CLOSE,

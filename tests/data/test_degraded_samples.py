@@ -116,7 +116,7 @@ def test_some_clips_alone(originals, tmp_path, capsys):
     command = ['degrade', '-opt', str(recipe), str(originals), str(tmp_path / 'lq'), '--only']
     assert main([*command, '001', 'none']) == 2
     assert 'no such clips' in capsys.readouterr().err
-    assert main([*command, '001']) == 0
+    assert main([*command, '001', '001']) == 0
     assert FolderSource(tmp_path / 'lq').clips() == ['001']
 
 

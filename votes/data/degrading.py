@@ -82,7 +82,7 @@ def degrade_source(
     there = open_source(source).clips()
     if unknown := [clip for clip in only if clip not in there]:
         raise UserError('no such clips', where=source, value=', '.join(unknown), fix=f'such as {", ".join(there[:5])}')
-    names = list(only) or there
+    names = [clip for clip in there if clip in only] if only else there
     target = Path(target)
     manifest, job = target / 'manifest.json', target / '.recipe.json'
     if manifest.exists() or (target.exists() and not job.exists()):
