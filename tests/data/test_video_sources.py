@@ -1,14 +1,23 @@
 """Frames straight out of videos and raw files are those of a full decode."""
 
+import gc
+import os
+import signal
+from collections import deque
+
 import av
 import cv2
 import numpy as np
 import pytest
+import torch
+from torch.utils.data import Dataset
 
+from votes.data import build_train_loader
 from votes.data.open_source import open_source
 from votes.data.video_source import YuvSource
 from votes.errors import UserError
 from votes.metrics.psnr_ssim import to_y_channel
+from votes.options.schema import DatasetOptions
 from votes.video.read import VideoReader
 
 
@@ -100,3 +109,57 @@ def test_luma_alone_is_what_metrics_of_y_see(tmp_path, pixels, scale, kind):
     seen = to_y_channel(source.read('clip', 1))
     assert np.abs(seen - luma[1]).max() < 0.44, 'half of 219 / 255'
     assert np.array_equal(source.read('clip', 1, (4, 6, 10, 12)), source.read('clip', 1)[4:14, 6:18])
+
+
+def in_a_fork(work):
+    """Exit status of `work` in a forked process, which an alarm ends."""
+    child = os.fork()
+    if not child:
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        signal.alarm(30)
+        work()
+        os._exit(0)
+    return os.waitpid(child, 0)[1]
+
+
+def test_a_fork_reads_on_where_its_parent_has_read(tmp_path):
+    """What PyAV converts with several threads waits for them for ever where a fork, which has none, frees it."""
+    for name, codec, size in (('a.mp4', 'libx264', (48, 64)), ('b.mkv', 'ffv1', (48, 64)), ('c.mkv', 'ffv1', (32, 64))):
+        with av.open(str(tmp_path / name), 'w') as container:
+            stream = container.add_stream(codec, rate=25)
+            stream.height, stream.width, stream.pix_fmt = *size, 'yuv420p' if codec == 'libx264' else 'yuv420p10le'
+            for frame in moving(4, size):
+                container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, 'rgb24')))
+            container.mux(stream.encode(None))
+    source = open_source(tmp_path)
+    expected = [source.read(clip, 2) for clip in 'abc']
+
+    def read():
+        assert all(np.array_equal(source.read(clip, 2), picture) for clip, picture in zip('abc', expected, strict=True))
+
+    assert in_a_fork(read) == 0
+
+
+class Collects(Dataset):
+    """Its workers collect garbage."""
+
+    def __len__(self):
+        return 2
+
+    def __getitem__(self, index):
+        gc.collect()
+        return torch.zeros(1)
+
+
+def test_workers_leave_their_parents_garbage_alone(tmp_path):
+    write_video(tmp_path / 'clip.mp4', moving(6))
+    ring = deque([av.open(str(tmp_path / 'clip.mp4'))])
+    ring[0].streams.video[0].thread_count = 2
+    ring[0].streams.video[0].thread_type = 'AUTO'
+    ring.append(next(ring[0].decode(video=0)).reformat(format='rgb24'))
+    ring.append(ring)  # what only the garbage collector frees
+    del ring
+    data = DatasetOptions(type='x', num_worker_per_gpu=1, batch_size_per_gpu=1, worker_timeout=20)
+    loader = build_train_loader(Collects(), data, 0)
+    assert next(iter(loader)).shape == (1, 1)
+    loader.close()

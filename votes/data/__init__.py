@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import gc
 import inspect
 import random
 import threading
@@ -90,6 +91,19 @@ class TrainLoader(DataLoader):
             self._copying.close()
         if self._iterator is not None and self.num_workers:
             self._iterator._shutdown_workers()  # type: ignore[attr-defined]
+
+    def _get_iterator(self) -> Any:
+        """Forks the workers. They collect nothing that this process made.
+
+        A decoder with threads, or what converts frames with several, waits for its threads where it is freed, and a
+        fork has none of them: a worker whose garbage collector met one gave nothing for ever.
+        """
+        gc.collect()
+        gc.freeze()
+        try:
+            return super()._get_iterator()
+        finally:
+            gc.unfreeze()
 
     def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
         source = super().__iter__()

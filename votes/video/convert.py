@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from fractions import Fraction
 from typing import Any
 
+import av
 import av.filter
 import numpy as np
 from numpy.typing import NDArray
 
 from votes.video.colour import CODE_OF_MATRIX, FULL_RANGE, Colour
+
+# Of a conversion: what is forked from this process has none of its threads, and would wait for them for ever where it
+# frees it. PyAV has one thread without being told before its version 17.
+ONE_THREAD: dict[str, int] = {'threads': 1} if int(av.__version__.split('.')[0]) >= 17 else {}
 
 
 def frame_bits(frame: Any) -> int:
@@ -42,7 +48,7 @@ def frame_to_rgb(frame: Any, colour: Colour, deep: bool = False) -> NDArray[Any]
     deep = deep and frame_bits(frame) > 8
     pixels = 'rgb48le' if deep else 'rgb24'
     if frame.format.is_rgb:
-        return np.asarray(frame.to_ndarray(format=pixels))
+        return np.asarray(frame.to_ndarray(format=pixels, **ONE_THREAD))
     if frame_bits(frame) > 8:
         return _through_filter(frame, colour, pixels)
     code = CODE_OF_MATRIX[colour.matrix]
@@ -53,12 +59,14 @@ def frame_to_rgb(frame: Any, colour: Colour, deep: bool = False) -> NDArray[Any]
         src_colorspace=SWSCALE_CODE.get(code, code),
         dst_colorspace=SWSCALE_CODE.get(code, code),
         interpolation='BICUBIC',
+        **ONE_THREAD,
     )
     return np.asarray(rgb.to_ndarray())
 
 
 SWSCALE_CODE = {6: 5}  # swscale numbers BT.601 in its own way
 _graphs = threading.local()  # a filter belongs to one thread
+os.register_at_fork(before=lambda: _graphs.__dict__.clear())  # and has threads of its own, see ONE_THREAD
 
 
 def _through_filter(frame: Any, colour: Colour, pixels: str) -> NDArray[Any]:

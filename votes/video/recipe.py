@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from votes.errors import UserError
 from votes.options.yaml_file import dotted, read_option_file
 from votes.video import draws, steps
+from votes.video.convert import ONE_THREAD
 from votes.video.degrade import Frames
 from votes.video.encoders import last_packets
 from votes.video.encoding import Encoding, activity_of
@@ -307,7 +308,7 @@ def _decoded(
                         told = quantisers(frame) if trusted else None
                         means += [] if told is None else [float(told.mean())]
                     whole = (frame.height, frame.width) == size
-                    yield frame.to_ndarray(format='rgb24') if whole else _enlarged(frame, size)
+                    yield frame.to_ndarray(format='rgb24', **ONE_THREAD) if whole else _enlarged(frame, size)
     if describe and types:
         qp = round(float(np.mean(means)), 2) if len(means) == len(types) else None
         kbps = round(bits * encoding.rate / len(types) / 1000, 1)
@@ -315,7 +316,8 @@ def _decoded(
 
 
 def _enlarged(frame: Any, size: tuple[int, int]) -> NDArray[np.uint8]:
-    return np.asarray(frame.reformat(size[1], size[0], 'rgb24', interpolation='BICUBIC').to_ndarray(), np.uint8)
+    rgb = frame.reformat(size[1], size[0], 'rgb24', interpolation='BICUBIC', **ONE_THREAD)
+    return np.asarray(rgb.to_ndarray(), np.uint8)
 
 
 def encode(
@@ -350,7 +352,7 @@ def _encode_once(
         count = 0
         for count, array in enumerate(frames, 1):
             frame = av.VideoFrame.from_ndarray(array, 'rgb24').reformat(
-                size[1], size[0], encoding.pix_fmt, interpolation='BICUBIC'
+                size[1], size[0], encoding.pix_fmt, interpolation='BICUBIC', **ONE_THREAD
             )
             frame.pts, frame.time_base = count - 1, Fraction(1, encoding.rate)
             container.mux(stream.encode(frame))

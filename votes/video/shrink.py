@@ -11,6 +11,8 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 
+from votes.video.convert import ONE_THREAD
+
 Kernel = Literal[
     'ffmpeg_bicubic',
     'swscale_bicubic',
@@ -54,7 +56,7 @@ def shrink(
     if kernel in OPENCV:
         return np.asarray(cv2.resize(frame, size[::-1], interpolation=OPENCV[kernel]), np.uint8)
     scaled = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), 'rgb24').reformat(
-        size[1], size[0], 'rgb24', interpolation=SWSCALE[kernel]
+        size[1], size[0], 'rgb24', interpolation=SWSCALE[kernel], **ONE_THREAD
     )
     return np.asarray(scaled.to_ndarray(), np.uint8)
 
