@@ -113,7 +113,21 @@ def small_network(network, key='network_g'):
     return found + [word for name, other in inside.items() for word in small_network(other, f'{key}.{name}')]
 
 
-@pytest.mark.parametrize('path', FILES, ids=lambda path: path.stem)
+def of_a_quick_run():
+    """Files that train each network, one that goes on with a trained one, and some that test, a network of a kind."""
+    first = {(p.parts[-3], read_option_file(p).data['network_g']['type']): p for p in reversed(FILES)}
+    tested = ('ARCNN', 'BasicVSR', 'MFQE', 'Pipeline', 'RSDN', 'VOTES')
+    return {p for (kind, name), p in first.items() if kind != 'test' or name in tested}
+
+
+QUICK = of_a_quick_run()
+
+
+@pytest.mark.parametrize(
+    'path',
+    [pytest.param(path, marks=() if path in QUICK else pytest.mark.long) for path in FILES],
+    ids=lambda path: path.stem,
+)
 def test_runs(path, workplace, monkeypatch):
     monkeypatch.chdir(workplace)
     for drawing in ('draw_curves', 'draw_rows'):  # a second each, tested elsewhere

@@ -13,6 +13,7 @@ def test_upload_wait_slide_download(page, place, browser, size):  # noqa: F811
     from selenium.webdriver.common.action_chains import ActionChains
     from selenium.webdriver.common.by import By
     from selenium.webdriver.common.keys import Keys
+    from selenium.webdriver.support.expected_conditions import alert_is_present
     from selenium.webdriver.support.wait import WebDriverWait
 
     def find(css):
@@ -32,7 +33,7 @@ def test_upload_wait_slide_download(page, place, browser, size):  # noqa: F811
     wait(lambda: 'no video' in find('#problem').text)
     find('#file').send_keys(str(place / 'My film.mp4'))
     wait(lambda: there('article .start'))
-    assert find('#problem').text == ''
+    wait(lambda: find('#problem').text == '')
     assert '64x48' in find('.facts').text
     assert 'hardly compressed' in find('.facts').text
     assert 'weights/w.pth: VDSR, 2 times the size' in find('.weights').text
@@ -68,7 +69,7 @@ def test_upload_wait_slide_download(page, place, browser, size):  # noqa: F811
     browser.save_screenshot(str(place / 'page.png'))
 
     find('article .head button').click()
-    browser.switch_to.alert.accept()
+    WebDriverWait(browser, 150).until(alert_is_present()).accept()
     wait(lambda: not browser.find_elements(By.CSS_SELECTOR, 'article'))
     assert list(Path('page').iterdir()) == []
     wrong = [e for e in browser.get_log('browser') if e['level'] == 'SEVERE' and ' 422 ' not in e['message']]

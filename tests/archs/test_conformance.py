@@ -16,17 +16,32 @@ from torch import nn
 
 from votes.archs.contract import Causal, Clip, Frame, Window, run_causal
 from votes.cli import main
-from votes.commands.check_network import Checks, check_network, run_check
+from votes.commands.check_network import Checks, run_check
 from votes.commands.trial_run import Trial
 from votes.registry import NETWORKS
 
 WHOLE = [name for name in NETWORKS.names() if getattr(NETWORKS.get(name), 'sees', True) is not None]
 
 
+# a network of each kind, one with side information, one of several: the program that trains is the same for all
+TRIED = ('ARCNN', 'VOTES', 'CAVSR', 'RSDN', 'MFQE', 'Pipeline')
+
+
+def broken(checks):
+    findings = [run_check(text, check) for text, check in checks]
+    return [str(finding) for finding in findings if finding.problem]
+
+
 @pytest.mark.parametrize('name', NETWORKS.names())
 def test_keeps_its_promises(name):
-    broken = [str(finding) for finding in check_network(name, ranks=1) if finding.problem]
-    assert not broken
+    assert not broken(Checks(name).all())
+
+
+@pytest.mark.parametrize('name', [pytest.param(n, marks=() if n in TRIED else pytest.mark.long) for n in WHOLE])
+def test_trains_resumes_and_restores(name, tmp_path):
+    """By the commands; tests/test_option_files_run.py trains every network as well."""
+    checks = Checks(name)
+    assert not broken(Trial(tmp_path, checks.options, checks.said).checks(ranks=1))
 
 
 def free_ports(count):

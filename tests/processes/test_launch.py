@@ -233,6 +233,7 @@ def test_a_rank_that_fails_ends_the_run(place, kind):
     assert main(['checkpoint', 'verify', 'experiments/tiny']) == 0
 
 
+@pytest.mark.long
 def test_refused_input_is_exit_code_2(place):
     """P15: also through torchrun, which turns every failure into 1."""
     place(network_g__num_feats=3)
@@ -285,6 +286,7 @@ class Heads(nn.Module):
 '''
 
 
+@pytest.mark.long
 def test_an_output_whose_loss_begins_later(place):
     """Its parameters take part in the averaging over ranks before, and do not move."""
     Path('heads.py').write_text(HEADS)

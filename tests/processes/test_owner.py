@@ -133,6 +133,7 @@ def test_a_training_ends_with_the_program_that_started_it(place):
     assert checkpoint.read_record(RUN / 'PREEMPTED.json')['signal'] == 'SIGTERM'
 
 
+@pytest.mark.long
 def test_a_stop_is_quiet_and_says_which_signal(place):
     launcher = start('launch', '--nproc', '2', 'train', '-opt', place(**LONG))
     wait_until(trains)
@@ -180,7 +181,7 @@ def test_two_launchers_stop_together(place, asked):
     assert 'Traceback' not in ''.join(output)
 
 
-@pytest.mark.parametrize('ranks', [1, 2])
+@pytest.mark.parametrize('ranks', [1, pytest.param(2, marks=pytest.mark.long)])
 def test_a_frozen_data_worker_is_named(place, ranks):
     """The run saves what it has and ends; a step that lacks samples on one rank is no step on any."""
     loader = {'datasets__train__num_worker_per_gpu': 1, 'datasets__train__worker_timeout': 2}

@@ -28,11 +28,12 @@ def options(place, **changes):
     return place(**{**long, **quick, **changes})
 
 
-LONG = [pytest.param(name, 1, marks=pytest.mark.long) for name in ('SIGTERM', 'SIGUSR1', 'SIGHUP')]
+QUICK = [('SIGTERM', 0), ('SIGINT', 1)]
+CASES = [(name, workers) for name in ('SIGTERM', 'SIGINT', 'SIGUSR1', 'SIGHUP') for workers in (0, 1)]
 
 
 @pytest.mark.parametrize(
-    ('name', 'workers'), [*((name, 0) for name in ('SIGTERM', 'SIGINT', 'SIGUSR1', 'SIGHUP')), ('SIGINT', 1), *LONG]
+    ('name', 'workers'), [pytest.param(*case, marks=() if case in QUICK else pytest.mark.long) for case in CASES]
 )
 def test_stops_at_this_step_and_goes_on(place, name, workers):
     loader = {'datasets__train__num_worker_per_gpu': workers}

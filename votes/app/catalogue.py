@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import nn
 
 from votes.archs import build_network, stored_options
 from votes.archs.contract import promise
 from votes.errors import UserError
+from votes.options.outline import shapes_only
 
 SUFFIXES = ('.pth', '.pt')
 
@@ -125,7 +125,7 @@ def describe(path: Path, name: str) -> Weights | None:
 def _built(options: dict[str, Any]) -> nn.Module:
     """Without values where that works: only its sizes are wanted."""
     try:
-        with torch.device('meta'):
+        with shapes_only():
             return build_network(options)
     except UserError:
         return build_network(options)

@@ -12,14 +12,13 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
-
 import votes
 from votes.archs.contract import Causal, Clip, Frame, Promise, Window, promise
 from votes.checkpoint import write_text
 from votes.commands.counting import CLIP, SIZE, SMALL, Cost, cost_of
 from votes.errors import UserError
 from votes.options.habits import accept_habits
+from votes.options.outline import shapes_only
 from votes.options.shipped import shipped
 from votes.options.yaml_file import read_option_file
 from votes.registry import NETWORKS
@@ -98,7 +97,7 @@ def describe(name: str) -> Entry:
     files = _files().get(name, [])
     needed = any(p.default is p.empty for p in inspect.signature(cls).parameters.values())
     arguments = files[0][1] if files else dict(getattr(cls, 'small', {})) if needed else {}
-    with torch.device('meta'):
+    with shapes_only():
         net = cls(**arguments)
     whole = getattr(net, 'sees', None) is not None
     module = sys.modules[cls.__module__].__doc__ or ''
@@ -133,10 +132,7 @@ def _scales(cls: Any, net: Any) -> list[int]:
             tried.append({key: not small.get(key, parameter.default)})
     found = {int(getattr(net, 'scale', 1))}
     for change in tried:
-        with (
-            contextlib.suppress(UserError, ValueError, TypeError, ZeroDivisionError, RuntimeError),
-            torch.device('meta'),
-        ):
+        with contextlib.suppress(UserError, ValueError, TypeError, ZeroDivisionError, RuntimeError), shapes_only():
             found.add(int(getattr(cls(**{**small, **change}), 'scale', 1)))
     return sorted(found)
 

@@ -13,11 +13,11 @@ import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-import torch
 from pydantic import ConfigDict, PydanticSchemaGenerationError, TypeAdapter, ValidationError
 
 from votes import registry
 from votes.errors import UserError
+from votes.options.outline import shapes_only
 from votes.options.schema import DatasetOptions, Options, Spec, TrainOptions, ValOptions
 from votes.options.yaml_file import Key
 
@@ -150,7 +150,7 @@ def blueprint(spec: Spec) -> tuple[Any, str | None]:
     if any(spec.args.get(name) is None and name not in ('args', 'kwargs') for name in missing):
         return None, None
     try:
-        with torch.device('meta'), warnings.catch_warnings():
+        with shapes_only(), warnings.catch_warnings():
             warnings.simplefilter('ignore')  # zeros that cannot be initialised are said to be wrong below
             net = cls(**spec.args)
     except (UserError, ValueError, TypeError, ZeroDivisionError, RuntimeError, OverflowError, MemoryError) as error:

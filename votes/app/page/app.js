@@ -18,6 +18,7 @@ async function ask(path, options = {}) {
   return content;
 }
 const send = (path, content = {}) => ask(path, {
+  keepalive: true, // a page that is closed right after a click has asked all the same
   method: 'POST', headers: { 'Content-Type': 'application/json' }, body: JSON.stringify(content),
 });
 

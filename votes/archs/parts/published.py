@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from votes.checkpoint import compare, own_names
+from votes.options.outline import shapes_only
 
 Weights = dict[str, Tensor]
 
@@ -35,7 +36,7 @@ def fitting(build: Callable[..., nn.Module], weights: Weights, **arguments: Any)
         build: a network's class; the network's ``published_weights`` counts where it has one.
     """
     try:
-        with torch.device('meta'):
+        with shapes_only():
             net = build(**arguments)
     except (ValueError, RuntimeError):  # no such network: the weights are of something else
         return None
