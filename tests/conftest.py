@@ -110,6 +110,12 @@ def place(pairs, tmp_path, monkeypatch):
     return write
 
 
+@pytest.fixture(autouse=True)
+def undrawn(monkeypatch):
+    """Drawing the curves of a run takes longer than a validation here; tests/training/test_health.py does it."""
+    monkeypatch.setattr('votes.training.validation.draw_curves', lambda folder: None)
+
+
 @pytest.fixture
 def browser(tmp_path):
     """Headless Chromium; the test is skipped where it is not installed."""

@@ -10,6 +10,7 @@ import torch
 from votes import checkpoint
 from votes.cli import main
 from votes.options import load_options
+from votes.reports.curves import draw_curves
 from votes.training.health import Guard
 
 RUN = Path('experiments/tiny')
@@ -120,7 +121,8 @@ def test_logging_cannot_stop_a_run(place, monkeypatch, caplog):
         assert caplog.text.count(f'{what} cannot be written') == 1
 
 
-def test_a_run_folder_explains_itself(place):
+def test_a_run_folder_explains_itself(place, monkeypatch):
+    monkeypatch.setattr('votes.training.validation.draw_curves', draw_curves)
     assert main(['train', '-opt', place(val__val_freq=2)]) == 0
     about = json.loads((RUN / 'environment.json').read_text())
     assert about['packages']['torch'] == torch.__version__

@@ -98,6 +98,8 @@ class TrainLoader(DataLoader):
         A decoder with threads, or what converts frames with several, waits for its threads where it is freed, and a
         fork has none of them: a worker whose garbage collector met one gave nothing for ever.
         """
+        if not self.num_workers:
+            return super()._get_iterator()
         gc.collect()
         gc.freeze()
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import itertools
 import json
 import logging
@@ -30,6 +31,12 @@ from votes.processes.lease import Lease, LeaseLost
 logger = logging.getLogger('votes')
 
 
+@functools.cache
+def packages() -> dict[str, str]:
+    """What is installed beside this process, with versions."""
+    return dict(sorted((d.name, d.version) for d in metadata.distributions() if d.name))
+
+
 def environment() -> dict[str, Any]:
     """What a run depends on besides its options: versions, machine, commit of the source, command."""
     source = Path(votes.__file__).resolve().parents[1]
@@ -52,7 +59,7 @@ def environment() -> dict[str, Any]:
         'threads': torch.get_num_threads(),
         'gpus': [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())],
         'cuda': torch.version.cuda,
-        'packages': dict(sorted((d.name, d.version) for d in metadata.distributions() if d.name)),
+        'packages': packages(),
     }
 
 

@@ -63,19 +63,3 @@ def _add_tone(container: Any, audio: Any, hertz: float, seconds: float) -> None:
         frame.sample_rate, frame.pts, frame.time_base = 44100, start, Fraction(1, 44100)
         container.mux(audio.encode(frame))
     container.mux(audio.encode(None))
-
-
-def decode(file: str | Path | io.BytesIO) -> Frames:
-    """Every frame as RGB uint8, converted as ``ffmpeg -i IN OUT/%08d.png`` does."""
-    target: Any = file if isinstance(file, io.BytesIO) else str(file)
-    with av.open(target) as container:
-        return [frame.to_ndarray(format='rgb24', **ONE_THREAD) for frame in container.decode(video=0)]
-
-
-def shrink_and_compress(frames: Frames, scale: int, qp: int) -> Frames:
-    """The frames after H.264 at 1/scale of their size (rounded to even): what the platform shows."""
-    size = (round(frames[0].shape[0] / scale / 2) * 2, round(frames[0].shape[1] / scale / 2) * 2)
-    file = io.BytesIO()
-    encode_h264(frames, file, qp, size)
-    file.seek(0)
-    return decode(file)
