@@ -1,11 +1,12 @@
 """The reference of options is that of the schema, and every key says what it does."""
 
+import re
 from pathlib import Path
 
 import pytest
 
 from votes.cli import main
-from votes.options.reference import document, keys
+from votes.options.reference import document, explain, keys
 
 PAGE = Path(__file__).resolve().parents[2] / 'docs' / 'options.md'
 
@@ -17,6 +18,18 @@ def test_the_page_is_that_of_the_schema():
 def test_every_key_says_what_it_does():
     assert not [key.name for key in keys() if not key.meaning]
     assert len({key.name for key in keys()}) == len(list(keys()))
+
+
+def test_the_page_and_explain_say_the_same():
+    section = ''
+    for line in PAGE.read_text().splitlines():
+        section = line[3:] if line.startswith('## ') else section
+        cells = re.split(r' (?<!\\)\| ', line.strip('| ')) if section and line.startswith('| `') else None
+        if cells:
+            name, kind, default, meaning = cells
+            name = name.strip('`') if section == 'top' else f'{section}.{name.strip("`")}'
+            said = f'{name}: {meaning}\n  takes {kind}; default {default}'.replace('\\|', '|')
+            assert said in explain(name), name
 
 
 @pytest.mark.parametrize(
