@@ -222,6 +222,7 @@ def test_networks_that_were_trained_differently_are_no_pair(tmp_path):
     jobs |= {f'test_{name}': {'test': 'o.yml', 'weights': name} for name in 'ab'}
     study = Study(name='s', title='s', jobs=jobs, rows=[Row(label='x', results=['test_a'])])
     runner = Runner(study, tmp_path, None, [], str)
+    (tmp_path / 'jobs').mkdir()
 
     def record(job, **options):
         (tmp_path / 'jobs' / f'{job}.json').write_text(json.dumps({'record': {'options': options, 'data': {}}}))

@@ -201,7 +201,10 @@ def test_what_is_wrong_in_a_study(tmp_path, capsys):
 
 
 def test_everything_missing_is_not_a_pass(place, capsys):
-    """Without any data the whole table is NOT RUN, and the exit code says so."""
+    """Without any data the whole table is NOT RUN, and the exit code says so; a dry run writes nothing."""
+    assert main(['reproduce', 'table3', '--quick', '-o', 'out', '--dry-run']) == 0
+    assert 'with_0: after dsm\n' in capsys.readouterr().out
+    assert not Path('out').exists()
     assert main(['reproduce', 'table3', '-o', 'out']) == 3
     said = capsys.readouterr().out
     assert '5 rows: 5 NOT RUN' in said
