@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Builds the site of the documentation into build/site, with its tools in an environment of their own.
-#   bash scripts/docs.sh           # build/site/index.html
+#   bash scripts/docs.sh           # build/site/index.html; from the disk without the search, which browsers refuse there
 #   bash scripts/docs.sh serve     # on http://127.0.0.1:8000, renewed while you write
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."

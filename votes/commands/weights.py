@@ -17,7 +17,8 @@ Made by `votes weights --write docs/weights.md` from the cards in the package; a
 numbers come from `benchmarks/results/weights_cpu.json` (`votes bench weights`).
 
     votes restore IN.mp4 OUT.mp4                   # x2
-    votes weights                                  # what there is; `votes weights x2` shows a card
+    votes weights                                  # what there is
+    votes weights x2                               # its card
 
 No weights of the same size (x1) ship. Some were trained (`options/train/Open/train_DISVSR_x1_open.yml`) and measured
 (`benchmarks/results/weights_x1_cpu.json`): at QP 33 they were below their input on one clip of four, and most of what
