@@ -9,6 +9,7 @@ from torch import nn
 from votes import checkpoint
 from votes.archs import build_network, load_pretrained, load_weights
 from votes.errors import UserError
+from votes.registry import NETWORKS
 
 BIN = dict(type='BIN', num_feat=8, num_block=1, num_layer=1, num_grow_ch=4)
 VOTES = dict(
@@ -90,6 +91,14 @@ def test_what_does_not_fit_is_told_by_name(other, said, tmp_path):
         with pytest.raises(UserError, match='does not fit EDSR') as caught:
             load_weights(build_network(EDSR), tmp_path / 'w.pth')
         assert all(words in str(caught.value) for words in said)
+
+
+def test_what_a_file_says_of_its_network_counts(tmp_path):
+    """By its weights alone, a network around another one may be of several classes."""
+    options = {'type': 'Overlap', **NETWORKS.get('Overlap').small}
+    torch.save({'params': build_network(options).state_dict(), 'network_g': options}, tmp_path / 'w.pth')
+    with pytest.raises(UserError, match='another network: type Overlap'):
+        load_weights(build_network(EDSR), tmp_path / 'w.pth')
 
 
 def test_a_pickled_network_is_told_from_damage(net, tmp_path):

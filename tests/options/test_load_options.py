@@ -91,19 +91,9 @@ def test_scalars_are_those_of_yaml_1_2(write):
         """)
     ).data
     assert data == {
-        'a': 1e-4,
-        'b': 2e4,
-        'c': 'no',
-        'd': 'on',
-        'e': 12,
-        'f': '12:30',
-        'g': True,
-        'h': None,
-        'i': 16,
-        'j': -0.5,
-        'k': [1, 2.0, 'x'],
-        'l': '5',
-    }
+        'a': 1e-4, 'b': 2e4, 'c': 'no', 'd': 'on', 'e': 12, 'f': '12:30', 'g': True, 'h': None, 'i': 16, 'j': -0.5,
+        'k': [1, 2.0, 'x'], 'l': '5',
+    }  # fmt: skip
     assert isinstance(data['b'], float)
 
 

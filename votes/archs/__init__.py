@@ -73,12 +73,15 @@ def load_weights(
     try:
         return load_network(net, path, strict, param_key)
     except Unfit as error:
+        tell = getattr(net, 'from_weights', _nothing)
+        own = {'type': type(net).__name__, **(tell(net.state_dict()) or {})}
         try:
-            theirs = infer_options(read_weights(path, param_key))
+            theirs = stored_options(path)
+            of_one = NETWORKS.get(theirs['type']) is type(net)
         except UserError:
             raise error from None
-        own = {'type': type(net).__name__, **(getattr(net, 'from_weights', _nothing)(net.state_dict()) or {})}
-        of_one = theirs['type'] == own['type']
+        if of_one:  # what is stored lacks the constructor's defaults
+            theirs = {'type': own['type'], **(tell(read_weights(path, param_key)) or {})}
         differs = {key: value for key, value in theirs.items() if not of_one or own.get(key) != value}
         if not differs:
             raise

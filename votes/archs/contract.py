@@ -373,7 +373,6 @@ def run_causal(net: nn.Module, x: Tensor, convert: Callable[[Sample], Sample] = 
 
 
 # Y of networks of one channel: BT.601 in the studio range, as YUV files and the papers of such networks have it
-
 _FORWARD = ((65.481, 128.553, 24.966), (-37.797, -74.203, 112.0), (112.0, -93.786, -18.214))
 _OFFSETS = (16.0, 128.0, 128.0)
 

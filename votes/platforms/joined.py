@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from votes.checkpoint import atomic_write
+from votes.checkpoint import write_text
 from votes.data.clip_lists import read_meta_info
 from votes.data.degrading import degrade_source
 from votes.data.open_source import open_source
@@ -108,5 +108,4 @@ def _append(path: Path, clips: dict[str, int], anew: bool = False) -> None:
     there = {} if anew else _listed(path)
     if not there and not clips:
         return
-    with atomic_write(path) as temporary:
-        temporary.write_text(''.join(f'{name} {count}\n' for name, count in {**there, **clips}.items()))
+    write_text(path, ''.join(f'{name} {count}\n' for name, count in {**there, **clips}.items()))

@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from votes.checkpoint import atomic_write, read_record, write_record
+from votes.checkpoint import read_record, write_record, write_text
 from votes.errors import UserError
 from votes.options.shipped import shipped
 from votes.options.yaml_file import dotted
@@ -23,9 +23,7 @@ SUFFIX = '.platform.json'
 
 def write_platform(path: Path, found: Calibration, verification: dict[str, Any] | None) -> Path:
     """Writes the recipe, and beside it the sheet: where each value comes from, and how it did. Returns the sheet."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_write(path) as temporary:
-        temporary.write_text(yaml.safe_dump(found.data, sort_keys=False, width=120))
+    write_text(path, yaml.safe_dump(found.data, sort_keys=False, width=120))
     sheet = path.with_suffix(SUFFIX)
     content = {
         'name': found.data['name'],

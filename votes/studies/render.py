@@ -49,8 +49,7 @@ def write_all(study: Study, results: list[Result], outcomes: dict[str, Outcome],
         'json': json.dumps(as_json(study, results, outcomes, about, command), indent=1, allow_nan=False),
     }
     for suffix, content in contents.items():
-        with checkpoint.atomic_write(folder / f'{study.name}.{suffix}') as temporary:
-            temporary.write_text(content)
+        checkpoint.write_text(folder / f'{study.name}.{suffix}', content)
     draw(study, results, folder)
     return text
 

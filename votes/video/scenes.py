@@ -8,6 +8,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from votes.video.convert import ONE_THREAD
+
 SMALL = 64, 36  # width and height at which frames are compared: motion of some pixels is none there
 ALIKE = 0.6  # SSIM of two frames of one scene is above it
 DROP = 0.75  # and above this part of that of the pair before, which in a scene of fast motion is low as well
@@ -16,7 +18,7 @@ C1, C2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
 
 def small_luma(frame: Any) -> NDArray[np.uint8]:
     """A decoded frame as grey (36, 64)."""
-    return np.asarray(frame.reformat(*SMALL, format='gray', interpolation='AREA').to_ndarray(), np.uint8)
+    return np.asarray(frame.reformat(*SMALL, format='gray', interpolation='AREA', **ONE_THREAD).to_ndarray(), np.uint8)
 
 
 class SceneCuts:
