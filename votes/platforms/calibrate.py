@@ -214,6 +214,9 @@ def _placed(found: dict[str, Measured], generations: int) -> dict[str, Measured]
 def _facts(recipe: Recipe, crops: Sequence[Crop], used: Sequence[Pair]) -> dict[str, Measured]:
     streams: list[Bitstream] = [pair.stream for pair in used if pair.stream]
     facts = {'chroma_siting': chroma_siting(recipe, crops)}
+    around, share = votes_of([pair.borders for pair in used])
+    if any(around):
+        facts['borders'] = Measured(list(around), share, f'rows above, left, below, right in {share:.0%} of the files')
     for name in ('profile', 'level', 'references', 'deblocking', 'pyramid'):
         value, share = votes_of([getattr(stream, name) for stream in streams])
         facts[name] = Measured(value, share if value is not None else 0, f'in {share:.0%} of the streams')
