@@ -119,9 +119,7 @@ def write_results(path: Path, opt: Options, sets: dict[str, VideoUVSSMTestDatase
             'baselines': 'the LQ frame enlarged by bilinear and bicubic (a = -0.5) interpolation; LQ itself in stage 1',
         },
         'network_g': {'type': opt.network_g.type, **opt.network_g.args},
-        'weights': {'path': str(weights), 'sha256': hashlib.sha256(Path(weights).read_bytes()).hexdigest()}
-        if weights
-        else None,
+        'weights': {'path': str(weights), 'sha256': checkpoint.sha256(weights)} if weights else None,
         'versions': {'votes': votes.__version__, 'torch': torch.__version__, 'python': platform.python_version()},
         'results': results,
     }

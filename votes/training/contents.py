@@ -6,6 +6,8 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
+from votes import checkpoint
+
 CLIPS = 32  # are looked into, spread over the whole list
 
 
@@ -34,7 +36,7 @@ def fingerprint(dataset: Any, recipes: Any = None) -> dict[str, str]:
         found[name] = digest.hexdigest()[:16]
     for path in [recipes] if isinstance(recipes, str) else recipes or []:
         if Path(path).is_file():
-            found[f'recipe {Path(path).name}'] = hashlib.sha256(Path(path).read_bytes()).hexdigest()[:16]
+            found[f'recipe {Path(path).name}'] = checkpoint.sha256(path)[:16]
     return found
 
 

@@ -11,6 +11,7 @@ from votes import checkpoint
 from votes.errors import UserError
 from votes.options import Options
 from votes.options.changes import flat
+from votes.training import contents
 from votes.training.position import Position, Setup
 
 
@@ -106,7 +107,4 @@ def changed(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
     ]
     if before['clips'] != now['clips']:
         rows.append('the training clips or their lengths are others')
-    other = [name for name, digest in now['pictures'].items() if before['pictures'].get(name, digest) != digest]
-    if other:
-        rows.append(f'the pictures are others under the same names: {", ".join(sorted(other)[:5])}')
-    return rows
+    return rows + [line.strip() for line in contents.differences(before['pictures'], now['pictures'])]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
 import platform
 from dataclasses import asdict, dataclass, field, fields
@@ -90,8 +88,7 @@ class Setup:
         """Args: clips: name -> frames of the training clips."""
         ranks = distributed.world_size()
         samples = opt.datasets['train'].batch_size_per_gpu * opt.training.accumulate * ranks
-        listed = json.dumps(sorted(clips.items())) if clips else None
-        digest = listed and hashlib.sha256(listed.encode()).hexdigest()
+        digest = checkpoint.checksum(sorted(clips.items())) if clips else None
         return cls(opt.resolved(), samples, ranks, digest, pictures or {})
 
     def changes(self, before: dict[str, Any]) -> list[str]:
