@@ -178,7 +178,7 @@ const setText = (node, text) => { if (node.textContent !== text) node.textConten
 function makeForm(form, video) {
   const choice = element('select', { class: 'weights', 'aria-label': 'weights' });
   const fill = () => choice.replaceChildren(...weights.map((w) => new Option(
-    `${w.name}: ${w.network}, ${w.scale > 1 ? `${w.scale} times the size` : 'same size'}, ${(w.parameters / 1e6).toFixed(1)} M`, w.key)));
+    `${w.name}: ${w.network}, ${w.scale > 1 ? `${w.scale} times the size` : 'same size'}, ${(w.parameters / 1e6).toFixed(1)} million parameters`, w.key)));
   fill();
   const name = `part-${video.id}`;
   const [whole, some] = ['whole', 'some'].map((value) => element('input', { type: 'radio', name, value }));
