@@ -18,16 +18,13 @@ from votes.studies.claims import INCONCLUSIVE, NOT_REPRODUCED, NOT_RUN
 from votes.studies.outcome import results_of
 from votes.studies.render import write_all
 from votes.studies.runner import Runner
-from votes.studies.study import Job, find_study, read_study
+from votes.studies.study import Job, find_study, read_study, shipped_studies
 
 SOME_OPEN = 3
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        'study',
-        help='table2, table3, table4, figure7, figure8, figure9, platforms, dfm, calibrated, twice, zoo or a YAML file',
-    )
+    parser.add_argument('study', help=f'{", ".join(shipped_studies())}, or a YAML file')
     parser.add_argument('--quick', action='store_true', help='the same on demo data with small networks, in minutes')
     parser.add_argument('--data', type=Path, metavar='FOLDER', help='what stands for ./datasets in the option files')
     parser.add_argument('-o', '--output', type=Path, help='folder of the study (default: studies/NAME)')

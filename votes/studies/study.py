@@ -158,8 +158,12 @@ def find_study(name: str) -> Path:
     for root in (Path('options').absolute(), shipped()):
         for path in sorted((root / 'studies').rglob(f'{name}.yml')):
             return path
-    known = sorted(p.stem for p in (shipped() / 'studies').rglob('*.yml'))
-    raise UserError(f'no study {name!r}', fix=f'a YAML file, or {", ".join(known)}')
+    raise UserError(f'no study {name!r}', fix=f'a YAML file, or {", ".join(shipped_studies())}')
+
+
+def shipped_studies() -> list[str]:
+    """Names of the studies that come with the package."""
+    return sorted(path.stem for path in (shipped() / 'studies').rglob('*.yml'))
 
 
 def read_study(path: str | Path, quick: bool = False) -> Study:
