@@ -82,7 +82,7 @@ SAID = {
         '1.5 pixels': (4 - 1) / 2,
         '1 pixels': 'the S - 1 of mirrored positions',
         '48 frames': int(re.search(r'(\d+) frames', platforms['what'])[1]),
-        '10 of 10': tuple(map(int, platforms['right']['mean_qp'].split(' of '))),
+        '10 of 10': tuple(map(int, platforms['right']['frames'].split(' of '))),
         '300 steps': adapted['tuned_calibrated_0']['options']['train.total_iter'],
         '600 steps': adapted['start_0']['options']['train.total_iter'],
     },
