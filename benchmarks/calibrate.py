@@ -117,7 +117,8 @@ def _generation(
     vp9 = codec == 'libvpx-vp9'
     rule = rule or str(rng.choice(['crf', 'kbps'] if vp9 else ['qp', 'crf', 'kbps']))
     kbps = float(rng.uniform(80, 180)) * (1 if codec == 'libx264' else 0.75) * (0.65 if drops else 1)
-    values = {'qp': rng.integers(26, 35), 'crf': rng.integers(32, 47) if vp9 else rng.integers(*crf), 'kbps': kbps}
+    values: dict[str, Any] = {'qp': rng.integers(26, 35), 'kbps': kbps}
+    values['crf'] = rng.integers(32, 47) if vp9 else rng.integers(*crf)
     found[rule] = int(values[rule])
     if rng.random() < 0.75:
         found['gop'] = int(rng.integers(8, 12 if drops else 24))
