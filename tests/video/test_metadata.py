@@ -157,6 +157,9 @@ def test_scenes_are_cut_where_something_else_is_shown(tmp_path):
     (tmp_path / 'labels').mkdir()
     (tmp_path / 'labels' / 'clip.txt').write_text('0 1 0 0 0 0 0 1 0 0 0 0'.replace(' ', '\n'))
     take_labels(tmp_path / 'out', tmp_path / 'labels')
+    lines = []
+    extract_metadata(tmp_path / 'videos', tmp_path / 'out', say=lines.append)
+    assert 'peak quality of labels' in lines[0], 'what is there is kept, and told'
     marks = CodecMetadata(tmp_path / 'out').marks('clip')
     assert [i for i, mark in enumerate(marks) if mark & PICKED] == [1, 7]
     assert peak_indices(4, marks, 3) == [1, 4, 4]

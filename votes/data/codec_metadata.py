@@ -103,6 +103,7 @@ def extract_metadata(videos: str | Path, target: str | Path, say: Callable[[str]
             continue
         found = CodecMetadata(target)
         given = [name for name in CODEC_FIELDS if found.field(clip, name) is not None]
+        given += ['peak quality of labels'] if found.about(clip).get('labels') else []
         say(f'{clip}: {found.length(clip)} frames, {", ".join(given) or "picture types and bytes alone"}')
     if problems:
         raise UserError(
@@ -132,7 +133,7 @@ def take_labels(root: str | Path, labels: str | Path) -> None:
             raise UserError(f'{count} numbers are needed, one a frame', where=file, value=found)
         told = set(values.tolist()) <= {0.0, 1.0}
         peaks = values == 1 if told else pqf_labels(-values, np.array(about['bytes']), about.get('cuts', ()))
-        write_json(path, {**about, 'pqf': peaks.tolist()})
+        write_json(path, {**about, 'pqf': peaks.tolist(), 'labels': True})
 
 
 class CodecMetadata:
@@ -151,7 +152,9 @@ class CodecMetadata:
         self._about: dict[str, dict[str, Any]] = {}
 
     def about(self, clip: str) -> dict[str, Any]:
-        """'size', 'types', 'bytes', 'pqf' of every frame, and 'cuts', the first frames of scenes."""
+        """'size', 'types', 'bytes', 'pqf' of every frame, 'cuts', the first frames of scenes, and 'labels' where a file
+        told 'pqf'.
+        """
         if clip not in self._about:
             path = self.root / clip / 'frames.json'
             try:
