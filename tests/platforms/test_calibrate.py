@@ -134,6 +134,7 @@ def test_a_rate_by_crf_or_by_bits(tmp_path):
     assert abs(by_crf.value.value - 31) < 1
     by_bits = found({'kbps': 90, 'params': 'ratetol=1.0'})
     assert by_bits.field == 'kbps'
+    assert by_bits.value.value == pytest.approx(90, rel=0.1)
     assert by_bits.clips['busy']['crf'] > by_bits.clips['plain']['crf'] + 2
 
 
