@@ -8,7 +8,9 @@ from app.test_app import page, place  # noqa: F401
 from restore.clips import lossless, moving
 
 
-@pytest.mark.parametrize('size', [(1200, 900), (390, 800)], ids=['desktop', 'phone'])
+@pytest.mark.parametrize(
+    'size', [pytest.param((1200, 900), marks=pytest.mark.long), (390, 800)], ids=['desktop', 'phone']
+)
 def test_upload_wait_slide_download(page, place, browser, size):  # noqa: F811
     from selenium.webdriver.common.action_chains import ActionChains
     from selenium.webdriver.common.by import By

@@ -50,8 +50,8 @@ def check(names):
             assert set(said['waits']) <= allowed, f'{name}, {case} waits for a value'
 
 
-def test_votes():
-    check(['VOTES'])
+def test_one():
+    check(['VDSR'])
 
 
 def test_what_a_gpu_refuses_is_refused():

@@ -101,7 +101,8 @@ def test_a_training_that_lost_its_folder_stops_and_writes_nothing(place, monkeyp
     assert not list(RUN.glob('models/*'))
 
 
-@pytest.mark.parametrize('victim', ['launcher', pytest.param('agent', marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize('victim', ['launcher', 'agent'])
 def test_ranks_end_with_their_launcher(place, victim):
     """Killed, it could not tell them. They save, and the folder is free again."""
     launcher = start('launch', '--nproc', '2', 'train', '-opt', place(**LONG))

@@ -26,7 +26,7 @@ from votes.processes.program import add_overrides
 from votes.registry import NETWORKS
 
 ODD = (37, 45)  # rows and columns that no promise of multiples allows
-TALL = (72, 40)  # two tiles of 64
+TALL = (48, 24)  # two tiles of 32
 CLOSE = 25.0  # dB, of the signal above the difference: bf16 against float32
 SEED = 5
 
@@ -154,7 +154,7 @@ class Checks:
         """a long clip in pieces, and a frame in tiles, come out whole"""
         sees = self.said.sees
         count = sees.frames // 2 + 2 if isinstance(sees, Window) else length_of(self.said) + 1
-        tiled = self._streamed(sample_for(self.said, count, TALL), piece=count // 2 + 1, tile=64)
+        tiled = self._streamed(sample_for(self.said, count, TALL), piece=count // 2 + 1, tile=32)
         whole = (count, 3, *(self.said.scale * n for n in TALL))
         if tiled.shape != whole or not torch.isfinite(tiled).all():
             raise Broken(f'{tuple(tiled.shape)} instead of {whole}, or NaN')
@@ -221,7 +221,7 @@ class Checks:
 
     def _streamed(self, sample: dict[str, Tensor], piece: int | None = None, tile: int | None = None) -> Tensor:
         piece = piece if isinstance(self.said.sees, Clip) else None
-        stream = Stream(self.net.eval(), torch.device('cpu'), limits=Limits(tile, overlap=16))
+        stream = Stream(self.net.eval(), torch.device('cpu'), limits=Limits(tile, overlap=8))
         frames = {i: {k: v[:, i] for k, v in sample.items()} for i in range(sample['lq'].shape[1])}
         return torch.cat([stream.restore([view], frames) for view in self._views(sample, piece)])
 
