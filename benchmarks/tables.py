@@ -152,6 +152,17 @@ def studies() -> str:
     return _table(lines)
 
 
+def table2() -> str:
+    """The methods of Table 2 in small."""
+    lines = [['method', 'PSNR dB', 'SSIM', 'million parameters', 'seconds of training']]
+    for row in _read('study_table2_quick')['rows']:
+        found, cost = row['ours'], row['cost']
+        counted = [f'{cost["parameters"] / 1e6:.2f}', f'{cost["train_s"]:.0f}']
+        lines.append([row['label'], f'{found["psnr"]:.2f}', f'{found["ssim"]:.4f}', *counted])
+    bicubic = _read('study_table2_quick')['rows'][0]['baseline']['bicubic']
+    return _table([*lines, ['bicubic interpolation', f'{bicubic:.2f}', '-', '0', '0']])
+
+
 def _dfm_row(label: str) -> dict[str, Any]:
     return next(row for row in _read('study_dfm')['rows'] if row['label'] == label)
 
@@ -294,6 +305,7 @@ TABLES: dict[str, Callable[[], str]] = {
     'demo': demo,
     'data': data,
     'studies': studies,
+    'table2': table2,
     'dfm': dfm,
     'dfm_setting': dfm_setting,
     'dfm_agreement': dfm_agreement,
