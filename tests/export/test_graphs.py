@@ -31,8 +31,9 @@ needs_onnx = pytest.mark.skipif(
 )
 
 
-ONE_RESULT = ('ARCNN', 'STDF', 'EDVR', 'SAN')  # of a frame or a window
-SEVERAL = ('VOTES', 'BasicVSR', 'BasicVSRPlusPlus', 'CAVSR', 'FRVSR', 'RSDN', 'DISVSR', 'COMISR')
+ONE_RESULT = ('ARCNN', 'STDF', 'EDVR', 'SAN', 'EDSR', 'MFQEv2')  # of a frame or a window
+SEVERAL = ('VOTES', 'BasicVSR', 'BasicVSRPlusPlus', 'RealBasicVSR', 'CAVSR', 'OVQE')
+SEVERAL += ('FRVSR', 'RSDN', 'DISVSR', 'COMISR', 'RealViformer')  # frame by frame
 REFUSED = ('CDAVSR', 'TMP', 'NLSN')
 
 
