@@ -222,5 +222,5 @@ def test_objects_in_a_file_of_mmengine_are_ignored(tmp_path):
             del sys.modules[name]
     assert torch.equal(read_mmengine(tmp_path / 'iter_1.pth')['state_dict']['a'], torch.ones(2))
     torch.save({'state_dict': {}, 'code': print}, tmp_path / 'iter_2.pth')
-    with pytest.raises(UserError, match='cannot be read'):
+    with pytest.raises(UserError, match='holds code'):
         read_mmengine(tmp_path / 'iter_2.pth')
