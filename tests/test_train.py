@@ -91,7 +91,14 @@ def test_resume_state_of_another_run(place):
 
 def test_as_a_file(place):
     done = subprocess.run(
-        [sys.executable, str(ROOT / 'votes' / 'train.py'), '-opt', place(), '--launcher', 'none'],
+        [
+            sys.executable,
+            str(ROOT / 'votes' / 'train.py'),
+            '-opt',
+            place(datasets__val=None, val=None),
+            '--launcher',
+            'none',
+        ],
         capture_output=True,
         text=True,
     )

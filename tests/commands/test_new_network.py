@@ -15,7 +15,7 @@ from votes.registry import NETWORKS
 ROOT = Path(__file__).resolve().parents[2]
 
 
-@pytest.mark.parametrize('kind', KINDS)
+@pytest.mark.parametrize('kind', ['causal', *(pytest.param(k, marks=pytest.mark.long) for k in KINDS if k != 'causal')])
 def test_a_network_of_a_users_own(kind, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))

@@ -160,9 +160,9 @@ def test_a_port_in_use(place, capsys):
     assert '--rdzv HOST:PORT' in capsys.readouterr().err
 
 
-def test_a_nan_on_one_rank_is_skipped_by_both(whole):
+def test_a_nan_on_one_rank_is_skipped_by_both(place):
     """P8: no rank runs ahead, and the log names rank and samples."""
-    whole(**{**SMALL, 'train__pixel_opt': {'type': 'faults:NanLoss', 'at': [3], 'rank': 1}})
+    place(**{**SMALL, 'train__pixel_opt': {'type': 'faults:NanLoss', 'at': [3], 'rank': 1}})
     code, output = launch()
     assert code == 0, output
     assert same(weights(2), weights(3))
@@ -181,11 +181,12 @@ def test_a_nan_on_one_rank_is_skipped_by_both(whole):
     ('target', 'on'),
     [('launcher', False), *(pytest.param(who, True, marks=pytest.mark.long) for who in ('launcher', 'rank 1'))],
 )
-def test_signals(whole, target, on):
+def test_signals(place, request, target, on):
     """P9: one checkpoint at a common step, exit code 75, and the same weights in the end."""
+    write = request.getfixturevalue('whole') if target == 'rank 1' else place
     loss = PLAIN if target == 'launcher' else {'type': 'faults:SignalledLoss', 'at': [2], 'rank': 1, 'name': 'SIGUSR1'}
     long = {} if target == 'rank 1' else {'train__total_iter': 100_000, 'logger__save_checkpoint_freq': 10**6}
-    whole(**{**SMALL, 'train__pixel_opt': loss, **long})
+    write(**{**SMALL, 'train__pixel_opt': loss, **long})
     process = start()
     output = []
     if target == 'launcher':
@@ -200,7 +201,7 @@ def test_signals(whole, target, on):
     assert stopped == 2 if target == 'rank 1' else stopped >= 2
     if not on:
         return
-    whole(**{**SMALL, 'train__total_iter': max(6, stopped + 2)})
+    write(**{**SMALL, 'train__total_iter': max(6, stopped + 2)})
     code, text = launch(more=['--allow_changes'] if target == 'rank 1' else [])
     assert code == 0, text
     assert not Path('experiments/tiny/PREEMPTED.json').exists()
