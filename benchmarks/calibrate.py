@@ -235,7 +235,7 @@ def measure(name: str, platform: Platform, originals: Path, clips: dict[str, Fra
         'bframes': last.codec == 'libvpx-vp9' or last.bframes == bframes,
         'generations': len(found.recipe.generations) == len(platform.generations),
         'rule': getattr(last, rule) is not None,
-        'preset': last.preset == real.preset,
+        'preset': None if real.codec == 'libvpx-vp9' else last.preset == real.preset,  # VP9 has none
     }
     return {
         'set': {'kernel': platform.kernel, 'generations': platform.generations, 'drops': platform.drops}
@@ -278,7 +278,7 @@ def main() -> int:
                 cv2.imwrite(str(work / 'originals' / name / f'{i:08d}.png'), frame[..., ::-1])
         for name in args.only or platforms:
             before[name] = measure(name, platforms[name], work / 'originals', clips, work / name)
-            print(name, {key: value for key, value in before[name]['right'].items() if not value} or 'all right')
+            print(name, {key: value for key, value in before[name]['right'].items() if value is False} or 'all right')
             write(args.output, before, platforms, {name: first for name, (_, first) in sources.items()})
     finally:
         shutil.rmtree(work, ignore_errors=True)
@@ -288,12 +288,13 @@ def main() -> int:
 def write(path: Path, results: dict[str, Any], platforms: Iterable[str], clips: dict[str, int]) -> None:
     """The result of all platforms that were measured so far."""
     done = {name: results[name] for name in platforms if name in results}
-    counts = {key: sum(p['right'][key] for p in done.values()) for key in next(iter(done.values()))['right']}
+    tables = {key: [p['right'][key] for p in done.values()] for key in next(iter(done.values()))['right']}
+    tables = {key: [value for value in found if value is not None] for key, found in tables.items()}
     content = {
         'what': f'{len(done)} synthetic platforms, {len(clips)} clips of {FRAMES} frames of {SIZE[1]}x{SIZE[0]} each',
         'machine': machine.describe(),
         'clips': clips,  # with their first frames
-        'right': {key: f'{count} of {len(done)}' for key, count in counts.items()},
+        'right': {key: f'{sum(found)} of {len(found)}' for key, found in tables.items()},
         'platforms': done,
     }
     machine.write(path, content)
