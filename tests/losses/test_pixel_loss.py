@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from votes.losses.pixel_loss import CharbonnierLoss, HuberLoss, L1Loss, PixelLoss, WeightedTVLoss
+from votes.losses.pixel_loss import CharbonnierLoss, HuberLoss, L1Loss, PixelLoss, PSNRLoss, WeightedTVLoss
 from votes.registry import LOSSES
 
 
@@ -34,6 +34,17 @@ def test_the_two_epsilons():
 
 def test_l1_by_hand():
     assert L1Loss()(torch.tensor([1.0, 2.0]), torch.tensor([0.0, 4.0])) == 1.5
+
+
+def test_psnr_of_each_picture_counts_alike():
+    target = torch.rand(2, 3, 4, 4) / 2
+    pred = target + torch.tensor([0.1, 0.001]).view(2, 1, 1, 1)
+    assert PSNRLoss()(pred, target).item() == pytest.approx(-(20 + 60) / 2, abs=0.05)
+    assert PSNRLoss(loss_weight=2, luma=True)(pred, target) < 2 * PSNRLoss()(pred, target), 'Y has a narrower range'
+    colours = target.clone()
+    colours[:, 0] += 0.1
+    colours[:, 1] -= 0.1 * 65.481 / 128.553
+    assert PSNRLoss(luma=True)(colours, target) < -70 < PSNRLoss()(colours, target)
 
 
 def test_weights_of_values():

@@ -37,7 +37,8 @@ class DISVSR(nn.Module):
     sees = Causal(look_ahead=1)
     multiple = HALF
     smallest = SMALLEST
-    parts = {'recurrence': ('enter.', 'body.'), 'reconstruction': ('leave.', 'detail.', 'fuse.', 'last.')}
+    # the last layer alone tells scales apart
+    parts = {'recurrence': ('enter.', 'body.'), 'reconstruction': ('leave.', 'detail.', 'fuse.'), 'last': ('last.',)}
     small = {'scale': 2, 'num_feat': 8, 'num_block': 1, 'num_out': 4}
 
     def __init__(self, scale: int = 2, num_feat: int = 64, num_block: int = 8, num_out: int = 32):

@@ -9,6 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from votes.archs.contract import luma_of
+
 Reduction = Literal['none', 'mean', 'sum']
 
 
@@ -105,6 +107,27 @@ class CharbonnierLoss(PixelLoss):
 
     def term(self, difference: Tensor) -> Tensor:
         return (difference.square() + self.offset).sqrt()
+
+
+class PSNRLoss(nn.Module):
+    """``-PSNR`` in dB of each picture, ``10 log10(MSE + 1e-8)``, the mean over pictures: as NAFNet has it (Chen et al.,
+    ECCV 2022). A picture that is hardly compressed counts as much as one that is compressed strongly.
+
+    Args:
+        loss_weight: factor.
+        luma: of Y (BT.601, 16/255 to 235/255) alone, as results are reported; what the colours do, another term says.
+    """
+
+    def __init__(self, loss_weight: float = 1.0, luma: bool = False):
+        super().__init__()
+        self.loss_weight, self.luma = loss_weight, luma
+
+    def forward(self, pred: Tensor, target: Tensor) -> Tensor:
+        """(B, C, H, W) of one shape, in [0, 1] -> a number."""
+        with torch.autocast(pred.device.type, enabled=False):
+            pictures = [luma_of(x.float()) if self.luma else x.float() for x in (pred, target)]
+            error = (pictures[0] - pictures[1]).square().mean((-3, -2, -1))
+            return self.loss_weight * 10 * (error + 1e-8).log10().mean()
 
 
 class WeightedTVLoss(nn.Module):

@@ -113,6 +113,9 @@ class Term:
                 value=self.output,
                 fix='train.losses.*.output',
             )
+        if getattr(self.loss, 'of_clips', False):
+            clips = result[self.output]
+            return self.loss(clips, self.wanted(sample, said, scale).unflatten(0, clips.shape[:2]))
         output = result[self.output].flatten(0, 1)
         if self.adversarial:
             judge = beside.judge
