@@ -22,6 +22,7 @@ from votes.weights import FOLDER, LARGEST
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / 'benchmarks' / 'results' / 'weights_cpu.json'
+TITLES = {'ssim': 'SSIM', 'flicker': 'flicker', 'warping': 'warping'}
 PARTS = {'test': 'clips of other sources', 'val': 'clips that the training was watched on'}
 
 
@@ -77,15 +78,18 @@ def tables(about: dict[str, Any], results: dict[str, Any]) -> dict[str, list[lis
         first = next(iter(next(iter(clips.values())).values()))
         bases = [row for row in first if row != 'restored']
         head = ['clip', 'QP', *(f'{row} dB' for row in bases), 'restored dB', f'gain over {bases[0]}']
-        head += [f'SSIM {bases[0]}', 'SSIM', f'warping {bases[0]}', 'warping', 'of the original']
+        measures = [name for name in ('ssim', 'flicker', 'warping') if name in first[bases[0]]]
+        head += [cell for name in measures for cell in (f'{TITLES[name]} {bases[0]}', TITLES[name])] + [
+            'of the original'
+        ]
         steady = about['warping_of_originals'][part]
         body = [
-            [*_row(clip, qp, rows, bases), f'{steady[clip]:.2f}']
+            [*_row(clip, qp, rows, bases, measures), f'{steady[clip]:.2f}']
             for clip, by_qp in clips.items()
             for qp, rows in by_qp.items()
         ]
         average = f'{fmean(steady.values()):.2f}'
-        means = [[*_row('**mean**', qp, rows, bases), average] for qp, rows in about['mean'][part].items()]
+        means = [[*_row('**mean**', qp, rows, bases, measures), average] for qp, rows in about['mean'][part].items()]
         found[f'PSNR of Y, {PARTS.get(part, part)} ({part}, {about["frames"]} frames each)'] = [head, *means, *body]
     if offset := about.get('offset'):
         head = ['clip', 'QP', 'offset of Y, input', 'restored', 'gain dB', 'gain without the offsets dB']
@@ -110,7 +114,7 @@ def _gains(rows: dict[str, dict[str, float]]) -> list[str]:
     return [f'{rows["restored"][key] - rows["input"][key]:+.2f}' for key in ('psnr', 'psnr_without_offset')]
 
 
-def _row(clip: str, qp: str, rows: dict[str, dict[str, float]], bases: list[str]) -> list[str]:
+def _row(clip: str, qp: str, rows: dict[str, dict[str, float]], bases: list[str], measures: list[str]) -> list[str]:
     base, made = rows[bases[0]], rows['restored']
     return [
         clip,
@@ -118,10 +122,7 @@ def _row(clip: str, qp: str, rows: dict[str, dict[str, float]], bases: list[str]
         *(f'{rows[name]["psnr"]:.2f}' for name in bases),
         f'{made["psnr"]:.2f}',
         f'{made["psnr"] - base["psnr"]:+.2f}',
-        f'{base["ssim"]:.4f}',
-        f'{made["ssim"]:.4f}',
-        f'{base["warping"]:.2f}',
-        f'{made["warping"]:.2f}',
+        *(f'{row[name]:.{4 if name == "ssim" else 2}f}' for name in measures for row in (base, made)),
     ]
 
 

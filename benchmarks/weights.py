@@ -5,8 +5,8 @@
 
 Originals of the parts `val` and `test` are halved (bicubic) and encoded by the ffmpeg program's x264 for x2, encoded at
 their size for x1, and restored as `votes restore` does it, in float32. PSNR and SSIM are of Y (2 pixels cropped, mean
-over frames), `warping` is the warping error along the original's motion, in 1e-4. Speed and memory are those of
-`votes restore` on 640x360, in a process of its own.
+over frames), `flicker` is the standard deviation of PSNR over frames in dB, `warping` the warping error along the
+original's motion, in 1e-4. Speed and memory are those of `votes restore` on 640x360, in a process of its own.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from votes.data.clip_lists import read_meta_info
 from votes.data.packed_source import PackedSource
 from votes.errors import UserError
 from votes.metrics.psnr_ssim import calculate_psnr, calculate_ssim, to_y_channel
-from votes.metrics.temporal import flow, sample, visible
+from votes.metrics.temporal import flow, fluctuation, sample, visible
 from votes.restore import stream
 from votes.video.read import VideoReader
 from votes.weights import found
@@ -70,8 +70,10 @@ def measured(rows: dict[str, Frames], originals: Frames) -> dict[str, dict[str, 
     found = {}
     for row, frames in rows.items():
         pairs = list(zip(frames, originals, strict=True))
+        psnr = [calculate_psnr(a, b, BORDER, True) for a, b in pairs]
         found[row] = {
-            'psnr': round(fmean(calculate_psnr(a, b, BORDER, True) for a, b in pairs), 4),
+            'psnr': round(fmean(psnr), 4),
+            'flicker': round(fluctuation(psnr), 4),
             'ssim': round(fmean(calculate_ssim(a, b, BORDER, True) for a, b in pairs), 5),
         }
     for row, value in warping(rows, originals).items():
