@@ -1,6 +1,8 @@
 """The weights of a finished run into the package, and what was measured of them onto their cards.
 
-    python benchmarks/ship_weights.py x2 experiments/DISVSR_x2_open       # takes models/net_g_best.pth
+    python benchmarks/ship_weights.py x1 experiments/DISVSR_x1_open       # takes models/net_g_best.pth, or _latest
+    python benchmarks/ship_weights.py x2 experiments/DISVSR_x2_steady_open --share 0.88 \\
+        --from experiments/DISVSR_x2_open
     python benchmarks/weights.py -o benchmarks/results/weights_cpu.json   # measures what is in the package
     python benchmarks/ship_weights.py --measured                          # writes the cards' tables
     votes weights --write docs/weights.md
@@ -26,12 +28,25 @@ TITLES = {'ssim': 'SSIM', 'flicker': 'flicker', 'warping': 'warping'}
 PARTS = {'test': 'clips of other sources', 'val': 'clips that the training was watched on'}
 
 
-def take(name: str, run: Path) -> None:
-    """Writes votes/weights/NAME.pth: the moving average at the best step on the validation clips; what is known of
-    the run onto the card; its log into benchmarks/results.
+def weights_of(run: Path) -> dict[str, Any]:
+    best = run / 'models' / 'net_g_best.pth'
+    return checkpoint.load(best if best.is_file() else run / 'models' / 'net_g_latest.pth')
+
+
+def take(name: str, run: Path, before: Path | None, share: float) -> None:
+    """Writes votes/weights/NAME.pth: the moving average at the best step on the validation clips, or the last one; what
+    is known of the run onto the card; its log into benchmarks/results.
+
+    Args:
+        before: the run that it started from. Weights are then `share` of the way from that one's, in a straight line
+            (Wortsman et al., Robust fine-tuning of zero-shot models, CVPR 2022).
     """
-    trained = checkpoint.load(run / 'models' / 'net_g_best.pth')
+    trained = weights_of(run)
     content = {'params': trained.get('params_ema') or trained['params'], 'network_g': trained['network_g']}
+    if before:
+        start = weights_of(before)
+        start = start.get('params_ema') or start['params']
+        content['params'] = {key: (1 - share) * start[key] + share * x for key, x in content['params'].items()}
     if 'grid' in trained:
         content['grid'] = trained['grid']
     written = checkpoint.save(content, FOLDER / f'{name}.pth')
@@ -48,12 +63,15 @@ def take(name: str, run: Path) -> None:
     card['training'] = {  # 'schedule' and other words of the maker's own stay
         **card.get('training', {}),
         'option file': f'`options/train/Open/train_{options["name"]}.yml`',
-        'steps': f'{state["position"]["best_iter"]:,} of {state["setup"]["samples_a_step"]} samples, the best '
-        f'on the validation clips of a run of {state["iter"]:,}',
+        'steps': f'{state["iter"]:,} of {state["setup"]["samples_a_step"]} samples',
         'seed': str(options['manual_seed']),
         'precision': f'{train["amp"]}, moving average of the weights ({train["ema_decay"]})',
         'made with': state['environment'],
     }
+    if step := state['position']['best_iter']:
+        card['training']['steps'] += f', of which step {step:,} was the best on the validation clips'
+    if before:
+        card['training']['steps'] += f', and of these weights {share} with {1 - share:.2f} of those it started from'
     _write(cards)
     lines = [json.loads(line) for line in (run / 'metrics.jsonl').read_text().splitlines()]
     log = {'what': f'metrics.jsonl of the run that the weights {name} come from', 'options': options, 'lines': lines}
@@ -140,10 +158,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('name', nargs='?')
     parser.add_argument('run', nargs='?', type=Path)
+    parser.add_argument('--from', dest='before', type=Path, metavar='RUN', help='the run that this one started from')
+    parser.add_argument('--share', type=float, default=1.0, help='of the way from there')
     parser.add_argument('--measured', action='store_true')
     args = parser.parse_args()
     if args.name and args.run:
-        take(args.name, args.run)
+        take(args.name, args.run, args.before, args.share)
     if args.measured:
         take_measured()
 

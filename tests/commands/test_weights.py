@@ -48,6 +48,37 @@ def test_the_tables_are_those_that_were_measured(monkeypatch):
         assert cards()[name].measured == ship_weights.tables(about, results)
 
 
+def result(name):
+    return json.loads((ROOT / 'benchmarks' / 'results' / f'{name}.json').read_text())['weights']
+
+
+def test_what_is_said_of_the_step_that_made_x2_steady():
+    rows = result('weights_x2_steady')
+    names = list(rows)
+    before, after = rows[names[0]]['mean']['val'], rows[names[-2]]['mean']['val']
+    cost = {qp: before[qp]['restored']['psnr'] - after[qp]['restored']['psnr'] for qp in ('28', '33')}
+    said = cards()['x2'].training['loss']
+    assert f'That costs {cost["28"]:.2f} dB at QP 28 and {cost["33"]:.2f} at QP 33' in said
+    for by_row in (*after.values(), *result('weights_cpu')['x2']['mean']['test'].values()):
+        assert by_row['restored']['warping'] <= by_row['bicubic']['warping']
+    whole = rows[names[-1]]['mean']['test']
+    gain = sum(whole[qp]['restored']['psnr'] - whole[qp]['bicubic']['psnr'] for qp in ('28', '33')) / 2
+    assert f'the mean gain {gain:.2f} dB' in ' '.join(cards()['x2'].data)
+
+
+def test_what_is_said_of_the_weights_that_do_not_ship():
+    clips = result('weights_x1_cpu')['x1']['clips']['test']
+    gains = {
+        (clip, qp): rows['restored']['psnr'] - rows['input']['psnr']
+        for clip, by in clips.items()
+        for qp, rows in by.items()
+    }
+    assert all(gain > 0 for (_, qp), gain in gains.items() if qp in ('28', '33', '42'))
+    assert {clip for (clip, _), gain in gains.items() if gain < 0} == {'selfie'}
+    assert {qp for (_, qp), gain in gains.items() if gain < 0} == {'12', '18', '23'}
+    assert 'at QP 12 to 23 they take the grain of selfie' in page(cards())
+
+
 def test_the_verb(capsys, tmp_path):
     assert main(['weights']) == 0
     listed = capsys.readouterr().out
