@@ -80,7 +80,9 @@ def resources(kernel, arch, channels, groups, dtype, folder, **flags):
     return int(words['REG']), int(words['STACK']), loads
 
 
-@pytest.mark.parametrize(('arch', 'channels', 'dtype'), CASES)
+@pytest.mark.parametrize(
+    ('arch', 'channels', 'dtype'), [CASES[0], *(pytest.param(*case, marks=pytest.mark.long) for case in CASES[1:])]
+)
 def test_compiled_without_spilling(tmp_path, monkeypatch, arch, channels, dtype):
     monkeypatch.setenv('TRITON_CACHE_DIR', str(tmp_path / 'cache'))
     from votes.ops import triton_kernels as kernels

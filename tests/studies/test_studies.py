@@ -26,7 +26,7 @@ ONCE = ('calibrated', 'dfm', 'twice', 'zoo')  # studies of our own, without a qu
 @pytest.mark.parametrize(
     ('path', 'quick'),
     [
-        pytest.param(path, quick, marks=() if quick or path.stem in ONCE else pytest.mark.long)
+        pytest.param(path, quick, marks=() if quick else pytest.mark.long)
         for path in FILES
         for quick in (False, True)
         if not (quick and path.stem in ONCE)
