@@ -128,6 +128,7 @@ SAID = {
         '450 steps': steady['total_iter'],
         '2.5 times': steady['losses']['l_warp']['loss_weight'],
         '0.25 dB': 'tests/commands/test_weights.py holds it',
+        '0.60 dB': 'tests/commands/test_weights.py holds it',
         '1.04 dB': 'tests/commands/test_weights.py holds it',
         '4 frames': next(iter(result('weights_x2_steady')['weights'].values()))['frames'],
         '8 frames': result('weights_x1_cpu')['weights']['x1']['frames'],

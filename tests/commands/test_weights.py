@@ -59,6 +59,9 @@ def test_what_is_said_of_the_step_that_made_x2_steady():
     cost = {qp: before[qp]['restored']['psnr'] - after[qp]['restored']['psnr'] for qp in ('28', '33')}
     said = cards()['x2'].training['loss']
     assert f'That costs {cost["28"]:.2f} dB at QP 28 and {cost["33"]:.2f} at QP 33' in said
+    tested, now = rows[names[1]]['mean']['test'], result('weights_cpu')['x2']['mean']['test']
+    cost = {qp: tested[qp]['restored']['psnr'] - now[qp]['restored']['psnr'] for qp in now}
+    assert f'{cost["18"]:.2f} dB at QP 18, {cost["28"]:.2f} at QP 28 and {cost["33"]:.2f} at QP 33 on the test' in said
     for by_row in (*after.values(), *result('weights_cpu')['x2']['mean']['test'].values()):
         assert by_row['restored']['warping'] <= by_row['bicubic']['warping']
     whole = rows[names[-1]]['mean']['test']
