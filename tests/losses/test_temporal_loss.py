@@ -1,5 +1,6 @@
 """A loss along the motion between frames."""
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -46,6 +47,18 @@ def test_pixels_that_leave_or_whose_motion_does_not_return_are_not_counted():
     motion = torch.full((1, 2, 8, 8), 2.0)
     assert visible(motion, -motion)[..., :6, :6].all()
     assert not visible(motion, motion).any()
+
+
+def test_loss_and_metric_see_the_same_pixels(moving):
+    """Motions are made eighths of pixels, which OpenCV keeps, and no whole ones: at a whole one it counts the last row
+    and column as outside.
+    """
+    first, second = ((moving[0, t] * 255).round().byte().permute(1, 2, 0).numpy() for t in (2, 0))
+    motions = [np.floor(temporal.flow(*pair) * 4) / 4 + 0.125 for pair in ((first, second), (second, first))]
+    wanted = temporal.visible(*motions)
+    seen = visible(*(torch.from_numpy(motion).permute(2, 0, 1).unsqueeze(0) for motion in motions))
+    assert 0.5 < wanted.mean() < 0.96, 'four columns have left'
+    assert (seen[0, 0].numpy() == wanted).all()
 
 
 def test_as_a_term_it_sees_clips(moving):

@@ -27,7 +27,10 @@ def flow(first: Picture, second: Picture) -> Flow:
 
 
 def sample(picture: NDArray[Any], where: Flow) -> NDArray[np.float32]:
-    """`picture` (H, W[, C]) at each pixel's place plus `where`, bilinear; NaN outside."""
+    """`picture` (H, W[, C]) at each pixel's place plus `where`, bilinear; NaN outside.
+
+    Places on the very last row or column count as outside: OpenCV takes the next one too, with no weight.
+    """
     height, width = where.shape[:2]
     x, y = np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32))
     places = x + where[..., 0], y + where[..., 1]
