@@ -232,10 +232,10 @@ def measure(name: str, platform: Platform, originals: Path, clips: dict[str, Fra
         'kernel': SAME.get(found.recipe.kernel, found.recipe.kernel) == SAME.get(platform.kernel, platform.kernel),
         'mean_qp': abs(check['recipe']['mean'].get('qp') or 0) / step <= 1 and last.codec == real.codec,
         'gop': last.gop == real.gop,
-        'bframes': last.codec == 'libvpx-vp9' or last.bframes == bframes,
+        'bframes': None if real.codec == 'libvpx-vp9' else last.bframes == bframes,  # VP9 has none
         'generations': len(found.recipe.generations) == len(platform.generations),
         'rule': getattr(last, rule) is not None,
-        'preset': None if real.codec == 'libvpx-vp9' else last.preset == real.preset,  # VP9 has none
+        'preset': None if real.codec == 'libvpx-vp9' else last.preset == real.preset,  # nor these
     }
     return {
         'set': {'kernel': platform.kernel, 'generations': platform.generations, 'drops': platform.drops}
