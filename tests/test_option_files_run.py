@@ -134,7 +134,9 @@ def test_runs(path, workplace, monkeypatch):
     mode = 'test' if 'test' in path.parts else 'train'
     overrides = ['num_gpu=0', *small_network(read_option_file(path).data['network_g'])]
     as_given = load_options(path, mode, overrides, check_paths=False)
-    for name in as_given.datasets:
+    for name, data in as_given.datasets.items():
+        if (data.args.get('io_backend') or {}).get('type') == 'luma':  # pictures stand for raw YUV
+            overrides += [f'datasets.{name}.io_backend=~']
         overrides += [f'datasets.{name}.meta_info_file=few.txt', f'datasets.{name}.split=~'] if name != 'train' else []
     if mode == 'train':
         step = getattr(blueprint(as_given.network_g)[0], 'multiple', 1) * as_given.scale
