@@ -4,9 +4,9 @@
     python benchmarks/zoo.py BasicVSR TGA --side 64 --repeats 9
 
 Both have the same weights and frames and take turns; ratios are medians of turns next to each other, of the time that
-the CPU computes for this process (with one thread that is what a clock says on an idle machine). A step is forward, a
-mean square and backward of one sample; seconds a frame are those of a video through votes.inference.stream.Stream,
-where the plain side computes each window anew. Networks that are computed here as in public have no plain side, and
+the CPU computes for this process (with one thread that is what a clock says on an idle machine). A step is forward, the
+mean squares of all outputs and backward of one sample; seconds a frame are those of a video through
+votes.inference.stream.Stream, where the plain side computes each window anew. Networks that are computed here as in public have no plain side, and
 only their cost is measured; arguments are those by which they are tested unless SIZES has others. Networks are small,
 so that all of it takes minutes: what is compared are formulations, not networks. Memory is the most bytes of tensors
 that live at once beside weights and input. The difference is of all gradients, or of the restored frames, relative to
@@ -76,8 +76,9 @@ class Compared:
     def step(self) -> Tensor:
         """Gradients of all weights in one row."""
         self.net.train().zero_grad(set_to_none=True)
-        out = apply(self.net, self.sample, said=self.said)['out']
-        out.square().mean().backward()
+        outputs = apply(self.net, self.sample, said=self.said)
+        trained = [value for value in outputs.values() if isinstance(value, Tensor) and value.requires_grad]
+        sum((value.square().mean() for value in trained), torch.zeros(())).backward()
         return torch.cat([p.grad.flatten() for p in self.net.parameters() if p.grad is not None])
 
     def restored(self, plain: bool) -> Tensor:
