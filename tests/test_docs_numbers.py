@@ -130,6 +130,8 @@ SAID = {
         '1.04 dB': 'tests/commands/test_weights.py holds it',
         '4 frames': next(iter(result('weights_x2_steady')['weights'].values()))['frames'],
         '8 frames': result('weights_x1_cpu')['weights']['x1']['frames'],
+        '9,000 of 2 samples': 'the best step of benchmarks/results/weights_x2_first_training.json',
+        '0.5 Mbit/s': 'of the clip that was looked at',
         'five clips': 'those that were looked at',
         '96 frames': open_clips.FRAMES,
         'three clips': len(shipped['clips']['test']) - 1,

@@ -16,7 +16,8 @@ For who restores a video without training anything: what the weights in the pack
 Made by `votes weights --write docs/weights.md` from the cards in the package; a test fails where it is out of date. The
 numbers come from `benchmarks/results/weights_cpu.json` (`votes bench weights`).
 
-    votes restore IN.mp4 OUT.mp4                   # x2
+    votes restore IN.mp4 OUT.mp4                   # x2: steady from frame to frame
+    votes restore IN.mp4 OUT.mp4 --weights x2_sharp
     votes weights                                  # what there is
     votes weights x2                               # its card
 
@@ -46,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
     for card in known.values():
         path = shipped(card.name)
         default = ' (unless --weights says otherwise)' if card.name == DEFAULT else ''
-        print(f'{card.name:4} {card.what}{default}\n     {path}, {card.bytes:,} bytes, as its card says')
+        print(f'{card.name:8} {card.what}{default}\n         {path}, {card.bytes:,} bytes, as its card says')
     return 0
 
 
