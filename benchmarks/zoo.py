@@ -4,13 +4,13 @@
     python benchmarks/zoo.py BasicVSR TGA --side 64 --repeats 9
 
 Both have the same weights and frames and take turns; ratios are medians of turns next to each other, of the time that
-the CPU computes for this process (with one thread that is what a clock says on an idle machine). A step is forward, the
-mean squares of all outputs and backward of one sample; seconds a frame are those of a video through
-votes.inference.stream.Stream, where the plain side computes each window anew. Networks that are computed here as in public have no plain side, and
-only their cost is measured; arguments are those by which they are tested unless SIZES has others. Networks are small,
-so that all of it takes minutes: what is compared are formulations, not networks. Memory is the most bytes of tensors
-that live at once beside weights and input. The difference is of all gradients, or of the restored frames, relative to
-their norm.
+the CPU computes for this process (with one thread that is what a clock says on an idle machine). A step is forward,
+the mean squares of all outputs and backward of one sample; seconds a frame are those of a video through
+votes.inference.stream.Stream, where the plain side computes each window anew. Networks that are computed here as in
+public have no plain side, and only their cost is measured; arguments are those by which they are tested unless SIZES
+has others. Networks are small, so that all of it takes minutes: what is compared are formulations, not networks.
+Memory is the most bytes of tensors that live at once beside weights and input. The difference is of all gradients, or
+of the restored frames, relative to their norm.
 """
 
 from __future__ import annotations
