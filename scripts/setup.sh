@@ -15,8 +15,10 @@ if [ "$(cat .venv/installed 2>/dev/null || true)" != "$wanted" ]; then
         echo "error: $python cannot make virtual environments; on Debian or Ubuntu: apt-get install python3-venv" >&2
         exit 2
     fi
+    # what is imported is compiled then: all of it here takes longer than the rest
+    pip=(.venv/bin/python -m pip install --quiet --disable-pip-version-check --no-compile)
     # torch first: the torchvision beside it must not choose another build of it
-    .venv/bin/python -m pip install --quiet --disable-pip-version-check "$(grep '^torch==' requirements.txt)"
-    .venv/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.txt -e .
+    "${pip[@]}" "$(grep '^torch==' requirements.txt)"
+    "${pip[@]}" -r requirements.txt -e .
     echo "$wanted" > .venv/installed
 fi

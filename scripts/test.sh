@@ -13,8 +13,11 @@ bash scripts/setup.sh
 export PATH="$PWD/.venv/bin:$PATH"
 ruff check .
 ruff format --check .
-mypy
-lint-imports
+{ mypy && lint-imports; } > .venv/checks.log 2>&1 & # beside the tests: it has one core busy for half a minute
+checks=$!
 export OMP_NUM_THREADS=1 # the processes below share the cores
 # what fails runs once more and is named as RERUN: a machine loaded by others makes ranks and workers miss their times
-pytest -q -n auto --maxprocesses 4 --dist loadgroup --reruns 1 -rR "${which[@]}" "$@"
+tests=0
+pytest -q -n auto --maxprocesses 4 --dist loadgroup --reruns 1 -rR "${which[@]}" "$@" || tests=$?
+wait "$checks" || { cat .venv/checks.log; exit 1; }
+exit "$tests"

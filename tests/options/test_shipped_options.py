@@ -34,7 +34,8 @@ def test_loads(path):
 
 def test_weights_come_from_a_run_of_these_files_or_from_the_release():
     options = [load(path) for path in FILES]
-    runs = {f'./experiments/{opt.name}/models/net_g_latest.pth' for opt in options if opt.train}
+    kinds = 'latest', 'best'
+    runs = {f'./experiments/{opt.name}/models/net_g_{kind}.pth' for opt in options if opt.train for kind in kinds}
     for opt in options:
         assert {opt.path.pretrain_network_g, opt.path.bin_model} - {None} <= runs | RELEASED, opt.name
 
