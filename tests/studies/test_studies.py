@@ -181,6 +181,23 @@ def test_an_interrupted_study_goes_on(place, capsys, monkeypatch):
     assert runner.command('good', runner.study.jobs['good'])[-1] != '--restart', 'the same command continues'
 
 
+def test_verbs_in_another_folder_and_networks_that_they_adapt(place):
+    """Paths of the caller are absolute there; an exit code may be a result; weights are those of a training."""
+    inspect = {'verb': ['checkpoint', 'inspect', './dsm.pth'], 'inside': '{out}'}
+    other = {'verb': ['checkpoint', 'inspect', 'dsm.pth'], 'inside': '{out}', 'codes': [2]}
+    small_study(place, jobs={'here': inspect, 'there': other}, rows=[{'label': 'a', 'results': ['here']}])
+    outcomes = Runner(read_study('small.yml'), Path('out'), None, [], say=str).run()
+    assert [outcome.state for outcome in outcomes.values()] == ['done', 'done']
+    assert 'error: ' in Path('out/logs/there.log').read_text(), 'there is none in that folder'
+    study = read_study(find_study('platforms'), quick=True)
+    runner = Runner(study, Path('out'), None, [], say=str, weights={'on_wechat': Path('dsm.pth')})
+    command = runner.command('finetune_twitter', study.jobs['finetune_twitter'], changed=True)
+    assert command[3] == str(Path('dsm.pth').absolute())
+    assert command[-1] == '--restart'
+    test = runner._options('test_tuned_twitter', study.jobs['test_tuned_twitter'])[2]
+    assert 'path.pretrain_network_g=out/experiments/finetune_twitter/models/net_g_best.pth' in test
+
+
 def test_what_is_wrong_in_a_study(tmp_path, capsys):
     assert main(['reproduce', 'table9']) == 2
     assert 'table3' in capsys.readouterr().err

@@ -27,7 +27,7 @@ from votes.training.provenance import Record, changes, record
 from votes.training.run_log import put_aside
 
 HQ, LQ = ('hq', 'gt', 'original'), ('lq', 'compressed', 'shared')  # how such folders begin
-NOTHING_GAINED = 1  # exit code
+NOTHING_GAINED = 3  # exit code
 METRICS = {name: {'type': f'calculate_{name}', 'crop_border': 2, 'test_y_channel': True} for name in ('psnr', 'ssim')}
 
 
@@ -67,7 +67,8 @@ def run(args: argparse.Namespace) -> int:
     """Splits and checks the pairs, trains until nothing is gained, tests before and after.
 
     Returns:
-        Exit code: 0 the adapted weights are better on validation and test clips, 1 they are not; those of training.
+        Exit code: 0 the adapted weights are better on validation and test clips, 3 they are not; 1 the evaluation
+        failed; those of training.
     """
     network = stored_options(args.weights)
     said = promise(build_network(network))

@@ -78,7 +78,7 @@ class Runner:
     ):
         self.study, self.folder, self.data, self.devices, self.say = study, folder, data, devices, say
         self.train = train
-        trained = [job for job, content in study.jobs.items() if content.train]
+        trained = [job for job, content in study.jobs.items() if content.trains]
         self.own: dict[str, Path] = {}
         for name, path in (weights or {}).items():
             seeds = [f'{name}_{seed}' for seed in study.seeds]
@@ -104,7 +104,7 @@ class Runner:
         with ThreadPoolExecutor(len(free)) as pool, StopRequests() as stop:
             while waiting or futures:
                 ready = [n for n, job in waiting.items() if self._settled(job)]
-                for name in sorted(ready, key=lambda n: waiting[n].train is not None):  # what is trained is tested next
+                for name in sorted(ready, key=lambda n: waiting[n].trains):  # what is trained is tested next
                     if not free or stop.asked():
                         break
                     job, device = waiting.pop(name), free.pop(0)
@@ -162,9 +162,9 @@ class Runner:
             why = self.stale(name, job, before, made_of)
             if before['state'] == 'done' and not why and 'record' in before:
                 return Outcome(**{key: before[key] for key in Outcome.__dataclass_fields__ if key in before})
-            if before['state'] == 'done' and why and (self.train or not job.train):
+            if before['state'] == 'done' and why and (self.train or not job.trains):
                 self.say(f'{name}: STALE: {"; ".join(why)}; it runs again')
-        if job.train and not self.train:
+        if job.trains and not self.train:
             return Outcome('not run', f'no weights of {name} that are up to date, and nothing is to be trained')
         outcome = self._execute(name, job, device, changed='record' in before and bool(why))
         if before and before['state'] == 'stopped' and not why:
@@ -210,7 +210,7 @@ class Runner:
         root = str(self.folder)
         if job.verb is not None:
             words = [str(word) for word in job.verb]
-            inputs = {str(i): self._placed(w) for i, w in enumerate(words) if '{out}' not in w and w != job.makes}
+            inputs = {str(i): self._placed(w) for i, w in enumerate(words) if '{' not in w and w != job.makes}
             return record({'verb': shlex.join(words), 'inputs': inputs}, made_from, code_version())
         kind, path, overrides = self._options(name, job)
         opt = load_options(path, 'train' if kind == 'train' else 'test', overrides)
@@ -262,10 +262,16 @@ class Runner:
             return str(Path(self.data, *Path(value).parts[1:]))
         return self._fill(value)
 
+    def _word(self, job: Job, word: str) -> str:
+        """An argument of a verb; paths are absolute where it runs in another folder."""
+        weights = self.weights_of(job.weights, job.best) if job.weights else ''
+        placed = str(self._placed(word)).replace('{weights}', str(weights))
+        return os.path.abspath(placed) if job.inside and word.startswith(('./', '{')) else placed
+
     def led_to(self, name: str) -> set[str]:
         """The training jobs that a job's weights come from, and itself where it is one."""
         job = self.study.jobs[name]
-        return {name} & {n for n, j in self.study.jobs.items() if j.train} | {
+        return {name} & {n for n, j in self.study.jobs.items() if j.trains} | {
             found for needed in job.needs for found in self.led_to(needed)
         }
 
@@ -276,7 +282,8 @@ class Runner:
             UserError: data or weights that the job needs are not there, or its option file is wrong.
         """
         if job.verb is not None:
-            return ['votes.cli', *(self._placed(str(word)) for word in job.verb)]
+            words = [self._word(job, str(word)) for word in job.verb]
+            return ['votes.cli', *words, *(['--restart'] if changed and job.trains else [])]
         kind, path, overrides = self._options(name, job)
         load_options(path, 'train' if kind == 'train' else 'test', overrides)
         apart = kind in ('dfm_error', 'video_costs')
@@ -359,6 +366,8 @@ class Runner:
     def _run(self, name: str, command: list[str], device: str) -> Outcome:
         """One command as a process of its own, its words in the log of `name`."""
         log = self.folder / 'logs' / f'{name}.log'
+        job = self.study.jobs.get(name)  # none of a trial
+        inside, codes = (self._fill(job.inside) if job.inside else None, job.codes) if job else (None, [])
         environment = {**os.environ, 'PYTHONPATH': os.pathsep.join([str(SOURCE), os.environ.get('PYTHONPATH', '')])}
         environment |= child_environment()  # a study that is killed takes its trainings with it
         if device:
@@ -367,13 +376,13 @@ class Runner:
         started = time.monotonic()
         with open(log, 'ab') as output:
             process = subprocess.Popen(
-                [sys.executable, '-m', *command], stdout=output, stderr=subprocess.STDOUT, env=environment
+                [sys.executable, '-m', *command], stdout=output, stderr=subprocess.STDOUT, env=environment, cwd=inside
             )
             self.running[name] = process
             code = process.wait()
             del self.running[name]
         seconds = round(time.monotonic() - started, 1)
-        if code == 0:
+        if code in (0, *codes):
             self.say(f'{name}: done in {seconds:.0f} s')
             return Outcome('done', '', seconds)
         if code in (PREEMPTED, -15, -2):

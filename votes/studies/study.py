@@ -39,8 +39,10 @@ class Job(Part):
     )
     verb: list[str | int | float] | None = None
     makes: str | None = Field(default=None, description='of a verb: what is there when it is done')
+    inside: str | None = Field(default=None, description='of a verb: the folder that it runs in')
+    codes: list[int] = Field(default_factory=list, description='of a verb: exit codes that are results, beside 0')
     set: dict[str, Any] = Field(default_factory=dict, description='dotted key of the option file -> value')
-    weights: str | None = Field(default=None, description='a training job: path.pretrain_network_g')
+    weights: str | None = Field(default=None, description='a training job: path.pretrain_network_g, {weights} of a verb')
     best: bool = Field(
         default=False, description="of `weights`, those that were best on the training's validation clips"
     )
@@ -52,6 +54,11 @@ class Job(Part):
         if sum(getattr(self, name) is not None for name in (*PROGRAMS, 'verb')) != 1:
             raise ValueError(f'exactly one of {", ".join(PROGRAMS)} and verb is needed')
         return self
+
+    @property
+    def trains(self) -> bool:
+        """Whether it makes weights: experiments/NAME, where it is finetune_NAME for `votes finetune`."""
+        return self.train is not None or (self.verb is not None and self.verb[0] == 'finetune')
 
     @property
     def needs(self) -> list[str]:
