@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from votes.cli import main
+from votes.platforms.calibrate import bars_of
 from votes.platforms.generations import block_grid, other_origin
 from votes.platforms.pairs import open_pairs
 from votes.platforms.rates import Sample, preset_by_trial, rule, with_encoding
@@ -166,6 +167,12 @@ def test_borders_are_encoded_with_their_clips(tmp_path):
     assert framed.shape[0] == plain.shape[0] + 40
     assert (framed[16 : 16 + plain.shape[0]] == plain).all()
     assert not framed[:16].any()
+    assert bars_of(pairs).value == [8, 0, 12, 0]
+    pair.about = {'content': [7, 0, *pair.size]}
+    pair.stream = replace(pair.stream, size=(pair.size[0] + 20, pair.size[1]))
+    other = replace(pair, about={'content': [7, 1, *pair.size]})
+    assert bars_of([pair, pair, other]).value == [7, 0, 13, 0]
+    assert bars_of([pair, other]) is None, 'no rule'
 
 
 def test_streams(tmp_path):

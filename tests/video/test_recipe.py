@@ -12,6 +12,7 @@ import pytest
 from test_metadata import pan
 
 from votes.cli import main
+from votes.data.degrading import degrade_source, write_clip
 from votes.errors import UserError
 from votes.video.degrade import encode_h264
 from votes.video.metadata import decode_with_metadata
@@ -104,6 +105,42 @@ def test_more_compression_is_worse_and_smaller():
     for weak, strong in (({'crf': 20}, {'crf': 38}), ({'kbps': 900}, {'kbps': 80}), ({'qp': 24}, {'qp': 40})):
         assert outcome(**strong)[0] > outcome(**weak)[0]
         assert outcome(**strong)[1] < outcome(**weak)[1]
+
+
+def test_chroma_at_the_left_and_nothing_else():
+    def shown(siting):
+        (frame,), _ = degrade(CLIP[:1], recipe(scale=1, generations=[{'crf': 1, 'chroma_siting': siting}]))
+        luma = frame @ np.array([0.299, 0.587, 0.114])
+        return luma, frame[..., 2] - luma
+
+    (luma, blue), (same, moved) = shown('centre'), shown('left')
+    assert np.abs(luma - same).mean() < 1
+    slope = (np.roll(blue, -1, 1) - np.roll(blue, 1, 1))[:, 4:-4] / 2
+    assert -((moved - blue)[:, 4:-4] * slope).sum() / (slope**2).sum() == pytest.approx(0.5, abs=0.2)
+    with pytest.raises(ValueError, match='chroma_siting needs'):
+        recipe(generations=[{'crf': 20, 'chroma_siting': 'left', 'pix_fmt': 'yuv444p'}])
+
+
+def test_bars_are_coded_and_cut_off_again(tmp_path):
+    (tmp_path / 'HQ').mkdir()
+    write_clip(tmp_path / 'HQ' / 'c', CLIP[:3])
+    barred = recipe(bars=[8, 0, 12, 4], generations=[{'crf': 5}, {'crf': 5}])
+    degrade_source(tmp_path / 'HQ', tmp_path / 'LQ', barred, videos=tmp_path / 'V', once=tmp_path / 'O')
+    plain, _ = degrade(CLIP[:3], recipe(generations=[{'crf': 5}, {'crf': 5}]))
+    for folder in ('LQ', 'O'):
+        frames = [cv2.imread(str(path))[..., ::-1] for path in sorted((tmp_path / folder / 'c').iterdir())]
+        assert {f.shape for f in frames} == {plain[0].shape}
+        assert np.mean([(f.astype(float) - p) ** 2 for f, p in zip(frames, plain, strict=True)]) < 60, 'in their place'
+    with av.open(str(tmp_path / 'V' / 'c.mkv')) as container:
+        first = next(container.decode(video=0)).to_ndarray(format='rgb24')
+    assert first.shape == (96 + 20, 128 + 4, 3)
+    assert first[:5].max() < 16
+    assert first[:, -3:].max() < 16
+    assert barred.without('bars').bars is None
+    with pytest.raises(UserError, match='with bars'):
+        degrade_source(tmp_path / 'HQ', tmp_path / 'M', barred, metadata=tmp_path / 'm')
+    with pytest.raises(ValueError, match='even together'):
+        recipe(bars=[1, 0, 0, 0])
 
 
 def test_steps_before_the_codec():

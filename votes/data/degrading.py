@@ -77,6 +77,8 @@ def degrade_source(
     """
     beside = Beside(originals, metadata, videos, once)
     _check_one_stream(recipe, metadata or videos)
+    if metadata and (recipe.bars or 'bars' in (recipe.drawn_from or {})):
+        raise UserError('no metadata of a video with bars: frames are without', where=recipe.name, fix='no bars')
     if once and len(recipe.generations) < 2:
         raise UserError('this recipe encodes once', where=recipe.name, fix='two generations, or no --once')
     there = open_source(source).clips()
@@ -223,7 +225,7 @@ class OnTheFly:
 
     Not the whole frame is coded but the crop and 16 LQ pixels around it, from up to 7 frames before the window on, so
     that a sample starts anywhere in a group of pictures. Rate control (kbps) thus sees a small picture: recipes of a
-    QP or CRF come out as with `votes degrade`, those of a bitrate do not.
+    QP or CRF come out as with `votes degrade`, those of a bitrate do not. Bars lie around no crop, and are left out.
 
     Raises:
         UserError: a recipe of another scale, or one that changes the frame rate.
@@ -234,7 +236,7 @@ class OnTheFly:
     def __init__(self, gt: FrameSource, recipes: list[str], scale: int):
         self.gt, self.scale = gt, scale
         self.root = ' '.join(recipes)
-        self.recipes = [read_recipe(path) for path in recipes]
+        self.recipes = [read_recipe(path).without('bars') for path in recipes]
         for path, recipe in zip(recipes, self.recipes, strict=True):
             if recipe.scale != scale or recipe.frame_rate:
                 raise UserError(

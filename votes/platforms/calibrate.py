@@ -88,6 +88,8 @@ def calibrate(name: str, pairs: Sequence[Pair], say: Say = print, frames: int = 
         say(f'kernel {found["kernel"].value}, after an earlier encoding: {found["kernel"].why}')
     if unsaid:  # now that the rest is known
         recipe, rated = _preset(recipe, samples, rated, found, say)
+    if found['pix_fmt'].value != 'yuv444p':
+        found['chroma_siting'] = chroma_siting(recipe, crops)
     data = _written(name, recipe, rated, found, used)
     return Calibration(data, _placed(found, len(recipe.generations)), _facts(recipe, crops, used), table, notes)
 
@@ -166,7 +168,12 @@ def _written(
     last = {
         key: value for key, value in whole['generations'][-1].items() if key not in ('qp', 'crf', 'kbps', 'qp_cycle')
     }
-    last |= {key: found[key].value for key in ('rate', 'pix_fmt') if found[key].value != 'yuv420p'}
+    plain = ('yuv420p', 'centre')
+    last |= {
+        key: found[key].value
+        for key in ('rate', 'pix_fmt', 'chroma_siting')
+        if key in found and found[key].value not in plain
+    }
     last |= {rated.field: rated.value.value, 'codec': recipe.generations[-1].codec}
     generations = [*whole['generations'][:-1], last]
     for generation in generations:
@@ -181,6 +188,9 @@ def _written(
     if (rates := frame_rate_rule(used)) is not None:
         data['frame_rate'] = rates.value
         found['frame_rate'] = rates
+    if (bars := bars_of(used)) is not None:
+        data['bars'] = bars.value
+        found['bars'] = bars
     data['generations'] = generations
     data['confidence'] = {place: value.confidence for place, value in _placed(found, len(generations)).items()}
     Recipe(**data)
@@ -201,9 +211,19 @@ def frame_rate_rule(used: Sequence[Pair]) -> Measured | None:
     return Measured(list(rule_), 0.9 * share, 'frames a second before and after') if rule_[0] != rule_[1] else None
 
 
+def bars_of(used: Sequence[Pair]) -> Measured | None:
+    """[above, left, below, right] where most downloads have the same bars, even together, as encoders take them."""
+    around, share = votes_of([pair.borders for pair in used])
+    if not any(around) or share <= 0.5:
+        return None
+    top, left, bottom, right = around
+    bars = [top, left, bottom + (top + bottom) % 2, right + (left + right) % 2]
+    return Measured(bars, share, f'rows above, left, below, right in {share:.0%} of the files')
+
+
 def _placed(found: dict[str, Measured], generations: int) -> dict[str, Measured]:
     """Names of measured values -> their places in the recipe."""
-    own = ('kernel', 'phase', 'sharpen', 'noise', 'frame_rate', 'generations')
+    own = ('kernel', 'phase', 'sharpen', 'noise', 'frame_rate', 'bars', 'generations')
     last = generations - 1
     places = {'earlier_crf': 'generations.0.crf'}
     return {
@@ -213,10 +233,10 @@ def _placed(found: dict[str, Measured], generations: int) -> dict[str, Measured]
 
 def _facts(recipe: Recipe, crops: Sequence[Crop], used: Sequence[Pair]) -> dict[str, Measured]:
     streams: list[Bitstream] = [pair.stream for pair in used if pair.stream]
-    facts = {'chroma_siting': chroma_siting(recipe, crops)}
-    around, share = votes_of([pair.borders for pair in used])
-    if any(around):
-        facts['borders'] = Measured(list(around), share, f'rows above, left, below, right in {share:.0%} of the files')
+    facts: dict[str, Measured] = {}
+    around = sorted({pair.borders for pair in used})
+    if len(around) > 1:
+        facts['borders'] = Measured([list(n) for n in around], 1.0, 'rows above, left, below, right of the files')
     for name in ('profile', 'level', 'references', 'deblocking', 'pyramid'):
         value, share = votes_of([getattr(stream, name) for stream in streams])
         facts[name] = Measured(value, share if value is not None else 0, f'in {share:.0%} of the streams')

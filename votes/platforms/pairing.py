@@ -31,7 +31,7 @@ from votes.relation.space import Space
 from votes.relation.timing import Timing
 
 Say = Callable[[str], None]
-VERSION = 3  # of what is kept between runs: another way of measuring is another version
+VERSION = 4  # of what is kept between runs: another way of measuring is another version
 WORK = '.pairing'
 MOST = 3000  # frames of a file that are looked at
 CLIPS = 5  # originals that are measured for a download

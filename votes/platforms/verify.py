@@ -38,7 +38,7 @@ def verify(
     found: dict[str, Any] = {'frames': frames, 'seed': seed}
     kinds = {'recipe': recipe, 'generic': generic or generic_recipe(pairs)}
     for kind, one in kinds.items():
-        plain = one.model_copy(update={'frame_rate': None, 'drawn_from': _without_rate(one)})
+        plain = one.without('frame_rate', 'bars')  # pairs have the frames that are shown, and bars of their own
         clips = {pair.name: _compared(plain, pair, frames, seed) for pair in pairs}
         mean = {name: _mean([row.get(name) for row in clips.values()]) for name in COLUMNS}
         found[kind] = {'name': one.name, 'clips': clips, 'mean': mean}
@@ -56,13 +56,6 @@ def generic_recipe(pairs: Sequence[Pair]) -> Recipe:
     generation: dict[str, Any] = {'codec': 'libx264', 'crf': 28, 'rate': rate}
     data: dict[str, Any] = {'name': 'generic', 'scale': pairs[0].scale, 'generations': [generation]}
     return Recipe(**data)
-
-
-def _without_rate(recipe: Recipe) -> dict[str, Any] | None:
-    """Pairs have the frames that are shown already."""
-    if recipe.drawn_from is None:
-        return None
-    return {key: value for key, value in recipe.drawn_from.items() if key != 'frame_rate'}
 
 
 def _compared(recipe: Recipe, pair: Pair, frames: int, seed: int) -> dict[str, float | None]:

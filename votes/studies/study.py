@@ -42,7 +42,9 @@ class Job(Part):
     inside: str | None = Field(default=None, description='of a verb: the folder that it runs in')
     codes: list[int] = Field(default_factory=list, description='of a verb: exit codes that are results, beside 0')
     set: dict[str, Any] = Field(default_factory=dict, description='dotted key of the option file -> value')
-    weights: str | None = Field(default=None, description='a training job: path.pretrain_network_g, {weights} of a verb')
+    weights: str | None = Field(
+        default=None, description='a training job: path.pretrain_network_g, {weights} of a verb'
+    )
     best: bool = Field(
         default=False, description="of `weights`, those that were best on the training's validation clips"
     )

@@ -71,10 +71,23 @@ os.register_at_fork(before=lambda: _graphs.__dict__.clear())  # and has threads 
 
 def _through_filter(frame: Any, colour: Colour, pixels: str) -> NDArray[Any]:
     """Frames of more than 8 bits: only the filter tells swscale where their chroma lies."""
-    key = (frame.width, frame.height, frame.format.name, colour.matrix, colour.full, pixels)
+    # what the file says of itself is in `colour` already; unusual transfer functions would be refused
+    frame.colorspace, frame.color_range, frame.color_trc, frame.color_primaries = 2, 0, 2, 2
+    told = f'flags=bicubic:in_color_matrix={colour.matrix}:in_range={"full" if colour.full else "limited"}'
+    return np.asarray(_scaled(frame, told, pixels).to_ndarray())
+
+
+def chroma_at_left(frame: Any, size: tuple[int, int], pixels: str) -> Any:
+    """RGB -> a YUV format at a size (H, W), as reformat makes it, but chroma lies at the left one of its columns of
+    luma, not between them."""
+    return _scaled(frame, f'{size[1]}:{size[0]}:flags=bicubic:out_h_chr_pos=0', pixels)
+
+
+def _scaled(frame: Any, told: str, pixels: str) -> Any:
+    """A frame through the scale filter, which is kept for the next one."""
+    key = (frame.width, frame.height, frame.format.name, told, pixels)
     if getattr(_graphs, 'key', None) != key:
         graph = av.filter.Graph()
-        told = f'flags=bicubic:in_color_matrix={colour.matrix}:in_range={"full" if colour.full else "limited"}'
         graph.link_nodes(
             graph.add_buffer(width=frame.width, height=frame.height, format=frame.format, time_base=Fraction(1, 90000)),
             graph.add('scale', told),
@@ -82,7 +95,5 @@ def _through_filter(frame: Any, colour: Colour, pixels: str) -> NDArray[Any]:
             graph.add('buffersink'),
         ).configure()
         _graphs.key, _graphs.graph = key, graph
-    # what the file says of itself is in `colour` already; unusual transfer functions would be refused
-    frame.colorspace, frame.color_range, frame.color_trc, frame.color_primaries = 2, 0, 2, 2
     _graphs.graph.push(frame)
-    return np.asarray(_graphs.graph.pull().to_ndarray())
+    return _graphs.graph.pull()

@@ -40,6 +40,10 @@ class Encoding(BaseModel):
     bframes: int | None = Field(default=None, ge=0)
     rate: int = Field(default=25, ge=1, le=1000, description='frames a second')
     pix_fmt: Literal['yuv420p', 'yuv422p', 'yuv444p'] = 'yuv420p'
+    chroma_siting: Literal['centre', 'left'] = Field(
+        default='centre',
+        description='where chroma of 4:2:0 and 4:2:2 lies: between columns of luma, or at the left one',
+    )
     params: str = Field(default='', description="more of the encoder's own parameters, a=1:b=2 (x264 and x265)")
     qp_cycle: list[int] | None = Field(
         default=None,
@@ -59,6 +63,8 @@ class Encoding(BaseModel):
             raise ValueError('exactly one of qp, crf and kbps is needed (or qp_cycle)')
         if self.qp_cycle and (self.codec != 'libx264' or self.bframes != 0 or 'zones' in self.params):
             raise ValueError('qp_cycle needs libx264, bframes: 0, and no zones in params')
+        if self.chroma_siting != 'centre' and self.pix_fmt == 'yuv444p':
+            raise ValueError('chroma_siting needs yuv420p or yuv422p')
         if self.two_pass and (self.kbps is None or self.codec not in X26):
             raise ValueError('two_pass needs kbps, and libx264 or libx265')
         if self.qp is not None and self.codec == 'libvpx-vp9':

@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from votes.errors import UserError
 from votes.options.yaml_file import dotted, read_option_file
 from votes.video import draws, steps
-from votes.video.convert import ONE_THREAD
+from votes.video.convert import ONE_THREAD, chroma_at_left
 from votes.video.degrade import Frames
 from votes.video.encoders import last_packets
 from votes.video.encoding import Encoding, activity_of
@@ -46,6 +46,10 @@ class Recipe(BaseModel):
     sharpen: float = Field(default=0, ge=-1, le=4, description='weight of unsharp masking after shrinking; < 0 smooths')
     noise: float = Field(default=0, ge=0, le=255, description='sigma in 8-bit levels, after shrinking')
     frame_rate: tuple[int, int] | None = Field(default=None, description='[from, to] frames a second: drops or repeats')
+    bars: tuple[int, int, int, int] | None = Field(
+        default=None,
+        description='[above, left, below, right] pixels of LQ: black bars while it is coded, cut off again afterwards',
+    )
     steps: list[dict[str, Any]] = Field(
         default_factory=list,
         description='done to the originals first, in this order: {type: a degradation, prob: how likely, its settings}',
@@ -72,6 +76,14 @@ class Recipe(BaseModel):
         wrong = steps.problems(self.steps)
         if not self.steps and not self.generations:
             wrong.append('generations or steps are needed')
+        if self.bars and (not self.generations or not all(0 <= n <= 8192 for n in self.bars)):
+            wrong.append('bars are 0 to 8192 pixels, of a recipe with generations')
+        elif (
+            self.bars
+            and self.step > self.scale
+            and any((a + b) % 2 for a, b in zip(self.bars[:2], self.bars[2:], strict=True))
+        ):
+            wrong.append('bars above and below, and left and right, are even together')
         if wrong:
             raise ValueError('; '.join(wrong))
         if self.frame_rate and not all(1 <= rate <= 1000 for rate in self.frame_rate):
@@ -92,6 +104,12 @@ class Recipe(BaseModel):
         """Place in this recipe -> what was drawn there for a clip."""
         data = clip_recipe.model_dump(mode='json')
         return draws.values(self.drawn_from, data) if self.drawn_from else {}
+
+    def without(self, *names: str) -> Recipe:
+        """The recipe with some of its values as they are where nothing is said, also where they are drawn."""
+        drawn = self.drawn_from and {key: value for key, value in self.drawn_from.items() if key not in names}
+        plain = {name: type(self).model_fields[name].default for name in names}
+        return self.model_copy(update={**plain, 'drawn_from': drawn})
 
     @property
     def step(self) -> int:
@@ -186,7 +204,7 @@ class Degradation:
 
     Attributes:
         generations: what each did, when all frames were taken.
-        video: the file of the last generation (of its first piece where the resolution switches).
+        video: the file of the last generation (of its first piece where the resolution switches), with bars.
         shown: which original frame each degraded one shows.
 
     Raises:
@@ -211,6 +229,8 @@ class Degradation:
         self.originals, self.recipe, self.seed, self.folder = frames, recipe, seed, folder
         self.shown = recipe.shown(count)
         self.size = size[0] // recipe.scale, size[1] // recipe.scale
+        self.bars = recipe.bars or (0, 0, 0, 0)
+        self.coded = self.size[0] + self.bars[0] + self.bars[2], self.size[1] + self.bars[1] + self.bars[3]
         self.generations: list[Generation] = []
         self._files: list[tuple[list[Path], Encoding]] = []
         self.video = folder / f'{len(recipe.generations) - 1}.mkv'
@@ -225,11 +245,11 @@ class Degradation:
 
             def source(files: list[Path] = files, encoding: Encoding = encoding, number: int = number) -> Any:
                 told = (lambda g: said.update({number: g})) if describe else None
-                return _decoded(files, encoding, self.size, told)
+                return _decoded(files, encoding, self.coded, told)
 
         count = 0
         for frame in source():
-            yield frame
+            yield self._cut(frame)
             count += 1
         if count != len(self.shown):
             raise UserError('the codec gave another number of frames', value=f'{count} of {len(self.shown)}')
@@ -237,13 +257,18 @@ class Degradation:
 
     def once(self) -> Iterator[NDArray[np.uint8]]:
         """What the generation before the last showed, when all frames were taken."""
-        return _decoded(*self._files[-2], self.size, None)
+        return map(self._cut, _decoded(*self._files[-2], self.coded, None))
+
+    def _cut(self, frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """A frame without its bars."""
+        top, left, (height, width) = *self.bars[:2], self.size
+        return frame[top : top + height, left : left + width] if any(self.bars) else frame
 
     def _coded(self, source: Callable[[], Iterable[NDArray[np.uint8]]], encoding: Encoding, number: int) -> list[Path]:
         """The files of one generation: one, or as many as there are pieces of different resolutions."""
         files, first = [], 0
         activity = activity_of(source(), encoding.follow.frames) if encoding.follow else None
-        for piece, (count, size) in enumerate(encoding.pieces(len(self.shown), self.size)):
+        for piece, (count, size) in enumerate(encoding.pieces(len(self.shown), self.coded)):
             path = self.folder / (f'{number}_{piece}.mkv' if piece else f'{number}.mkv')
 
             def part(first: int = first, count: int = count) -> Iterator[NDArray[np.uint8]]:
@@ -260,7 +285,7 @@ class Degradation:
         recipe, rng = self.recipe, np.random.default_rng(self.seed)
         # swscale shrinks within the conversion to YUV, as the ffmpeg program does
         in_encoder = recipe.kernel == 'ffmpeg_bicubic' and bool(recipe.generations)
-        in_encoder = in_encoder and not (recipe.noise or recipe.sharpen or any(recipe.phase))
+        in_encoder = in_encoder and not (recipe.noise or recipe.sharpen or any(recipe.phase + self.bars))
         sizes = steps.Sizes((self.size[0] * recipe.scale, self.size[1] * recipe.scale), self.size)
         step = steps.drawn(recipe.steps, rng, sizes)
         for frame in _at(self.originals(), self.shown):
@@ -275,6 +300,8 @@ class Degradation:
             if recipe.noise:
                 noisy = np.rint(frame + rng.normal(0, recipe.noise, frame.shape))
                 frame = np.clip(noisy, 0, 255).astype(np.uint8)
+            if any(self.bars):
+                frame = np.pad(frame, (self.bars[::2], self.bars[1::2], (0, 0)))
             yield frame
 
 
@@ -351,9 +378,11 @@ def _encode_once(
             stream.codec_context.qmin = stream.codec_context.qmax = encoding.qp
         count = 0
         for count, array in enumerate(frames, 1):
-            frame = av.VideoFrame.from_ndarray(array, 'rgb24').reformat(
-                size[1], size[0], encoding.pix_fmt, interpolation='BICUBIC', **ONE_THREAD
-            )
+            frame = av.VideoFrame.from_ndarray(array, 'rgb24')
+            if encoding.chroma_siting == 'left':
+                frame = chroma_at_left(frame, size, encoding.pix_fmt)
+            else:
+                frame = frame.reformat(size[1], size[0], encoding.pix_fmt, interpolation='BICUBIC', **ONE_THREAD)
             frame.pts, frame.time_base = count - 1, Fraction(1, encoding.rate)
             container.mux(stream.encode(frame))
         container.mux(last_packets(stream, count))
