@@ -9,13 +9,14 @@ import numpy as np
 import pytest
 
 from votes.cli import main
+from votes.platforms import rates
 from votes.platforms.calibrate import bars_of
 from votes.platforms.generations import block_grid, other_origin
 from votes.platforms.pairs import open_pairs
-from votes.platforms.rates import Sample, preset_by_trial, rule, with_encoding
+from votes.platforms.rates import Rule, Sample, preset_by_trial, rule, with_encoding
 from votes.platforms.streams import constant, own_words, ripple, structure
 from votes.platforms.synthesis import apart, made_by, psnr
-from votes.platforms.values import common, spread
+from votes.platforms.values import Measured, common, spread
 from votes.platforms.verify import spectrum, verify
 from votes.video.bitstream import read_bitstream
 from votes.video.recipe import Degradation, Recipe, read_recipe
@@ -154,6 +155,19 @@ def test_how_sure_a_preset_is():
     other = with_encoding(start, {'preset': 'fast', 'params': 'ref=3:trellis=0:deblock=-1,-1'})
     mixed = [Sample(str(i), gt, made_by(other, gt).stream) for i, gt in enumerate(clips)]
     assert preset_by_trial(start, mixed).confidence < found('ultrafast').confidence - 0.1
+
+
+def test_a_bitrate_is_searched_only_where_none_is_known(monkeypatch):
+    """One kbit/s is a bitrate as any other."""
+    start = Recipe(name='s', scale=2, kernel='area', generations=[{'kbps': 1, 'bframes': 0}])
+    clip = moving(3, (64, 64))
+    samples = [Sample('a', clip, made_by(start, clip).stream)]
+    searches = []
+    monkeypatch.setattr(rates, '_fitted_kbps', lambda recipe, samples, rate: (searches.append(rate) or 50, 0.0))
+    preset_by_trial(start, samples, Rule('kbps', Measured(1, 0.9, ''), {}))
+    assert not searches
+    preset_by_trial(with_encoding(start, {'crf': 30}), samples)
+    assert searches == [samples[0].stream.kbps] * len(rates.PRESETS)
 
 
 def test_borders_are_encoded_with_their_clips(tmp_path):

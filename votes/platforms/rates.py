@@ -64,8 +64,7 @@ def fitted_crf(recipe: Recipe, sample: Sample, near: float | None = None) -> tup
         crf = round(float(crf)) if whole else round(float(crf), 1)
         if any(crf == other for other, _, _ in seen):
             break
-        stream = made_by(with_encoding(recipe, {'crf': crf}), sample.gt).stream
-        assert stream is not None
+        stream = _made(with_encoding(recipe, {'crf': crf}), sample)
         miss = wanted - (stream.qp or 0)
         seen.append((crf, miss, stream))
         if abs(miss) < CLOSE * step:
@@ -77,6 +76,12 @@ def fitted_crf(recipe: Recipe, sample: Sample, near: float | None = None) -> tup
     best = min(seen, key=lambda row: abs(row[1]))
     rest = 0.0 if whole else np.clip(best[1] / step, -0.5, 0.5)
     return best[0] + float(rest), best[2]
+
+
+def _made(recipe: Recipe, sample: Sample) -> Bitstream:
+    stream = made_by(recipe, sample.gt).stream
+    assert stream is not None, 'a recipe that encodes has one'
+    return stream
 
 
 def _mean_qp(stream: Bitstream, count: int) -> float:
@@ -96,14 +101,14 @@ def preset_by_trial(recipe: Recipe, samples: Sequence[Sample], rated: Rule | Non
     rows = []
     for sample in samples:
         short = Sample(sample.name, sample.gt[:PRESET_FRAMES], sample.stream)
-        tried = [recipe]
+        tried = [(recipe, False)]  # and whether the bitrate that gives the download's bits is searched
         if rated is not None:
             own = {'kbps': rated.value.value} if rated.field == 'kbps' else rated.clips[sample.name]
-            tried = [with_encoding(recipe, own)]
+            tried = [(with_encoding(recipe, own), False)]
         elif recipe.generations[-1].crf is not None:
             crf, _ = fitted_crf(with_encoding(recipe, {'preset': 'veryfast'}), short)
-            tried = [with_encoding(recipe, {'crf': round(crf, 1)}), with_encoding(recipe, {'kbps': 1})]
-        rows.append([min(_unlike(with_encoding(one, {'preset': p}), short) for one in tried) for p in PRESETS])
+            tried = [(with_encoding(recipe, {'crf': round(crf, 1)}), False), (recipe, True)]
+        rows.append([min(_unlike(with_encoding(r, {'preset': p}), short, fit) for r, fit in tried) for p in PRESETS])
     table = np.array(rows)
     best, second = np.argsort(table.mean(0))[:2]
     least, other = table.mean(0)[[best, second]]
@@ -114,13 +119,13 @@ def preset_by_trial(recipe: Recipe, samples: Sequence[Sample], rated: Rule | Non
     return Measured(PRESETS[best], sure, f'{why}; best in {round(agreed * len(samples))} of {len(samples)} clips')
 
 
-def _unlike(recipe: Recipe, sample: Sample) -> float:
-    """How far what the recipe makes of a clip is from the download; with a bitrate, that which gives its bits."""
-    if recipe.generations[-1].kbps == 1:
+def _unlike(recipe: Recipe, sample: Sample, fit: bool) -> float:
+    """How far what the recipe makes of a clip is from the download; `fit`: with the bitrate that gives its bits, in
+    place of the recipe's rate.
+    """
+    if fit:
         recipe = with_encoding(recipe, {'kbps': _fitted_kbps(recipe, [sample], sample.stream.kbps)[0]})
-    stream = made_by(recipe, sample.gt).stream
-    assert stream is not None
-    return unlike(stream, sample.stream)
+    return unlike(_made(recipe, sample), sample.stream)
 
 
 def unlike(made: Bitstream, real: Bitstream) -> float:
@@ -222,9 +227,9 @@ def _fitted_kbps(recipe: Recipe, samples: Sequence[Sample], rate: float) -> tupl
     target, slope = float(np.log2(max(1, rate))), -12.0
     seen: list[tuple[float, float, float]] = []  # logarithm of a bitrate, how much too low it is, spread of bits
     for _ in range(KBPS_ROUNDS):
-        made = [made_by(with_encoding(recipe, {'kbps': max(1, round(2**target))}), s.gt).stream for s in samples]
-        bits = [_bits_apart(stream, s) for stream, s in zip(made, samples, strict=True) if stream]
-        finer = [(m.qp or 0) - _mean_qp(s.stream, len(s.gt)) for m, s in zip(made, samples, strict=True) if m]
+        made = [_made(with_encoding(recipe, {'kbps': max(1, round(2**target))}), sample) for sample in samples]
+        bits = [_bits_apart(stream, sample) for stream, sample in zip(made, samples, strict=True)]
+        finer = [(m.qp or 0) - _mean_qp(s.stream, len(s.gt)) for m, s in zip(made, samples, strict=True)]
         miss = float(np.median(6 * np.array(bits) + np.array(finer) / step))
         seen.append((target, miss, float(np.std(bits))))
         if abs(miss) < CLOSE_KBPS:
@@ -241,8 +246,7 @@ def _apart(recipe: Recipe, samples: Sequence[Sample]) -> float:
     step = STEP.get(recipe.generations[-1].codec, 1.0)
     found = []
     for sample in samples:
-        made = made_by(recipe, sample.gt).stream
-        assert made is not None
+        made = _made(recipe, sample)
         quantiser = abs((made.qp or 0) - _mean_qp(sample.stream, len(sample.gt))) / step
         found.append(quantiser + 6 * abs(_bits_apart(made, sample)))
     return float(np.mean(found))
