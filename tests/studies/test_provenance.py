@@ -91,16 +91,19 @@ def test_data_of_another_command_are_made_anew(study, monkeypatch):
     there = []
 
     def run_verb(self, name, command, device):
-        made = Path('out/data/clips')
-        there.append(sorted(path.name for path in made.glob('*')))
-        made.mkdir(parents=True, exist_ok=True)
+        made, videos = Path('out/data/clips'), Path('out/data/videos/8')
+        there.append(sorted(path.name for place in (made, videos) for path in place.glob('*')))
+        for place in (made, videos):
+            place.mkdir(parents=True, exist_ok=True)
         (made / 'names.json').write_text(command[-1])
+        (videos / f'{command[-1]}.mkv').write_text('')
         return Outcome('done')
 
     monkeypatch.setattr(Runner, '_run', run_verb)
     content = yaml.safe_load(Path('small.yml').read_text())
     for frames in ('8', '8', '16'):
         made = {'verb': ['prepare', 'ldv-like', 'a', 'b', '--frames', frames], 'makes': '{out}/data/clips/names.json'}
+        made['beside'] = ['{out}/data/videos/8']
         content |= {'jobs': {'clips': made}, 'rows': [{'label': 'x', 'results': ['clips']}]}
         Path('small.yml').write_text(yaml.safe_dump(content))
         run()

@@ -352,16 +352,17 @@ class Runner:
         try:
             command = self.command(name, job, changed)
             if changed and job.verb:
-                self._clear(self.product(name, job))
+                self._clear(name, job)
             return self._run(name, command, device)
         except UserError as error:
             return Outcome('not run', cause(error))
 
-    def _clear(self, product: Path) -> None:
-        """Removes the folder that a verb made of something else: the same command would go on with it."""
-        place = product if product.is_dir() else product.parent
-        if (self.folder / 'data') in place.parents:
-            shutil.rmtree(place, ignore_errors=True)
+    def _clear(self, name: str, job: Job) -> None:
+        """Removes the folders that a verb made of something else: the same command would go on with them."""
+        product = self.product(name, job)
+        for place in (product if product.is_dir() else product.parent, *map(Path, map(self._fill, job.beside))):
+            if (self.folder / 'data') in place.parents:
+                shutil.rmtree(place, ignore_errors=True)
 
     def _run(self, name: str, command: list[str], device: str) -> Outcome:
         """One command as a process of its own, its words in the log of `name`."""

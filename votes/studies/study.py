@@ -39,6 +39,9 @@ class Job(Part):
     )
     verb: list[str | int | float] | None = None
     makes: str | None = Field(default=None, description='of a verb: what is there when it is done')
+    beside: list[str] = Field(
+        default_factory=list, description='of a verb: other folders that it writes; made anew when `makes` is'
+    )
     inside: str | None = Field(default=None, description='of a verb: the folder that it runs in')
     codes: list[int] = Field(default_factory=list, description='of a verb: exit codes that are results, beside 0')
     set: dict[str, Any] = Field(default_factory=dict, description='dotted key of the option file -> value')
