@@ -1,6 +1,7 @@
 """Networks leave PyTorch: files give the same pictures at sizes that they were not traced at."""
 
 import importlib.util
+import logging
 import re
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from votes.archs import build_network
 from votes.archs.contract import Clip, Frame, apply, promise
 from votes.cli import main
 from votes.errors import UserError
-from votes.export.graphs import exported, inputs_of
+from votes.export.graphs import exported, inputs_of, quiet
 from votes.export.onnx import write_onnx
 from votes.inference.stream import Stream
 from votes.inference.views import Views
@@ -42,6 +43,16 @@ def test_the_page_names_them():
     for names, before in (((*ONE_RESULT, *SEVERAL), 'Tried with small untrained networks:'), (REFUSED, 'Refused:')):
         told = page.partition(before)[2].partition('. ')[0]
         assert set(re.findall(r'\w+', re.sub(r'\(.*?\)', '', told))) == set(names)
+
+
+def test_only_exporters_are_quiet(caplog):
+    inner = logging.getLogger('onnxscript.a.module')
+    inner.setLevel(logging.INFO)
+    with quiet():
+        for name in ('onnxscript.a.module', 'onnxscript.a.new_one', 'of.a.user'):
+            logging.getLogger(name).error(name)
+    assert caplog.messages == ['of.a.user']
+    assert inner.level == logging.INFO
 
 
 def stored(name, path='net.pth'):

@@ -27,6 +27,7 @@ from votes.ops.exporting import Form, exporting
 CLIP = 7  # frames of a clip, where nothing is said
 SIDES = ((64, 80), (80, 48))  # the graph is traced with the first, and tried with both
 VERSION = 1
+EXPORTERS = ('torch', 'onnxscript', 'onnx_ir')
 
 
 @dataclass
@@ -63,14 +64,17 @@ class Exported:
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
     """Without what the exporters of PyTorch write for its authors: notes on operators, whole graphs where one fails."""
-    before = logging.root.manager.disable
-    logging.disable(logging.ERROR)
+    names = [name for name in (*EXPORTERS, *logging.root.manager.loggerDict) if name.partition('.')[0] in EXPORTERS]
+    before = {logging.getLogger(name): logging.getLogger(name).level for name in names}
+    for logger in before:  # those below others have levels of their own
+        logger.setLevel(logging.CRITICAL)
     try:
         with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
             warnings.simplefilter('ignore')
             yield
     finally:
-        logging.disable(before)
+        for logger, level in before.items():
+            logger.setLevel(level)
 
 
 class Whole(nn.Module):
