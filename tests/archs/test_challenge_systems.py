@@ -10,6 +10,7 @@ from votes.archs.astf_arch import ASTF, texture_mask
 from votes.archs.block2rock_arch import best_matches
 from votes.archs.contract import Clip, Window, apply
 from votes.archs.edge_unsharp_arch import EdgeWeightedUnsharp
+from votes.archs.fields import reversed_in_time
 from votes.archs.overlap_arch import Overlap
 from votes.archs.parts.overlap import starts_of, triangle
 from votes.data.codec_metadata import CodecMetadata
@@ -129,11 +130,18 @@ def test_i_frames_are_picked(tmp_path):
     assert same.shape == (1, 1, 3, 16, 16)
 
 
-def test_a_pipeline_picks_frames_by_their_types():
+def test_a_pipeline_picks_frames_of_a_scene_by_their_types():
     options = {'num_feat': 8, 'deformable_groups': 2, 'num_extract_block': 1, 'num_reconstruct_block': 1, 'scale': 1}
     second = {'type': 'BasicVSR', 'num_feat': 8, 'num_block': 1, 'scale': 1}
     net = build_network({'type': 'Pipeline', 'first': {'type': 'EDVRIntra', **options}, 'second': second})
-    assert net.inputs == ('pict_type',)
+    assert net.inputs == ('pict_type', 'scene')
     kinds = torch.tensor([[ord(letter) for letter in 'IPPPIP']])
-    windows = net._windows(net.first.sees, 6, [2, 5], {'pict_type': kinds})
-    assert windows.tolist() == [[[0, 1, 2, 3, 4], [0, 4, 5, 5, 5]]]
+
+    def windows(fields, *numbers):
+        return net._windows(net.first.sees, 6, list(numbers), fields).tolist()
+
+    one = {'pict_type': kinds, 'scene': torch.ones(1, 6)}
+    assert windows(one, 2, 5) == [[[0, 1, 2, 3, 4], [0, 4, 5, 5, 5]]]
+    two = {'pict_type': kinds, 'scene': torch.tensor([[1, 1, 1, 1, 2, 2]])}
+    assert windows(two, 2, 5) == [[[0, 1, 2, 3, 3], [4, 4, 5, 5, 5]]]
+    assert windows(reversed_in_time(two, 1), 0, 3) == [[[0, 0, 0, 1, 1], [2, 2, 3, 4, 5]]]

@@ -1,3 +1,5 @@
+import json
+
 import av
 import cv2
 import numpy as np
@@ -160,10 +162,17 @@ def test_scenes_are_cut_where_something_else_is_shown(tmp_path):
     lines = []
     extract_metadata(tmp_path / 'videos', tmp_path / 'out', say=lines.append)
     assert 'peak quality of labels' in lines[0], 'what is there is kept, and told'
+    assert CodecMetadata(tmp_path / 'out').read('clip', [3, 4, 5, 6], (0, 0, 8, 8))['scene'].tolist() == [0, 0, 1, 1]
     marks = CodecMetadata(tmp_path / 'out').marks('clip')
     assert [i for i, mark in enumerate(marks) if mark & PICKED] == [1, 7]
     assert peak_indices(4, marks, 3) == [1, 4, 4]
     assert peak_indices(5, marks, 3) == [5, 5, 7]
+    stored = tmp_path / 'out' / 'clip' / 'frames.json'
+    about = json.loads(stored.read_text())
+    stored.write_text(json.dumps({key: value for key, value in about.items() if key not in ('rule', 'cuts')}))
+    extract_metadata(tmp_path / 'videos', tmp_path / 'out', say=lines.append)
+    assert 'made again, by the rules of today, its labels need --peaks again' in lines[1]
+    assert CodecMetadata(tmp_path / 'out').marks('clip')[5] == PICKED | CUT
     (tmp_path / 'labels' / 'clip.txt').write_text('1 2 3')
     with pytest.raises(UserError, match='12 numbers are needed'):
         take_labels(tmp_path / 'out', tmp_path / 'labels')

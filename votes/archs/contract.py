@@ -73,8 +73,8 @@ class Window:
         frames: of a window.
         centre: which of them is restored, the middle one unless told.
         pick: 'next' to each other, or 'peaks': the frame, and the nearest frames of peak quality (field 'pqf') before
-            and after it; (frames - 1) / 2 of them on either side. In place of those, 'intra' has I frames, 'anchors' I
-            and P frames (field 'pict_type').
+            and after it in its scene; (frames - 1) / 2 of them on either side. In place of those, 'intra' has I frames,
+            'anchors' I and P frames (field 'pict_type').
         adjacent: where frames are picked, those next to the centre are among them, whatever their quality.
     """
 

@@ -51,6 +51,7 @@ FIELDS: dict[str, Field] = {
     'qp': Field('map', cell=16, blank=-1),  # quantiser
     'pict_type': Field('value', blank=ord('?')),  # ord of I, P, B or ?
     'pqf': Field('value'),  # whether a frame is of peak quality, see video.metadata.pqf_labels
+    'scene': Field('value'),  # a number that changes where something else is shown, see video.scenes
 }
 
 Turn = tuple[bool, bool, bool]  # mirrored left to right, then top to bottom, then rows and columns exchanged

@@ -6,13 +6,14 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from votes.archs import build_network, infer_options
 from votes.archs.contract import Causal, Clip, Frame, Sees, Window, apply, promise
 from votes.archs.parts.propagation import AT_ONCE, in_pieces
 from votes.archs.parts.several import amp_around, joint_parts
-from votes.archs.windows import TYPES, Pick, peak_indices, window_indices
+from votes.archs.windows import CUT, PICKED, TYPES, Pick, peak_indices, window_indices
 from votes.errors import UserError
 
 PLACES = ('first', 'second')
@@ -49,9 +50,10 @@ class Pipeline(nn.Module):
         self.scale = restorer.scale
         self.sees = _sees(cleaner.sees, restorer.sees)
         picked = [
-            'pict_type' if said.sees.pick in TYPES else 'pqf'
+            name
             for said in self.promises
             if isinstance(said.sees, Window) and said.sees.picks
+            for name in ('pict_type' if said.sees.pick in TYPES else 'pqf', 'scene')
         ]
         self.inputs = tuple(dict.fromkeys((*cleaner.inputs, *restorer.inputs, *picked)))
         self.optional = tuple(dict.fromkeys((*cleaner.optional, *restorer.optional)))
@@ -112,7 +114,7 @@ class Pipeline(nn.Module):
         if isinstance(sees, Frame):
             return torch.tensor(numbers).view(1, -1, 1)
         if sees.picks:
-            rows = _picked(sees.pick, fields)
+            rows = _marks(sees.pick, fields)
             window = sees.frames, sees.centre, sees.adjacent
             return torch.tensor([[peak_indices(i, row, *window) for i in numbers] for row in rows])
         # windows that are longer than the clip repeat its last frame too
@@ -134,11 +136,14 @@ class Pipeline(nn.Module):
             return None
 
 
-def _picked(pick: Pick, fields: Mapping[str, Tensor]) -> list[list[bool]]:
-    """Which frames of each clip of a batch are picked."""
-    if pick in TYPES:
-        return [[chr(int(x)) in TYPES[pick] for x in row] for row in fields['pict_type'].flatten(1).tolist()]
-    return [[bool(x) for x in row] for row in fields['pqf'].flatten(1).tolist()]
+def _marks(pick: Pick, fields: Mapping[str, Tensor]) -> list[list[int]]:
+    """Which frames of each clip of a batch are picked, and which begin a scene: marks as of archs.windows."""
+    told, scenes = (fields[name].flatten(1) for name in ('pict_type' if pick in TYPES else 'pqf', 'scene'))
+    picked = [[chr(int(x)) in TYPES[pick] if pick in TYPES else bool(x) for x in row] for row in told.tolist()]
+    cuts = F.pad(scenes.diff(dim=1) != 0, (1, 0)).tolist()
+    return [
+        [PICKED * peak | CUT * cut for peak, cut in zip(*row, strict=True)] for row in zip(picked, cuts, strict=True)
+    ]
 
 
 def _sees(first: Sees, second: Sees) -> Sees:

@@ -69,6 +69,8 @@ def sample_for(said: Promise, count: int, size: tuple[int, int], seed: int = SEE
             values = (values * 20 + 20).round()
         elif name.endswith('valid') or name == 'pqf':
             values = values > 0.3
+        elif name == 'scene':
+            values = (values > 0.8).cumsum(1)
         sample[name] = values
     return sample
 

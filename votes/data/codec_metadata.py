@@ -24,6 +24,7 @@ from votes.errors import UserError
 from votes.video.metadata import FrameMetadata, each_frame, pqf_labels
 from votes.video.scenes import SceneCuts
 
+RULE = 2  # of what is stored: a folder of another is made again. 1 had other frames of peak quality, and no cuts
 CODEC_FIELDS = ('mv_past', 'mv_future', 'past_valid', 'future_valid', 'qp')  # those that are stored for cells
 
 
@@ -54,7 +55,7 @@ def write_metadata(folder: Path, frames: Iterable[FrameMetadata]) -> None:
             array.path.unlink()
     qp = np.array(means) if len(means) == len(types) else None
     pqf = pqf_labels(qp, np.array(sizes), cuts.found).tolist()
-    about = {'size': size, 'types': types, 'bytes': sizes, 'pqf': pqf, 'cuts': cuts.found}
+    about = {'rule': RULE, 'size': size, 'types': types, 'bytes': sizes, 'pqf': pqf, 'cuts': cuts.found}
     write_json(partial / 'frames.json', about)
     shutil.rmtree(folder, ignore_errors=True)  # of a run that was stopped after this clip
     partial.rename(folder)
@@ -86,7 +87,8 @@ class _Growing:
 
 
 def extract_metadata(videos: str | Path, target: str | Path, say: Callable[[str], None] = print) -> None:
-    """Writes the metadata of every video in a folder and says a line of each; a run that was stopped goes on.
+    """Writes the metadata of every video in a folder and says a line of each; a run that was stopped goes on. What
+    an earlier version made is made again.
 
     Raises:
         UserError: no videos there; or, when all others are done, those that could not be read.
@@ -95,7 +97,9 @@ def extract_metadata(videos: str | Path, target: str | Path, say: Callable[[str]
     problems = []
     for clip in source.clips():
         try:
-            if not (target / clip).is_dir():
+            before = CodecMetadata(target).about(clip) if (target / clip).is_dir() else {}
+            again = bool(before) and before.get('rule') != RULE
+            if again or not before:
                 write_metadata(target / clip, each_frame(source.path(clip), keep_frames=False))
         except (UserError, FFmpegError, OSError, ValueError, RuntimeError, MemoryError) as error:
             problems.append(f'  {source.path(clip)}: {str(error) or type(error).__name__}')
@@ -104,7 +108,9 @@ def extract_metadata(videos: str | Path, target: str | Path, say: Callable[[str]
         found = CodecMetadata(target)
         given = [name for name in CODEC_FIELDS if found.field(clip, name) is not None]
         given += ['peak quality of labels'] if found.about(clip).get('labels') else []
-        say(f'{clip}: {found.length(clip)} frames, {", ".join(given) or "picture types and bytes alone"}')
+        line = f'{clip}: {found.length(clip)} frames, {", ".join(given) or "picture types and bytes alone"}'
+        line += '; made again, by the rules of today' if again else ''
+        say(line + (', its labels need --peaks again' if again and before.get('labels') else ''))
     if problems:
         raise UserError(
             '\n'.join([f'{len(problems)} of {len(source.clips())} videos could not be read:', *problems]),
@@ -143,7 +149,7 @@ class CodecMetadata:
         UserError: no such folder or clip, or a clip with fewer frames or another size than expected.
     """
 
-    FIELDS = (*CODEC_FIELDS, 'pict_type', 'pqf')
+    FIELDS = (*CODEC_FIELDS, 'pict_type', 'pqf', 'scene')
 
     def __init__(self, root: str | Path):
         self.root = Path(root)
@@ -152,8 +158,8 @@ class CodecMetadata:
         self._about: dict[str, dict[str, Any]] = {}
 
     def about(self, clip: str) -> dict[str, Any]:
-        """'size', 'types', 'bytes', 'pqf' of every frame, 'cuts', the first frames of scenes, and 'labels' where a file
-        told 'pqf'.
+        """'size', 'types', 'bytes', 'pqf' of every frame, 'cuts', the first frames of scenes, 'labels' where a file
+        told 'pqf', and 'rule', see RULE.
         """
         if clip not in self._about:
             path = self.root / clip / 'frames.json'
@@ -188,8 +194,8 @@ class CodecMetadata:
         Returns:
             'mv_past', 'mv_future': float32 (T, 2, h, w), x and y in pixels, 0 where there is none; 'past_valid',
             'future_valid': bool (T, 1, h, w); 'qp': float32 (T, 1, h, w), -1 where unknown; 'pict_type': uint8 (T,),
-            ord('I'), ord('P'), ord('B') or ord('?'); 'pqf': bool (T,). Of frames in falling order past and future
-            change places.
+            ord('I'), ord('P'), ord('B') or ord('?'); 'pqf': bool (T,); 'scene': int64 (T,), a number of the
+            clip's. Of frames in falling order past and future change places.
         """
         found = {name: self._dense(clip, name, indices, crop) for name in CODEC_FIELDS}
         if indices[-1] < indices[0]:  # the frames are in their order, what is past and future is not
@@ -197,6 +203,7 @@ class CodecMetadata:
         about = self.about(clip)
         found['pict_type'] = torch.tensor([ord(about['types'][i]) for i in indices], dtype=torch.uint8)
         found['pqf'] = torch.tensor([about['pqf'][i] for i in indices])
+        found['scene'] = torch.tensor([sum(cut <= i for cut in about.get('cuts', ())) for i in indices])
         return found
 
     def marks(self, clip: str, pick: Pick = 'peaks') -> list[int]:
