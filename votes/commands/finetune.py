@@ -87,7 +87,8 @@ def adapt(args: argparse.Namespace, name: str, network: dict[str, Any], said: Pr
     if (Path('experiments') / name).is_dir() and not args.restart:
         refuse_changes(known, made_of, args.platform)
     options = write_options(args, network, said, data, Path('experiments') / f'{name}.yml')
-    found = check_option_file(options)
+    alone = lq_folder(data) != data / 'LQ_frames'  # no pairs but those of the recipe, which fit
+    found = check_option_file(options, made=lambda clip: alone or clip.startswith('made__'))
     print('\n'.join(map(str, found)))
     if not may_train(found):
         raise UserError('these pairs are not fit for training', where=args.data, fix='see the findings above')

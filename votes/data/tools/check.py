@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -53,6 +53,7 @@ def check_option_file(
     good: Path | None = None,
     fixed: Path | None = None,
     amount: Amount | None = None,
+    made: Callable[[str], bool] = lambda clip: False,
 ) -> list[Finding]:
     """Looks through every dataset of an option file. Weights that it names need not be there.
 
@@ -61,6 +62,7 @@ def check_option_file(
         good: takes a meta_info list of the training clips in which no error was found.
         fixed: takes the clips of every dataset, those with errors repaired where that can be done, see check_fix.
         amount: counts what was read.
+        made: whether LQ of a clip was made of its GT here: it is not compared with it.
 
     Raises:
         UserError: the option file itself is wrong.
@@ -71,7 +73,7 @@ def check_option_file(
     found = []
     for name, data in opt.datasets.items():
         listed = good if name == 'train' else None
-        found += list(_check_dataset(name, data, opt.scale, everything, listed, fixed and fixed / name, amount))
+        found += list(_check_dataset(name, data, opt.scale, everything, listed, fixed and fixed / name, amount, made))
     return found
 
 
@@ -83,6 +85,7 @@ def _check_dataset(
     good: Path | None,
     fixed: Path | None,
     amount: Amount | None,
+    made: Callable[[str], bool],
 ) -> Iterator[Finding]:
     args = data.args
     partition, lists = args.get('val_partition'), (args.get('meta_val_file'), args.get('meta_test_file'))
@@ -111,7 +114,8 @@ def _check_dataset(
     for clip, problem in pairs.problems.items():
         yield Finding('error', name, clip, problem, _remedy(pairs, clip, scale))
     for clip in pairs.names():
-        for level, text, fix in _check_clip(pairs, clip, everything, int(args.get('gt_size', 0)) // scale, amount):
+        crop = int(args.get('gt_size', 0)) // scale
+        for level, text, fix in _check_clip(pairs, clip, everything, crop, amount, made(clip)):
             spoilt |= {clip} if level == 'error' else set()
             yield Finding(level, name, clip, text, fix)
     clean = [f'{clip} {pairs.lengths[clip]}' for clip in pairs.names() if clip not in spoilt]
@@ -138,14 +142,14 @@ def _remedy(pairs: ClipPairs, clip: str, scale: int) -> str:
 
 
 def _check_clip(
-    pairs: ClipPairs, clip: str, everything: bool, crop: int, amount: Amount | None
+    pairs: ClipPairs, clip: str, everything: bool, crop: int, amount: Amount | None, made: bool
 ) -> Iterator[tuple[str, str, str]]:
     """(level, what, what to do)."""
     smallest = min(pairs.lq.size(clip))
     if crop > smallest:
         yield 'error', 'gt_size is larger than its frames', f'gt_size: {smallest // 4 * 4 * pairs.scale} or less'
     yield from depths(pairs, clip)
-    if not comparable(pairs, clip):
+    if made or not comparable(pairs, clip):
         return
     try:
         looked = examined(pairs, clip, everything)
