@@ -15,6 +15,7 @@ from votes.platforms.values import Measured
 from votes.video.recipe import Recipe
 
 NOISES = (1.0, 2.0, 4.0, 8.0)  # deviations that are tried
+MOVED = 0.17  # pixels to the right from which on chroma lies left: half a pixel is seen as some 0.3 after compression
 NOISIER = 1.35  # times the fine detail of flat places from which on noise is looked for
 
 
@@ -62,8 +63,8 @@ def chroma_siting(recipe: Recipe, crops: Sequence[Crop]) -> Measured:
     if not shifts:
         return Measured('centre', 0.1, 'too little colour')
     middle = float(np.median(shifts))
-    side = 'left' if middle > 0.25 else 'centre'
-    sure = 0.4 + 0.5 * min(1, abs(abs(middle) - 0.25) / 0.25)
+    side = 'left' if middle > MOVED else 'centre'
+    sure = 0.4 + 0.5 * min(1, abs(abs(middle) - MOVED) / MOVED)
     return Measured(side, sure, f'chroma is {middle:+.2f} pixels to the right of centred chroma')
 
 
