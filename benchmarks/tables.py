@@ -306,6 +306,21 @@ def scaling() -> str:
     return _table(lines)
 
 
+def zoo() -> str:
+    """Networks that are computed otherwise here than in public: how many times as fast, with quartiles."""
+    lines = [['network', 'training step, times as fast', 'MiB here, in public', 'a frame of a video', 'MiB here, in public']]
+    for name, found in _read('zoo_cpu')['results'].items():
+        if 'times_as_fast' in found['step']:
+            cells = [name]
+            for about in (found['step'], found['stream']):
+                low, high = about['quartiles']
+                memory = about['peak_MiB']
+                cells += [f'{about["times_as_fast"]:.2f} [{low:.2f}, {high:.2f}]']
+                cells += [f'{memory["here"]:.1f}, {memory["published"]:.1f}']
+            lines.append(cells)
+    return _table(lines)
+
+
 TABLES: dict[str, Callable[[], str]] = {
     'demo': demo,
     'data': data,
@@ -319,6 +334,7 @@ TABLES: dict[str, Callable[[], str]] = {
     'deform_conv': deform_conv,
     'train_step': train_step,
     'scaling': scaling,
+    'zoo': zoo,
 }
 
 
