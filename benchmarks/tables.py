@@ -308,7 +308,9 @@ def scaling() -> str:
 
 def zoo() -> str:
     """Networks that are computed otherwise here than in public: how many times as fast, with quartiles."""
-    lines = [['network', 'training step, times as fast', 'MiB here, in public', 'a frame of a video', 'MiB here, in public']]
+    lines = [
+        ['network', 'training step, times as fast', 'MiB here, in public', 'a frame of a video', 'MiB here, in public']
+    ]
     for name, found in _read('zoo_cpu')['results'].items():
         if 'times_as_fast' in found['step']:
             cells = [name]
