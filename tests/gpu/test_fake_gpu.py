@@ -16,6 +16,7 @@ TOGETHER = 8  # networks of a process
 SCALED = {'models/learner.py:judge', 'models/learner.py:update'}
 # networks that decide by values what is computed
 DECIDES = {
+    'ByQuantiser': {'archs/by_quantiser_arch.py:restored'},
     'CDAVSR': {'archs/cdavsr_arch.py:forward', 'archs/cdavsr_arch.py:step'},
     'MFQE': {'archs/mfqe_arch.py:forward'},
 }

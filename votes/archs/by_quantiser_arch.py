@@ -53,13 +53,14 @@ class ByQuantiser(Several):
         if self.training:
             found = torch.stack([self.result(number, x, fields) for number in range(len(self.networks))])
             return found[chosen, torch.arange(len(x), device=x.device)]
-        places = [(chosen == number).nonzero().flatten() for number in range(len(self.networks))]
+        numbers = chosen.tolist()
+        places = {number: [i for i, other in enumerate(numbers) if other == number] for number in set(numbers)}
         parts = [
             self.result(number, x[rows], {name: value[rows] for name, value in fields.items()})
-            for number, rows in enumerate(places)
-            if len(rows)
+            for number, rows in places.items()
         ]
-        return torch.cat(parts)[torch.cat(places).argsort()]
+        order = [i for rows in places.values() for i in rows]
+        return torch.cat(parts)[[order.index(i) for i in range(len(x))]]
 
     @classmethod
     def from_weights(cls, weights: Weights) -> dict[str, Any] | None:
