@@ -169,7 +169,8 @@ def test_scenes_are_cut_where_something_else_is_shown(tmp_path):
     assert peak_indices(5, marks, 3) == [5, 5, 7]
     stored = tmp_path / 'out' / 'clip' / 'frames.json'
     about = json.loads(stored.read_text())
-    stored.write_text(json.dumps({key: value for key, value in about.items() if key not in ('rule', 'cuts')}))
+    new = ('rule', 'cuts', 'checksum')
+    stored.write_text(json.dumps({key: value for key, value in about.items() if key not in new}))
     extract_metadata(tmp_path / 'videos', tmp_path / 'out', say=lines.append)
     assert 'made again, by the rules of today, its labels need --peaks again' in lines[1]
     assert CodecMetadata(tmp_path / 'out').marks('clip')[5] == PICKED | CUT
@@ -181,3 +182,18 @@ def test_scenes_are_cut_where_something_else_is_shown(tmp_path):
 def test_no_video(tmp_path):
     with pytest.raises(UserError, match='video not found'):
         decode_with_metadata(tmp_path / 'none.mp4')
+
+
+def test_damaged_metadata_are_refused_and_made_again(tmp_path):
+    videos, target = tmp_path / 'videos', tmp_path / 'metadata'
+    videos.mkdir()
+    write(videos / 'a.mp4', pan(3, size=(48, 64)))
+    extract_metadata(videos, target)
+    stored = target / 'a' / 'frames.json'
+    whole = stored.read_bytes()
+    for place in (5, len(whole) // 2, whole.index(b'"bytes"') + 2, whole.index(b'"checksum"') + 3):
+        stored.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+        with pytest.raises(UserError, match='codec metadata cannot be read'):
+            CodecMetadata(target).about('a')
+        extract_metadata(videos, target)
+        assert stored.read_bytes() == whole

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from votes.archs.fields import FIELDS, reversed_in_time
 from votes.archs.windows import CUT, PICKED, TYPES, Pick
-from votes.checkpoint import write_json
+from votes.checkpoint import read_record, write_record
 from votes.data.sources import Crop
 from votes.data.video_source import VideoSource
 from votes.errors import UserError
@@ -56,7 +56,7 @@ def write_metadata(folder: Path, frames: Iterable[FrameMetadata]) -> None:
     qp = np.array(means) if len(means) == len(types) else None
     pqf = pqf_labels(qp, np.array(sizes), cuts.found).tolist()
     about = {'rule': RULE, 'size': size, 'types': types, 'bytes': sizes, 'pqf': pqf, 'cuts': cuts.found}
-    write_json(partial / 'frames.json', about)
+    write_record(partial / 'frames.json', about)
     shutil.rmtree(folder, ignore_errors=True)  # of a run that was stopped after this clip
     partial.rename(folder)
 
@@ -97,9 +97,9 @@ def extract_metadata(videos: str | Path, target: str | Path, say: Callable[[str]
     problems = []
     for clip in source.clips():
         try:
-            before = CodecMetadata(target).about(clip) if (target / clip).is_dir() else {}
-            again = bool(before) and before.get('rule') != RULE
-            if again or not before:
+            before = _before(target, clip)
+            again = before is not None and before.get('rule') != RULE
+            if again or before is None:
                 write_metadata(target / clip, each_frame(source.path(clip), keep_frames=False))
         except (UserError, FFmpegError, OSError, ValueError, RuntimeError, MemoryError) as error:
             problems.append(f'  {source.path(clip)}: {str(error) or type(error).__name__}')
@@ -109,14 +109,26 @@ def extract_metadata(videos: str | Path, target: str | Path, say: Callable[[str]
         given = [name for name in CODEC_FIELDS if found.field(clip, name) is not None]
         given += ['peak quality of labels'] if found.about(clip).get('labels') else []
         line = f'{clip}: {found.length(clip)} frames, {", ".join(given) or "picture types and bytes alone"}'
-        line += '; made again, by the rules of today' if again else ''
-        say(line + (', its labels need --peaks again' if again and before.get('labels') else ''))
+        if again and before is not None:
+            line += '; made again, by the rules of today' if before else '; was damaged, made again'
+            line += ', its labels need --peaks again' if before.get('labels', not before) else ''
+        say(line)
     if problems:
         raise UserError(
             '\n'.join([f'{len(problems)} of {len(source.clips())} videos could not be read:', *problems]),
             where=videos,
             fix='mend or remove them; the same command does what is missing',
         )
+
+
+def _before(target: Path, clip: str) -> dict[str, Any] | None:
+    """What is there of a clip, {} where it is damaged, None where there is nothing."""
+    if not (target / clip).is_dir():
+        return None
+    try:
+        return CodecMetadata(target).about(clip)
+    except UserError:
+        return {}
 
 
 def take_labels(root: str | Path, labels: str | Path) -> None:
@@ -128,7 +140,7 @@ def take_labels(root: str | Path, labels: str | Path) -> None:
     """
     for clip in sorted(path.parent.name for path in Path(root).glob('*/frames.json')):
         file, path = Path(labels) / f'{clip}.txt', Path(root) / clip / 'frames.json'
-        about = json.loads(path.read_text())
+        about = CodecMetadata(root).about(clip)
         count = len(about['types'])
         try:
             values = np.array([float(word) for word in file.read_text().split()])
@@ -139,7 +151,7 @@ def take_labels(root: str | Path, labels: str | Path) -> None:
             raise UserError(f'{count} numbers are needed, one a frame', where=file, value=found)
         told = set(values.tolist()) <= {0.0, 1.0}
         peaks = values == 1 if told else pqf_labels(-values, np.array(about['bytes']), about.get('cuts', ()))
-        write_json(path, {**about, 'pqf': peaks.tolist(), 'labels': True})
+        write_record(path, {**about, 'pqf': peaks.tolist(), 'labels': True})
 
 
 class CodecMetadata:
@@ -164,9 +176,12 @@ class CodecMetadata:
         if clip not in self._about:
             path = self.root / clip / 'frames.json'
             try:
-                self._about[clip] = json.loads(path.read_text())
-            except (OSError, ValueError) as error:
-                raise UserError('codec metadata cannot be read', where=path, value=error) from error
+                about = json.loads(path.read_text())
+                before = not about.keys() & {'rule', 'checksum'}  # of a version that wrote neither
+                self._about[clip] = about if before else read_record(path)
+            except (OSError, ValueError, AttributeError) as error:
+                fix = 'votes metadata makes it again'
+                raise UserError('codec metadata cannot be read', where=path, value=error, fix=fix) from error
         return self._about[clip]
 
     def length(self, clip: str) -> int:
