@@ -15,6 +15,7 @@ from votes.errors import UserError
 from votes.platforms.habit import followed, of_most
 from votes.platforms.match import Match
 from votes.platforms.pairing import pair_folders
+from votes.platforms.pairs import open_pairs
 from votes.processes.lease import Lease
 from votes.relation.colour import Colours
 from votes.relation.looks import look
@@ -129,6 +130,26 @@ def test_one_at_a_time_and_other_frames_of_a_name(folders):
     assert np.abs(second.astype(int)[:, ::-1] - first).mean() < 6, 'LQ stays as it was downloaded'
     gt = read_picture(Path('out/HQ_frames/my_coffee/00000000.png'))
     assert np.abs(gt.astype(int)[:, ::-1] - folders['coffee'][0]).mean() < 4, 'GT stands as LQ does'
+
+
+def test_damaged_records_are_made_again(folders):
+    for name in ('b', 'c', 'd'):
+        (Path('downloads') / f'{name}.mp4').unlink()
+    said = []
+    pair_folders(Path('originals'), Path('downloads'), Path('out'), say=said.append)
+    pairs = Path('out/pairs.json')
+    told = pairs.read_bytes()
+    for record in (*Path('out/.pairing/found').iterdir(), pairs):
+        content = record.read_bytes()
+        place = next(i for i in range(len(content) // 2, len(content)) if chr(content[i]).isdigit())
+        record.write_bytes(content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :])
+        if record == pairs:
+            with pytest.raises(UserError, match='what is known of the pairs cannot be read'):
+                open_pairs(Path('out'))
+        pair_folders(Path('originals'), Path('downloads'), Path('out'), say=said.append)
+        assert record.read_bytes() == content
+        assert pairs.read_bytes() == told
+    assert sum('shows' in line for line in said) == 2, 'measured again, once'
 
 
 def test_a_still_clip_lies_as_most_do():

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from votes.checkpoint import write_json
+from votes.checkpoint import read_record, write_record
 from votes.data.related import Place, RelatedClip, RelatedSource, look_at, of_scale, related
 from votes.data.sources import FolderSource
 from votes.data.tools.layouts import Clips, Layout, videos_below
@@ -170,17 +170,17 @@ class _Job:
 
     def _known(self, name: str) -> Match | None:
         try:
-            content = json.loads(self._record(name).read_text())
+            content = read_record(self._record(name))
             relation = content.pop('relation')
             match = Match(**content, relation=None if relation is None else _relation(relation))
-        except (OSError, ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError):
             return None
         return match
 
     def _keep(self, match: Match) -> None:
         content = {key: value for key, value in vars(match).items() if key not in ('relation', 'left_out', 'pair')}
         relation = None if match.relation is None else match.relation.as_json()
-        write_json(self._record(match.download), content | {'relation': relation})
+        write_record(self._record(match.download), content | {'relation': relation})
 
     def _matched(self, name: str, catalogue: Catalogue) -> Match:
         lq = self._look('download', name)
@@ -263,7 +263,7 @@ def _free(name: str, taken: dict[str, Any]) -> str:
 def _remember(target: Path, outcome: Outcome) -> None:
     """Writes pairs.json; frames of clips that are others now are removed."""
     path = target / 'pairs.json'
-    before = json.loads(path.read_text())['clips'] if path.is_file() else {}
+    before = _remembered(target)
     clips = {}
     for name, pair in outcome.pairs.items():
         match = next(m for m in outcome.matches.values() if m.pair == name)
@@ -293,7 +293,15 @@ def _remember(target: Path, outcome: Outcome) -> None:
         if not m.sure
     }
     rest = {'not_paired': unsure, 'originals_unused': outcome.unused, 'unreadable': outcome.unreadable}
-    write_json(path, {'clips': clips, **rest})
+    write_record(path, {'clips': clips, **rest})
+
+
+def _remembered(target: Path) -> dict[str, Any]:
+    """What pairs.json says of each clip that is there; nothing of all of them where it cannot be believed."""
+    try:
+        return dict(read_record(target / 'pairs.json')['clips'])
+    except ValueError:
+        return {path.name: {} for side in ('HQ_frames', 'LQ_frames') for path in (target / side).glob('*/')}
 
 
 def _relation(content: dict[str, Any]) -> Relation:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from votes.checkpoint import read_record
 from votes.data.open_source import open_source
 from votes.data.sources import FrameSource
 from votes.data.video_source import VIDEO_SUFFIXES
@@ -91,6 +91,15 @@ class Pair:
         return gt, lq
 
 
+def _clips(path: Path) -> dict[str, Any]:
+    """Clip -> what `votes pair` wrote of it; nothing of pairs that were made otherwise."""
+    try:
+        return dict(read_record(path)['clips']) if path.is_file() else {}
+    except ValueError as error:
+        fix = 'votes pair with the same folders makes it again'
+        raise UserError('what is known of the pairs cannot be read', where=path, value=error, fix=fix) from error
+
+
 def open_pairs(root: Path, downloads: Path | None = None, limit: int | None = None) -> list[Pair]:
     """The clips of ROOT/HQ_frames and ROOT/LQ_frames, with what ROOT/pairs.json says of their files.
 
@@ -106,8 +115,7 @@ def open_pairs(root: Path, downloads: Path | None = None, limit: int | None = No
             'no pairs', where=root.absolute(), fix='votes pair ORIGINALS DOWNLOADS PAIRS, or HQ_frames and LQ_frames'
         )
     gt, lq = open_source(root / HQ), open_source(root / LQ)
-    said = json.loads((root / 'pairs.json').read_text()) if (root / 'pairs.json').is_file() else {}
-    clips = said.get('clips', {})
+    clips = _clips(root / 'pairs.json')
     found = []
     for name in sorted(set(gt.clips()) & set(lq.clips())):
         large, small = gt.size(name), lq.size(name)
