@@ -12,13 +12,18 @@ import yaml
 from docs_commands import PAGES, ROOT, all_commands, blocks
 
 import votes
+from votes.commands.metrics import Protocol
 from votes.commands.verbs import parsers
+from votes.export.graphs import CLIP
 from votes.options.reference import keys
+from votes.video.read import RATE
 
 LINKED = [*PAGES, ROOT / 'CHANGELOG.md']
 COMMANDS = all_commands()
 MKDOCS = ROOT / 'build' / 'docs_env' / 'bin' / 'mkdocs'
 PARSERS = parsers()
+# what a default is called in help where the parser leaves it to the program
+WHERE_NOT_GIVEN = {'rate': RATE, 'crop': Protocol.crop_border, 'frames': CLIP}
 ANY = re.compile(r'NAME|MyNet|\*')  # what a reader puts their own name for
 
 
@@ -92,6 +97,20 @@ def test_a_command_is_right(command):
     for word in words[1:]:
         if re.match(r'(options|scripts|tests|benchmarks|votes)/', word) and not ANY.search(word):
             assert (ROOT / word).exists(), word
+
+
+@pytest.mark.parametrize('verb', PARSERS)
+def test_a_default_in_a_help_is_that_of_its_parser(verb):
+    for action in PARSERS[verb]._actions:
+        told = re.search(r'\bdefault:? ([^;)]+)', action.help or '')
+        if told and (action.default or told[1][0].isdigit()):  # a port 0 is told as one that is free
+            default = WHERE_NOT_GIVEN[action.dest] if action.default is None else action.default
+            assert told[1] == (f'{default:g}' if isinstance(default, float) else str(default)), action.dest
+
+
+def test_torch_is_the_one_that_is_installed():
+    pinned = re.search(r'^torch==.+$', (ROOT / 'requirements.txt').read_text(), re.M)[0]
+    assert {pinned} == {found for page in PAGES for found in re.findall(r'\btorch==[\d.]*\d', page.read_text())}
 
 
 def yaml_blocks():

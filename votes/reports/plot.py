@@ -65,7 +65,9 @@ def plot(runs: list[Path], key: str, output: Path, smooth: int = 1, log: bool = 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('runs', type=Path, nargs='+', metavar='experiments/NAME', help='run folders, a curve each')
-    parser.add_argument('--key', default='restored_psnr', help='what is drawn, as in metrics.jsonl (default: PSNR)')
+    parser.add_argument(
+        '--key', default='restored_psnr', help='what is drawn of metrics.jsonl (default: restored_psnr)'
+    )
     parser.add_argument('-o', '--output', type=Path, default=Path('plot.svg'), help='.svg, .png or .pdf')
     parser.add_argument('--smooth', type=int, default=1, help='points that are averaged')
     parser.add_argument('--log', action='store_true', help='a logarithmic axis')

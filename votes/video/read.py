@@ -24,6 +24,7 @@ from votes.video.colour import FULL_RANGE, MATRICES, Colour
 from votes.video.convert import chroma_of, frame_bits, frame_to_rgb, has_alpha
 from votes.video.survey import Survey, survey
 
+RATE = 25  # frames a second, where nothing says
 HDR_TRANSFERS = {16: 'PQ', 18: 'HLG'}
 TIMELESS = {'h264', 'hevc', 'vvc', 'm4v', 'mpegvideo', 'cavsvideo', 'vc1', 'dirac'}  # streams without times
 USUAL = [
@@ -93,7 +94,7 @@ def _raw_options(text: str) -> dict[str, str]:
     if match is None:
         raise UserError('raw video is described as WIDTHxHEIGHT:FORMAT:RATE', value=text, fix='832x480:yuv420p:30')
     size, pixels, rate = match.groups()
-    return {'video_size': size, 'pixel_format': pixels, 'framerate': rate or '25'}
+    return {'video_size': size, 'pixel_format': pixels, 'framerate': rate or str(RATE)}
 
 
 def _usual(rate: Fraction) -> Fraction:
@@ -124,7 +125,7 @@ class VideoReader:
         raw: ``WIDTHxHEIGHT:FORMAT:RATE`` of a file of raw YUV, such as 832x480:yuv420p:30.
         tolerant: goes on after what cannot be decoded, knows the number of frames before (`survey`), and times go on
             where the clock of a joined file starts anew.
-        assumed_rate: frames a second of a stream that has neither times nor a rate; None for 25.
+        assumed_rate: frames a second of a stream that has neither times nor a rate; None for RATE.
         deinterlace: makes one whole frame of the two fields of each (bwdif), for interlaced video.
         threads: that decode, 0 for as many as there are cores.
 
@@ -207,11 +208,11 @@ class VideoReader:
                 self._rewind()
             if not said.framerate:
                 self.notes.append(
-                    f'the stream has neither times nor a rate: {float(rate or 25):g} frames a second'
+                    f'the stream has neither times nor a rate: {float(rate or RATE):g} frames a second'
                     + ('' if self.assumed_rate else ' are assumed, --rate changes it')
                 )
         self.time_base = self.stream.time_base or Fraction(1, 90000)
-        self.rate = self.stream.average_rate or self.stream.guessed_rate or Fraction(25)
+        self.rate = self.stream.average_rate or self.stream.guessed_rate or Fraction(RATE)
         if not self.tolerant:
             return
         self.survey = survey(self.path, self.index, self.raw, self._kind())
