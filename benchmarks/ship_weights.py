@@ -109,14 +109,6 @@ def tables(about: dict[str, Any], results: dict[str, Any]) -> dict[str, list[lis
         average = f'{fmean(steady.values()):.2f}'
         means = [[*_row('**mean**', qp, rows, bases, measures), average] for qp, rows in about['mean'][part].items()]
         found[f'PSNR of Y, {PARTS.get(part, part)} ({part}, {about["frames"]} frames each)'] = [head, *means, *body]
-    if offset := about.get('offset'):
-        head = ['clip', 'QP', 'offset of Y, input', 'restored', 'gain dB', 'gain without the offsets dB']
-        body = [
-            [clip, qp, *(f'{rows[row]["offset"]:+.2f}' for row in ('input', 'restored')), *_gains(rows)]
-            for clip, by_qp in offset.items()
-            for qp, rows in by_qp.items()
-        ]
-        found['Brightness: how much of the gain is the offset of the conversion to 4:2:0'] = [head, *body]
     if speed := about.get('speed'):
         size = f'{speed["from"][0]}x{speed["from"][1]} to {speed["to"][0]}x{speed["to"][1]}'
         head = ['frames', 'frames a second', 'seconds of a core a frame', 'peak memory GiB', 'threads', 'machine']
@@ -126,10 +118,6 @@ def tables(about: dict[str, Any], results: dict[str, Any]) -> dict[str, list[lis
         where = f'{results["machine"]["cores"]} cores of an {results["machine"]["cpu"]}' + (f', {note}' if note else '')
         found['Speed of `votes restore` in float32'] = [head, [*row, where]]
     return found
-
-
-def _gains(rows: dict[str, dict[str, float]]) -> list[str]:
-    return [f'{rows["restored"][key] - rows["input"][key]:+.2f}' for key in ('psnr', 'psnr_without_offset')]
 
 
 def _row(clip: str, qp: str, rows: dict[str, dict[str, float]], bases: list[str], measures: list[str]) -> list[str]:

@@ -4,7 +4,8 @@
     python benchmarks/weights.py -o benchmarks/results/weights_cpu.json
 
 Originals of the parts `val` and `test` are halved (bicubic) and encoded by the ffmpeg program's x264 for x2, encoded at
-their size for x1, and restored as `votes restore` does it, in float32. PSNR and SSIM are of Y (2 pixels cropped, mean
+their size for x1, and restored as `votes restore` does it, in float32. Of x1, `input` is decoded as ffmpeg does it,
+which takes a level of brightness, `exact` with RGB that is rounded. PSNR and SSIM are of Y (2 pixels cropped, mean
 over frames), `flicker` is the standard deviation of PSNR over frames in dB, `warping` the warping error along the
 original's motion, in 1e-4. Speed and memory are those of `votes restore` on 640x360, in a process of its own.
 """
@@ -33,16 +34,16 @@ from votes.archs.parts.blocks import enlarged
 from votes.data.clip_lists import read_meta_info
 from votes.data.packed_source import PackedSource
 from votes.errors import UserError
-from votes.metrics.psnr_ssim import calculate_psnr, calculate_ssim, to_y_channel
+from votes.metrics.psnr_ssim import calculate_psnr, calculate_ssim
 from votes.metrics.temporal import flow, fluctuation, sample, visible
 from votes.restore import stream
+from votes.restore.inputs import Reading
 from votes.video.read import VideoReader
 from votes.weights import found
 
 Frames = list[NDArray[np.uint8]]
 QPS = {2: (18, 28, 33), 1: (12, 18, 23, 28, 33, 42)}
 BORDER = 2
-OFFSET_QPS, OFFSET_FRAMES = (12, 28, 33), 3
 SPEED = (640, 360)
 
 
@@ -51,7 +52,7 @@ def encoded(frames: Frames, scale: int, qp: int, target: Path) -> Path:
     height, width = frames[0].shape[:2]
     command = ['ffmpeg', '-loglevel', 'error', '-y', '-f', 'rawvideo', '-pix_fmt', 'rgb24', '-s', f'{width}x{height}']
     command += ['-r', '25', '-i', '-', '-s', f'{width // scale}x{height // scale}', '-vcodec', 'libx264']
-    command += ['-qp', str(qp), '-pix_fmt', 'yuv420p', '-threads', '2', str(target)]
+    command += ['-qp', str(qp), '-pix_fmt', 'yuv420p', '-colorspace', 'smpte170m', '-threads', '2', str(target)]
     subprocess.run(command, input=np.stack(frames).tobytes(), check=True)
     return target
 
@@ -95,36 +96,25 @@ def warping(rows: dict[str, Frames], originals: Frames) -> dict[str, float]:
     return {row: round(1e4 * fmean(values), 4) for row, values in errors.items()}
 
 
-def quality(net: torch.nn.Module, originals: Frames, scale: int, qp: int, folder: Path) -> dict[str, dict[str, float]]:
+def decoded(video: Path, exact: bool = False) -> Frames:
+    with VideoReader(video, threads=1, exact=exact) as reader:
+        return [frame.rgb for frame in reader]
+
+
+def quality(
+    weights: str | torch.nn.Module, originals: Frames, scale: int, qp: int, folder: Path
+) -> dict[str, dict[str, float]]:
     """Row -> metric -> mean over frames."""
     video = encoded(originals, scale, qp, folder / 'lq.mkv')
-    with VideoReader(video, threads=1) as reader:
-        lq = [frame.rgb for frame in reader]
+    lq = decoded(video)
     size = originals[0].shape[0], originals[0].shape[1]
     if scale == 1:
-        rows = {'input': lq}
+        rows = {'input': lq, 'exact': decoded(video, exact=True)}
     else:
         rows = {'bicubic': [bicubic(f, size) for f in lq], 'lanczos': [lanczos(f, size) for f in lq]}
-    rows['restored'] = [rgb for _, rgb in stream(video, net, 'cpu')]
+    whole = {} if isinstance(weights, str) else {'reading': Reading(exact=scale == 1)}
+    rows['restored'] = [rgb for _, rgb in stream(video, weights, 'cpu', **whole)]
     return measured(rows, originals)
-
-
-def offsets(net: torch.nn.Module, originals: Frames, scale: int, qp: int, folder: Path) -> dict[str, dict[str, float]]:
-    """Row -> mean difference of Y to the original, and PSNR of Y as it is and without that difference.
-
-    Converting RGB to 4:2:0 and back shifts brightness by a level, which a network learns to take back.
-    """
-    video = encoded(originals, scale, qp, folder / 'lq.mkv')
-    with VideoReader(video, threads=1) as reader:
-        lq = [frame.rgb for frame in reader]
-    rows = {'input': lq, 'restored': [rgb for _, rgb in stream(video, net, 'cpu')]}
-    found = {}
-    for row, frames in rows.items():
-        apart = np.stack([to_y_channel(a) - to_y_channel(b) for a, b in zip(frames, originals, strict=True)])
-        errors = {'psnr': (apart**2).mean(), 'psnr_without_offset': apart.var()}
-        values = {key: round(float(10 * np.log10(255**2 / error)), 3) for key, error in errors.items()}
-        found[row] = {'offset': round(float(apart.mean()), 3)} | values
-    return found
 
 
 def speed(weights: str, frames: int, threads: int, folder: Path) -> dict[str, Any]:
@@ -168,7 +158,7 @@ def main() -> None:
     parser.add_argument('--clips', nargs='+', help='instead of all of the parts; -o adds to what it holds of others')
     parser.add_argument('--qp', type=int, nargs='+', help='instead of those of the table')
     parser.add_argument('--speed', type=int, default=30, help='frames of the measurement of speed; 0 for none')
-    parser.add_argument('--offset', nargs='+', default=[], help='clips of test whose brightness is looked at; x1 alone')
+    parser.add_argument('--whole', action='store_true', help="all of the network's result, whatever the card says")
     parser.add_argument('--threads', type=int, default=os.cpu_count(), help='of the measurement of speed')
     parser.add_argument('--note', default='')
     parser.add_argument('-o', '--output', type=Path)
@@ -181,14 +171,14 @@ def main() -> None:
         for weights in args.weights:
             path, card = found(weights)
             net = load_pretrained(str(path))
+            shown = net if args.whole else weights
             about: dict[str, Any] = {'frames': args.frames} | ({'sha256': card.sha256} if card else {})
-            about['clips'] = _clips(net, args, folder, about.setdefault('warping_of_originals', {}))
+            about['clips'] = _clips(shown, int(net.scale), args, folder, about.setdefault('warping_of_originals', {}))
             about['mean'] = _means(about['clips'])
-            if args.offset:
-                about['offset'] = _offsets(net, args, folder)
             if args.speed:
                 about['speed'] = speed(weights, args.speed, args.threads, folder)
-            content['weights'][weights if card else path.name] = about
+            name = weights if card else path.name
+            content['weights'][f'{name}, whole' if args.whole else name] = about
             print(json.dumps(about['mean'] | {'speed': about.get('speed')}, indent=1))
     content['machine'] = machine.describe() | ({'note': args.note} if args.note else {})
     if args.output:
@@ -205,7 +195,7 @@ def _with_before(weights: dict[str, Any], before: dict[str, Any]) -> dict[str, A
         elif all(weights[name].get(key) == about.get(key) for key in ('sha256', 'frames')):
             clips = weights[name]['clips']
             merged = {part: about['clips'].get(part, {}) | clips.get(part, {}) for part in about['clips'] | clips}
-            speeds = {key: value for key, value in about.items() if key in ('speed', 'offset')}
+            speeds = {key: value for key, value in about.items() if key == 'speed'}
             weights[name] = speeds | weights[name] | {'clips': merged, 'mean': _means(merged)}
             steady = weights[name]['warping_of_originals']
             for part, values in about['warping_of_originals'].items():
@@ -214,10 +204,13 @@ def _with_before(weights: dict[str, Any], before: dict[str, Any]) -> dict[str, A
 
 
 def _clips(
-    net: torch.nn.Module, args: argparse.Namespace, folder: Path, steady: dict[str, dict[str, float]]
+    weights: str | torch.nn.Module,
+    scale: int,
+    args: argparse.Namespace,
+    folder: Path,
+    steady: dict[str, dict[str, float]],
 ) -> dict[str, Any]:
     """PART -> clip -> QP -> row -> metric; into `steady` PART -> clip -> warping error of the originals themselves."""
-    scale = int(net.scale)  # type: ignore[arg-type]
     rows: dict[str, Any] = {}
     for part in args.parts:
         store = PackedSource(args.data / part / 'HQ_frames')
@@ -227,20 +220,10 @@ def _clips(
             originals = [store.read(clip, i) for i in range(min(count, args.frames))]
             steady.setdefault(part, {})[clip] = warping({'original': originals}, originals)['original']
             for qp in args.qp or QPS[scale]:
-                found = quality(net, originals, scale, qp, folder)
+                found = quality(weights, originals, scale, qp, folder)
                 rows.setdefault(part, {}).setdefault(clip, {})[str(qp)] = found
                 print(part, clip, qp, {row: values['psnr'] for row, values in found.items()}, flush=True)
     return rows
-
-
-def _offsets(net: torch.nn.Module, args: argparse.Namespace, folder: Path) -> dict[str, Any]:
-    """Clip -> QP -> what `offsets` gives, of some frames of some clips."""
-    store = PackedSource(args.data / 'test' / 'HQ_frames')
-    few = {clip: [store.read(clip, i) for i in range(OFFSET_FRAMES)] for clip in args.offset}
-    scale = int(net.scale)  # type: ignore[arg-type]
-    return {
-        clip: {str(qp): offsets(net, frames, scale, qp, folder) for qp in OFFSET_QPS} for clip, frames in few.items()
-    }
 
 
 def _means(parts: dict[str, Any]) -> dict[str, Any]:

@@ -1,8 +1,10 @@
 """The weights that ship: their cards, the verb, and restoring without naming any."""
 
+import dataclasses
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from restore.clips import lossless, moving
@@ -14,6 +16,7 @@ from votes.archs.contract import promise
 from votes.cli import main
 from votes.commands.weights import page
 from votes.errors import UserError
+from votes.restore import Settings, suited
 from votes.video.read import VideoReader
 from votes.weights import DEFAULT, LARGEST, cards, found, shipped
 
@@ -107,9 +110,28 @@ def test_restoring_without_naming_weights(tmp_path, capsys):
 def test_a_file_of_that_name_comes_first(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert found('x2')[1] is not None
+    assert found(shipped('x2')) == found('x2')
     Path('x2').touch()
     assert found('x2') == (Path('x2'), None)
     assert found('other.pth') == (Path('other.pth'), None)
+
+
+def test_what_is_hardly_compressed_is_hardly_touched(tmp_path):
+    plain = cards()['x2']
+    careful = dataclasses.replace(plain, exact_colour=True, strength=[[20, 0], [30, 1]])
+    shares = {}
+    for qp in (10, 26, 40):
+        made = tmp_path / f'{qp}.mp4'
+        noise = np.random.default_rng(0).integers(0, 99, (48, 64, 3))
+        lossless(made, [(f // 2 + noise).astype(np.uint8) for f in moving(4)], codec='libx264', chroma='420', qp=qp)
+        chosen, said = suited(Settings(strength=0.5), careful, made)
+        assert chosen.reading.exact
+        assert said == [] if qp == 40 else 'a mean quantiser of' in said[0]
+        shares[qp] = chosen.strength
+    assert shares[10] == 0
+    assert 0 < shares[26] < shares[40] == 0.5
+    assert suited(Settings(), plain, made) == suited(Settings(), None, made) == (Settings(), [])
+    assert suited(Settings(), careful, tmp_path)[0].strength == 1  # of a folder nothing is known
 
 
 def test_a_damaged_file_is_refused(tmp_path, monkeypatch):

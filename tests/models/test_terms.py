@@ -19,6 +19,18 @@ def test_warped_neighbours_are_compared_with_the_compressed_centre_frame():
     torch.testing.assert_close(value, expected)
 
 
+def test_a_target_may_take_the_level_of_the_compressed_frames():
+    lq, detail = torch.rand(2, 3, 3, 4, 6), torch.randn(2, 1, 3, 8, 12) / 9
+    detail -= detail.mean((1, 3, 4), keepdim=True)
+    centre = lq[:, 1:2].mean((3, 4), keepdim=True)
+    sample = {'lq': lq, 'gt': centre + 0.25 + detail}
+    term, plain = Term('l', MSELoss(), level=True), Term('l', MSELoss())
+    (value,) = term.values({'out': centre + detail}, sample, Promise('Net', Window(3)), 2).values()
+    assert value.item() < 1e-12
+    (value,) = plain.values({'out': centre + detail}, sample, Promise('Net', Window(3)), 2).values()
+    assert value.item() == pytest.approx(0.0625)
+
+
 def test_a_guess_of_the_first_encode_is_compared_with_it():
     said = Promise('Net', Window(3))
     sample = {'gt': torch.rand(2, 1, 3, 4, 6), 'once': torch.rand(2, 1, 3, 4, 6)}

@@ -61,8 +61,10 @@ def moving(count, size=(48, 64)):
     ]
 
 
-def lossless(path, frames, colour=Colour('bt601', False), bits=8, times=None, codec='ffv1', chroma='444', unit=12800):
-    """YUV without loss, tagged; frames are RGB uint8."""
+def lossless(
+    path, frames, colour=Colour('bt601', False), bits=8, times=None, codec='ffv1', chroma='444', unit=12800, qp=0
+):
+    """YUV without loss (or libx264 at a quantiser), tagged; frames are RGB uint8."""
     deep = '10le' if bits == 10 else ''
     with av.open(str(path), 'w') as container:
         stream = container.add_stream(codec, rate=25)
@@ -73,7 +75,7 @@ def lossless(path, frames, colour=Colour('bt601', False), bits=8, times=None, co
         for name, value in colour.tags().items():
             setattr(context, name, value)
         if codec == 'libx264':
-            stream.options = {'qp': '0'}
+            stream.options = {'qp': str(qp)}
         for i, rgb in enumerate(frames):
             frame = yuv_frame(colour.to_yuv(rgb, bits), context.pix_fmt)
             frame.colorspace, frame.color_range = colour.tags()['colorspace'], colour.tags()['color_range']

@@ -73,6 +73,22 @@ def test_a_reader_gives_the_pngs_of_the_ffmpeg_program(tmp_path, kind):
             assert np.array_equal(frame.rgb, picture)
 
 
+@pytest.mark.parametrize('kind', ['bt601', 'bt709', 'full range', '4:4:4', '10 bits'])
+def test_exact_rgb_is_that_of_the_formula(tmp_path, kind):
+    colour = KINDS[kind]['colour']
+    path = tmp_path / 'in.mkv'
+    lossless(path, moving(1), codec='libx264', **{'chroma': '420', **KINDS[kind]})
+    with VideoReader(path, threads=1, exact=True) as reader, av.open(str(path)) as container:
+        rgb = next(iter(reader)).rgb.astype(float)
+        planes = next(container.decode(video=0)).to_ndarray().astype(float) / (4 if kind == '10 bits' else 1)
+    luma = (planes[0] if kind == '4:4:4' else planes[:48])[:, :64]
+    red, blue = {'bt601': (0.299, 0.114), 'bt709': (0.2126, 0.0722)}[colour.matrix]
+    y = rgb @ [red, 1 - red - blue, blue]
+    apart = (y if colour.full else 16 + y * 219 / 255) - luma
+    assert abs(apart.mean()) < 0.1
+    assert np.abs(apart).max() < 1.5
+
+
 def test_what_a_file_says_of_its_matrix_can_be_overruled(tmp_path):
     path = made(tmp_path, colour=Colour('bt601', False), bits=10)
     with VideoReader(path, deep=True, matrix='bt709', full=True) as reader:

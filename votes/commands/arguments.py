@@ -23,6 +23,7 @@ def add_reading(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group('how the input is read, where it does not say so')
     group.add_argument('--colour-matrix', choices=tuple(MATRICES), help='of its YUV, whatever the file says')
     group.add_argument('--range', choices=('limited', 'full'), help='of its YUV, whatever the file says')
+    group.add_argument('--exact-colour', action='store_true', help='RGB is rounded; ffmpeg cuts it off, a level darker')
     group.add_argument('--deinterlace', action='store_true', help='join the fields of interlaced video')
     group.add_argument('--rate', type=Fraction, help='frames a second of pictures or a raw stream (default 25)')
     group.add_argument('--raw', metavar='WxH:FORMAT:RATE', help='a file of raw YUV, such as 832x480:yuv420p:30')
@@ -72,7 +73,7 @@ def reading(args: argparse.Namespace) -> Reading:
     full = None if args.range is None else args.range == 'full'
     if args.rate is not None and args.rate <= 0:
         raise UserError('a rate is above zero', value=args.rate)
-    return Reading(args.colour_matrix, full, args.deinterlace, args.rate, args.raw)
+    return Reading(args.colour_matrix, full, args.deinterlace, args.rate, args.raw, args.exact_colour)
 
 
 def settings(args: argparse.Namespace, rate: Fraction = Fraction(25)) -> Settings:

@@ -30,10 +30,11 @@ from votes.restore.job import job_folder
 from votes.restore.ledger import announce
 from votes.restore.progress import clock
 from votes.restore.settings import Settings, Summary, check_paths
+from votes.restore.suited import suited
 from votes.restore.video import Restoration, restore_video
 from votes.video.encoders import CODECS
 from votes.video.probe import strength
-from votes.weights import found
+from votes.weights import Card, found
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -71,7 +72,7 @@ def run(args: argparse.Namespace) -> int:
     if card and args.part is None:
         other = '; --weights names others' if args.weights is None else ''
         tell(f'weights: {card.name}, which ship with votes: {card.what}{other}', args.progress)
-    return until_stopped(lambda: _several(args, net, device, videos) if videos else _one(args, net, device))
+    return until_stopped(lambda: _several(args, net, card, device, videos) if videos else _one(args, net, card, device))
 
 
 def until_stopped(work: Callable[[], int]) -> int:
@@ -83,7 +84,9 @@ def until_stopped(work: Callable[[], int]) -> int:
         return PREEMPTED
 
 
-def _several(args: argparse.Namespace, net: nn.Module, device: torch.device, videos: list[Path]) -> int:
+def _several(
+    args: argparse.Namespace, net: nn.Module, card: Card | None, device: torch.device, videos: list[Path]
+) -> int:
     """Every video; one that fails does not stop the others."""
     folder: Path = args.output
     if folder.exists() and not folder.is_dir():
@@ -94,7 +97,7 @@ def _several(args: argparse.Namespace, net: nn.Module, device: torch.device, vid
         suffix = video.suffix if video.suffix.lower() in CODECS['h264'].suffixes else '.mp4'
         own = argparse.Namespace(**vars(args) | {'input': str(video), 'output': folder / f'{video.stem}{suffix}'})
         try:
-            _one(own, net, device)
+            _one(own, net, card, device)
             table.append(f'done    {own.output}')
         except UserError as error:
             failed += 1
@@ -104,11 +107,12 @@ def _several(args: argparse.Namespace, net: nn.Module, device: torch.device, vid
     return 1 if failed else 0
 
 
-def _one(args: argparse.Namespace, net: nn.Module, device: torch.device) -> int:
+def _one(args: argparse.Namespace, net: nn.Module, card: Card | None, device: torch.device) -> int:
     source = Path(args.input)
     chosen = arguments.settings(args, _rate(source, args) if args.preview else Fraction(25))
+    chosen, said = suited(chosen, card, source)
     if args.dry_run:
-        print(_plan(args, net, device, chosen))
+        print('\n'.join([_plan(args, net, device, chosen), *said]))
         return 0
     if args.gpus > 1:
         _with_helpers(args)
@@ -125,7 +129,7 @@ def _one(args: argparse.Namespace, net: nn.Module, device: torch.device) -> int:
     )
     if args.part is not None:
         return 0
-    summary.notes += _hint(source)
+    summary.notes += said or _hint(source)
     kinds = args.compare or (['side'] if args.preview else [])
     for kind in kinds:
         summary.notes.append(f'comparison: {compare(kind, source, args.output, chosen, net, device, args.overwrite)}')

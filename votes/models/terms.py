@@ -41,6 +41,8 @@ class Term:
         output: of the network, see archs.contract.
         target: name in TARGETS.
         frame: of the GT window, counted from the centre frame.
+        level: the target takes LQ's mean of each channel of a sample, so that the level of brightness that converting
+            YUV takes (see video.convert) is not learned.
         from_iter: the term counts after so many iterations.
         until_iter: and less and less up to this one, from which on it does not count; None: it stays.
         weight: factor beside the loss's own.
@@ -51,6 +53,7 @@ class Term:
     output: str = 'out'
     target: str = 'gt'
     frame: int = 0
+    level: bool = False
     from_iter: int = 0
     until_iter: int | None = None
     weight: float = 1.0
@@ -141,7 +144,17 @@ class Term:
                 value=self.target,
                 fix='datasets.train.dataroot_once',
             )
-        return target_of(self.target, sample[field], said, scale, self.frame).flatten(0, 1)
+        frames = sample[field]
+        if self.level:
+            shown = sample['lq']
+            if len(shown[0]) != len(frames[0]):
+                shown = shown[:, said.restored(len(shown[0]))]
+            frames = frames + (_mean(shown) - _mean(frames))
+        return target_of(self.target, frames, said, scale, self.frame).flatten(0, 1)
+
+
+def _mean(frames: Tensor) -> Tensor:
+    return frames.mean((1, 3, 4), keepdim=True)
 
 
 def target_of(name: str, frames: Tensor, said: Promise, scale: int, frame: int = 0) -> Tensor:

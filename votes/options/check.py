@@ -26,7 +26,7 @@ Problem = tuple[Key, str]
 # what the program itself passes
 SUPPLIED = {'scale', 'params', 'img', 'img2', 'self'}
 # what a loss entry says besides its constructor's arguments, see models.terms
-ABOUT_LOSSES = {'output': str, 'target': str, 'frame': int, 'from_iter': int, 'until_iter': int}
+ABOUT_LOSSES = {'output': str, 'target': str, 'frame': int, 'level': bool, 'from_iter': int, 'until_iter': int}
 # keys that people know from elsewhere, and that stand in another section here
 MOVED = dict.fromkeys(ValOptions.model_fields, 'val:') | dict.fromkeys(TrainOptions.model_fields, 'train:')
 OF_TRAINING = {

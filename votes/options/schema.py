@@ -103,8 +103,8 @@ class TrainOptions(Section):
     gan_opt: Spec | None = Field(default=None, description='a loss that the discriminator gives')
     losses: dict[str, Spec] = Field(
         default_factory=dict,
-        description='name -> type and arguments of a loss, output (out), target (gt), frame (0), from_iter (0), '
-        'until_iter (up to which its weight falls to 0)',
+        description='name -> type and arguments of a loss, output (out), target (gt), frame (0), level (false: '
+        "true: of LQ's mean level), from_iter (0), until_iter (up to which its weight falls to 0)",
     )
     parts: dict[str, PartOptions] = Field(default_factory=dict, description='what is done with parts of the network')
     net_d_iters: int = Field(default=1, ge=1, description='the generator is updated every so many iterations')

@@ -15,16 +15,20 @@ from numpy.typing import NDArray
 from torch import nn
 
 from votes.restore.settings import Settings, Summary, check_paths
+from votes.restore.suited import suited
 from votes.restore.video import Restoration, restore_video
+from votes.weights import Card, found
 
-__all__ = ['Settings', 'Summary', 'check_paths', 'restore', 'restore_video', 'stream']
+__all__ = ['Settings', 'Summary', 'check_paths', 'restore', 'restore_video', 'stream', 'suited']
 
 
-def _network(weights: str | Path | nn.Module | None, device: str) -> nn.Module:
+def _network(weights: str | Path | nn.Module | None, device: str) -> tuple[nn.Module, Card | None]:
     from votes.export.hub import network_of
-    from votes.weights import found
 
-    return weights if isinstance(weights, nn.Module) else network_of(found(weights)[0], device)
+    if isinstance(weights, nn.Module):
+        return weights, None
+    path, card = found(weights)
+    return network_of(path, device), card
 
 
 def restore(
@@ -53,15 +57,11 @@ def restore(
 
     place = pick_device(device)
     check_paths(source, target, overwrite)
-    return restore_video(
-        _network(weights, str(place)),
-        source,
-        target,
-        device=place,
-        settings=Settings(**settings),
-        overwrite=overwrite,
-        progress=progress,
-    )
+    net, card = _network(weights, str(place))
+    chosen, said = suited(Settings(**settings), card, source)
+    summary = restore_video(net, source, target, device=place, settings=chosen, overwrite=overwrite, progress=progress)
+    summary.notes += said
+    return summary
 
 
 def stream(
@@ -78,7 +78,8 @@ def stream(
     from votes.processes.devices import pick_device
 
     place = pick_device(device)
-    work = Restoration(_network(weights, str(place)), source, Settings(**settings), place)
+    net, card = _network(weights, str(place))
+    work = Restoration(net, source, suited(Settings(**settings), card, source)[0], place)
     work.choose_tile()
     with work.open() as reader:
         for _, pts, rgb in work.results(reader, work.settings.asked_for):

@@ -32,6 +32,7 @@ class Reading:
         deinterlace: joins the fields of interlaced video.
         rate: frames a second of a folder of pictures, or of a raw stream that does not say it; None for 25.
         raw: ``WIDTHxHEIGHT:FORMAT:RATE`` of a file without a header, such as 832x480:yuv420p:30.
+        exact: RGB is rounded, see video.convert.frame_to_rgb.
     """
 
     matrix: str | None = None
@@ -39,6 +40,7 @@ class Reading:
     deinterlace: bool = False
     rate: Fraction | None = None
     raw: str | None = None
+    exact: bool = False
 
 
 class PictureReader:
@@ -90,6 +92,7 @@ def open_input(path: Path, reading: Reading) -> Reader:
     return VideoReader(
         path,
         deep=True,
+        exact=reading.exact,
         tolerant=True,
         matrix=reading.matrix,
         full=reading.full,

@@ -38,19 +38,20 @@ def has_alpha(format: Any) -> bool:
     return any(component.is_alpha for component in format.components)
 
 
-def frame_to_rgb(frame: Any, colour: Colour, deep: bool = False) -> NDArray[Any]:
+def frame_to_rgb(frame: Any, colour: Colour, deep: bool = False, exact: bool = False) -> NDArray[Any]:
     """A decoded frame -> RGB (H, W, 3), uint8; with `deep` uint16 up to 65535 where it has more than 8 bits.
 
     The one definition of decoding: swscale's conversion with bicubic chroma, as ``ffmpeg -i IN %08d.png`` does it, with
     the matrix and the range of `colour`. (On most machines its 8-bit path truncates, to RGB one level darker than the
-    formula: networks are trained on pictures made in this way.)
+    formula: networks are trained on pictures made in this way. With `exact` it rounds, and looks at the chroma of every
+    pixel, as the formula does.)
     """
     deep = deep and frame_bits(frame) > 8
     pixels = 'rgb48le' if deep else 'rgb24'
     if frame.format.is_rgb:
         return np.asarray(frame.to_ndarray(format=pixels, **ONE_THREAD))
-    if frame_bits(frame) > 8:
-        return _through_filter(frame, colour, pixels)
+    if frame_bits(frame) > 8 or exact:
+        return _through_filter(frame, colour, pixels, '+accurate_rnd+full_chroma_int' if exact else '')
     code = CODE_OF_MATRIX[colour.matrix]
     rgb = frame.reformat(
         format=pixels,
@@ -69,11 +70,11 @@ _graphs = threading.local()  # a filter belongs to one thread
 os.register_at_fork(before=lambda: _graphs.__dict__.clear())  # and has threads of its own, see ONE_THREAD
 
 
-def _through_filter(frame: Any, colour: Colour, pixels: str) -> NDArray[Any]:
-    """Frames of more than 8 bits: only the filter tells swscale where their chroma lies."""
+def _through_filter(frame: Any, colour: Colour, pixels: str, flags: str) -> NDArray[Any]:
+    """Frames of more than 8 bits, as only the filter tells swscale where their chroma lies, and with more flags."""
     # what the file says of itself is in `colour` already; unusual transfer functions would be refused
     frame.colorspace, frame.color_range, frame.color_trc, frame.color_primaries = 2, 0, 2, 2
-    told = f'flags=bicubic:in_color_matrix={colour.matrix}:in_range={"full" if colour.full else "limited"}'
+    told = f'flags=bicubic{flags}:in_color_matrix={colour.matrix}:in_range={"full" if colour.full else "limited"}'
     return np.asarray(_scaled(frame, told, pixels).to_ndarray())
 
 

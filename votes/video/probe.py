@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -29,11 +30,14 @@ class Strength:
         measure: what the guess rests on.
         types: picture types of the first frames, such as 'IPPBP'.
         qp: mean quantiser of each of them; empty where the codec does not give any.
+        quantiser: their mean; of other codecs what it might be of H.264 with as many bits a pixel, as six steps halve
+            the bits.
     """
 
     word: str
     measure: str
     types: str
+    quantiser: float
     qp: list[float] = field(default_factory=list)
 
     def __str__(self) -> str:
@@ -52,10 +56,10 @@ def strength(path: str | Path, frames: int = LOOKED_AT) -> Strength:
         qp = [float(frame.mean()) for frame in found.qp]
         mean = float(np.mean(qp))
         word = next(word for word, least, _ in reversed(STRENGTHS) if mean >= least)
-        return Strength(word, f'a mean quantiser of {mean:.1f}', types, qp)
+        return Strength(word, f'a mean quantiser of {mean:.1f}', types, mean, qp)
     bits = float(found.bytes.mean()) * 8 / (found.frames.shape[1] * found.frames.shape[2])
     word = next(word for word, _, least in STRENGTHS if bits >= least)
-    return Strength(word, f'{bits:.3f} bits a pixel', types)
+    return Strength(word, f'{bits:.3f} bits a pixel', types, 28 - 6 * math.log2(max(bits, 1e-6) / 0.12))
 
 
 def probe(path: str | Path) -> dict[str, Any]:

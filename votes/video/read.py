@@ -121,6 +121,7 @@ class VideoReader:
 
     Args:
         matrix, full: how YUV is read, whatever the file says: 'bt601', 'bt709' or 'bt2020'; True for full range.
+        exact: RGB is rounded, see convert.frame_to_rgb.
         deep: frames of a video with more than 8 bits are uint16 up to 65535, not uint8.
         raw: ``WIDTHxHEIGHT:FORMAT:RATE`` of a file of raw YUV, such as 832x480:yuv420p:30.
         tolerant: goes on after what cannot be decoded, knows the number of frames before (`survey`), and times go on
@@ -138,6 +139,7 @@ class VideoReader:
         path: str | Path,
         *,
         deep: bool = False,
+        exact: bool = False,
         matrix: str | None = None,
         full: bool | None = None,
         deinterlace: bool = False,
@@ -148,7 +150,7 @@ class VideoReader:
     ):
         self.assumed_rate = assumed_rate
         self.survey: Survey | None = None
-        self.tolerant, self.threads = tolerant, threads
+        self.tolerant, self.threads, self.exact = tolerant, threads, exact
         self.path, self.deep, self.matrix, self.full, self.deinterlace = Path(path), deep, matrix, full, deinterlace
         self.raw = _raw_options(raw) if raw else {}
         if matrix and matrix not in MATRICES:
@@ -335,7 +337,8 @@ class VideoReader:
                     self.corrupt.append(packet.pts)
 
     def _upright(self, frame: Any) -> NDArray[Any]:
-        return np.ascontiguousarray(np.rot90(frame_to_rgb(frame, self.colour, self.deep), self.rotation // 90))
+        rgb = frame_to_rgb(frame, self.colour, self.deep, self.exact)
+        return np.ascontiguousarray(np.rot90(rgb, self.rotation // 90))
 
     def frame_times(self) -> tuple[list[int], list[int]]:
         """The times of all frames in the order of display, and which of them are key frames; nothing is decoded."""

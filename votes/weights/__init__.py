@@ -34,6 +34,9 @@ class Card:
         data: what it was trained on, a sentence each.
         licence: of the weights.
         fails: where it does, a sentence each.
+        exact_colour: whether they are shown RGB that is rounded, see video.convert.frame_to_rgb.
+        strength: pairs of a mean quantiser of H.264 and the share of the result there, by rising quantisers; between
+            them it is a straight line, and the rest is the source. Empty: all of it.
         seen: what was seen on videos without a reference, a sentence each.
         measured: title of a table -> its rows, the first of which is the head.
     """
@@ -50,6 +53,8 @@ class Card:
     data: list[str]
     licence: str
     fails: list[str]
+    exact_colour: bool = False
+    strength: list[list[float]] = field(default_factory=list)
     seen: list[str] = field(default_factory=list)
     measured: dict[str, list[list[str]]] = field(default_factory=dict)
 
@@ -64,6 +69,11 @@ class Card:
         arguments = ', '.join(f'{key} {value}' for key, value in self.network.items() if key != 'type')
         rows += [f'- network: {self.network["type"]} ({arguments}), {self.parameters:,} parameters, x{self.scale}']
         rows += [f'- {key}: {value}' for key, value in self.training.items()]
+        if self.strength:
+            shares = ', '.join(f'{share:g} at {quantiser:g}' for quantiser, share in self.strength)
+            rows += [f'- strength: by the mean quantiser of H.264 (of other codecs a guess by bits a pixel), {shares}']
+        if self.exact_colour:
+            rows += ['- shown RGB that is rounded (`--exact-colour`)']
         rows += [f'- licence: {self.licence}']
         for title, sentences in (('Trained on', self.data), ('Where it fails', self.fails), ('Seen', self.seen)):
             if sentences:
@@ -108,5 +118,8 @@ def found(weights: str | Path | None) -> tuple[Path, Card | None]:
     """
     name = DEFAULT if weights is None else str(weights)
     if weights is not None and (Path(name).exists() or name not in cards()):
-        return Path(name), None
+        ours = next((card.name for card in cards().values() if card.path == Path(name).resolve()), None)
+        if ours is None:
+            return Path(name), None
+        name = ours
     return shipped(name), cards()[name]

@@ -1,0 +1,39 @@
+"""How weights that ship are applied to a video: what their card says, by what the video is like."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+
+from votes.errors import UserError
+from votes.restore.settings import Settings
+from votes.video.probe import strength
+from votes.weights import Card
+
+LOOKED_AT = 30  # frames of which quantisers are read
+
+
+def suited(settings: Settings, card: Card | None, source: str | Path) -> tuple[Settings, list[str]]:
+    """The settings as the card wants them, its strength times the one that was asked for, and a line that says so.
+
+    What is hardly compressed is hardly touched. Of pictures, and of what cannot be read, nothing is known: the strength
+    stays as it is.
+    """
+    if card is None:
+        return settings, []
+    if card.exact_colour:
+        settings = dataclasses.replace(settings, reading=dataclasses.replace(settings.reading, exact=True))
+    if not card.strength or not Path(source).is_file():
+        return settings, []
+    try:
+        guess = strength(source, LOOKED_AT)
+    except UserError:
+        return settings, []
+    quantisers, shares = zip(*card.strength, strict=True)
+    share = round(float(np.interp(guess.quantiser, quantisers, shares)), 2)
+    if share == 1:
+        return settings, []
+    said = f'strength {share:g} of {card.name}: the source is {guess}' + ('; nothing was changed' if not share else '')
+    return dataclasses.replace(settings, strength=settings.strength * share), [said]
