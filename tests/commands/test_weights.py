@@ -92,6 +92,9 @@ def test_the_verb(capsys, tmp_path):
     assert main(['weights', DEFAULT]) == 0
     assert cards()[DEFAULT].sha256 in capsys.readouterr().out
     assert main(['weights', 'x9']) == 2
+    near = next(name for name in cards() if len(name) > 4)
+    assert main(['restore', 'in.mp4', 'out.mp4', '--weights', near[:-2] + near[-1] + near[-2]]) == 2
+    assert near in capsys.readouterr().err
     assert main(['weights', '--write', str(tmp_path / 'cards.md')]) == 0
     assert (tmp_path / 'cards.md').read_text() == page(cards())
 

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from votes.archs import build_network
-from votes.archs.contract import Frame, Window, promise
+from votes.archs.contract import Frame, Promise, Window, promise
 from votes.archs.parts.overlap import Around, Canvas, starts_of
 
 AT_ONCE = 64  # patches that are looked for, or restored, at a time
@@ -139,3 +139,8 @@ class Block2Rock(Around):
         for (b, top, left), patch in zip(grid, restored, strict=True):
             canvas.add((b, ..., slice(top, top + self.patch), slice(left, left + self.patch)), patch, one)
         return canvas.mean()
+
+    @classmethod
+    def told(cls, said: Promise, channels: int) -> dict[str, Any] | None:
+        """See Around."""
+        return {'num_frame': channels // 3} if isinstance(said.sees, Frame) and channels > 3 else None

@@ -174,9 +174,9 @@ def promise(net: nn.Module) -> Promise:
         warnings.warn(f'{name}: num_frame and recurrent are an older form of sees = {sees}', stacklevel=2)
     if not isinstance(sees, Sees):
         raise UserError(
-            f'{name} does not say how it sees a video',
+            f'{name} {"is no network of videos" if hasattr(net, "sees") else "does not say how it sees a video"}',
             value=f'sees = {sees!r}',
-            fix='give its class sees = Frame(), Window(5), Clip() or Causal() of votes.archs.contract',
+            fix='one that restores (`votes zoo`); your own class has sees = Frame(), Window(5), Clip() or Causal()',
         )
     given = {key: getattr(net, key) for key in Promise.__dataclass_fields__ if key != 'name' and hasattr(net, key)}
     said = Promise(name, **{**given, 'sees': sees})

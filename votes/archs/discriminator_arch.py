@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from votes.archs.parts.blocks import conv3x3, upsample
+from votes.archs.parts.published import fitting, size_of
 from votes.errors import UserError
 
 
@@ -101,6 +103,16 @@ class UNetDiscriminatorSN(nn.Module):
             for key, value in weights.items()
         }
 
+    @classmethod
+    def from_weights(cls, weights: dict[str, Tensor]) -> dict[str, Any] | None:
+        """Constructor arguments told by a state_dict; whether features are added on the way up, none tells."""
+        num_feat = size_of(weights, 'conv0.weight')
+        return (
+            fitting(cls, weights, num_in_ch=size_of(weights, 'conv0.weight', 1), num_feat=num_feat)
+            if num_feat
+            else None
+        )
+
 
 class VGGStyleDiscriminator(nn.Module):
     """(B, C_in, S, S), S = input_size -> logits (B, 1) (SRGAN, Ledig et al., CVPR 2017; ESRGAN); keys as in BasicSR.
@@ -146,3 +158,12 @@ class VGGStyleDiscriminator(nn.Module):
                     x = self.get_submodule(f'bn{k}_{step}')(x)
                 x = _lrelu(x)
         return self.linear2(_lrelu(self.linear1(x.flatten(1))))
+
+    @classmethod
+    def from_weights(cls, weights: dict[str, Tensor]) -> dict[str, Any] | None:
+        """Constructor arguments told by a state_dict of this class or of BasicSR."""
+        num_feat = size_of(weights, 'conv0_0.weight')
+        if not num_feat:
+            return None
+        told = {'num_in_ch': size_of(weights, 'conv0_0.weight', 1), 'num_feat': num_feat}
+        return fitting(cls, weights, **told, input_size=256 if 'conv5_0.weight' in weights else 128)

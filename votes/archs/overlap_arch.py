@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from votes.archs import build_network
-from votes.archs.contract import Clip, apply, promise
+from votes.archs.contract import Clip, Promise, apply, promise
 from votes.archs.parts.overlap import Around, Canvas, starts_of, triangle
 
 
@@ -63,3 +63,8 @@ class Overlap(Around):
                     canvas.add((slice(None), slice(begin, begin + count), slice(None), rows, columns), found, weight)
         assert canvas is not None
         return canvas.mean()
+
+    @classmethod
+    def told(cls, said: Promise, channels: int) -> dict[str, Any] | None:
+        """See Around."""
+        return {} if isinstance(said.sees, Clip) else None

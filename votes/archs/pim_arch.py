@@ -9,11 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from votes.archs import build_network, infer_options
-from votes.archs.contract import Frame, Window, promise
+from votes.archs import build_network
+from votes.archs.contract import Frame, Promise, Window, promise
 from votes.archs.parts.overlap import Around
-from votes.archs.parts.published import Weights
-from votes.errors import UserError
 
 AT_ONCE = 64  # patches of one batch; what a patch becomes does not depend on the others
 
@@ -102,11 +100,6 @@ class PIM(Around):
         return total / count
 
     @classmethod
-    def from_weights(cls, weights: Weights) -> dict[str, Any] | None:
-        """Constructor arguments told by a state_dict of this class; stride, rim and patch, none tells."""
-        if not all(key.startswith('network.') for key in weights):
-            return None
-        try:
-            return {'network': infer_options({key.removeprefix('network.'): x for key, x in weights.items()})}
-        except UserError:  # of something else whose parts have this name
-            return None
+    def told(cls, said: Promise, channels: int) -> dict[str, Any] | None:
+        """See Around."""
+        return {} if isinstance(said.sees, Frame | Window) and channels <= 3 else None

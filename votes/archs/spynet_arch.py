@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import itertools
 import re
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from votes.archs.parts.published import fitting
 from votes.ops.warp import flow_warp
 
 LEVELS = 6
@@ -78,6 +80,15 @@ class SpyNet(nn.Module):
         """Files of this network alone lack the constants; mmagic counts convolutions, not layers."""
         constants = {'mean': torch.tensor(MEAN).view(1, 3, 1, 1), 'std': torch.tensor(DEVIATION).view(1, 3, 1, 1)}
         return constants | {layer_name(key): value for key, value in weights.items()}
+
+    @classmethod
+    def from_weights(cls, weights: dict[str, Tensor]) -> dict[str, Any] | None:
+        """Constructor arguments told by a state_dict of this class, of BasicSR or of mmagic: there are none."""
+        return (
+            fitting(cls, weights)
+            if f'basic_module.{LEVELS - 1}.basic_module.0.weight' in map(layer_name, weights)
+            else None
+        )
 
 
 def layer_name(key: str) -> str:

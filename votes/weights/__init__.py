@@ -6,6 +6,7 @@ of its file, which is checked before it is used.
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import json
 from dataclasses import dataclass, field
@@ -99,7 +100,9 @@ def shipped(name: str) -> Path:
     """
     known = cards()
     if name not in known:
-        raise UserError('no weights of this name ship with votes', value=name, fix=', '.join(known))
+        near = difflib.get_close_matches(name, known, n=3) or known
+        what = 'there is no such file, and no weights of this name ship with votes'
+        raise UserError(what, value=name, fix=', '.join(near))
     card = known[name]
     if not card.path.is_file() or hashlib.sha256(card.path.read_bytes()).hexdigest() != card.sha256:
         raise UserError(
@@ -117,9 +120,10 @@ def found(weights: str | Path | None) -> tuple[Path, Card | None]:
         UserError: see `shipped`.
     """
     name = DEFAULT if weights is None else str(weights)
-    if weights is not None and (Path(name).exists() or name not in cards()):
-        ours = next((card.name for card in cards().values() if card.path == Path(name).resolve()), None)
+    path = Path(name)
+    if weights is not None and (path.exists() or path.suffix or path.name != name):
+        ours = next((card.name for card in cards().values() if card.path == path.resolve()), None)
         if ours is None:
-            return Path(name), None
+            return path, None
         name = ours
     return shipped(name), cards()[name]
