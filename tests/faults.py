@@ -63,3 +63,15 @@ class SignalledLoss(_FaultyLoss):
     def fail(self, loss: torch.Tensor) -> torch.Tensor:
         os.kill(os.getpid(), getattr(signal, self.name))
         return loss
+
+
+def damages(path):
+    """Puts a file with each of its bits flipped, and cut at every length, in its place, and at last as it was."""
+    whole = path.read_bytes()
+    for i, byte in enumerate(whole):
+        flipped = (whole[:i] + bytes([byte ^ 1 << bit]) + whole[i + 1 :] for bit in range(8))
+        for data in (*flipped, whole[:i]):
+            path.unlink()  # some file systems wait for the disk where a file is written over
+            path.write_bytes(data)
+            yield data
+    path.write_bytes(whole)

@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 import pytest
 
+from votes.checkpoint import read_record, write_record
 from votes.cli import main
 from votes.options import load_options
 from votes.reports.protocol import described, lower_is_better
@@ -82,15 +83,15 @@ def test_sheet(tested):
 
 
 def test_compare(tested, capsys):
-    content = json.loads((tested / 'results.json').read_text())
+    content = read_record(tested / 'results.json')
     other = {**content, 'name': 'other'}
-    Path('other.json').write_text(json.dumps(other))
+    Path('other.json').write_text(json.dumps(other))  # as a version before wrote it
     capsys.readouterr()
     assert main(['compare', str(tested / 'results.json'), 'other.json']) == 0
     table = capsys.readouterr().out
     for row in ('LQ bilinear', 'LQ bicubic', 'tiny', 'other', '21 frames of 3 clips'):
         assert row in table
     other['protocol']['metrics']['psnr']['crop_border'] = 0
-    Path('other.json').write_text(json.dumps(other))
+    write_record('other.json', other)
     assert main(['compare', str(tested / 'results.json'), 'other.json']) == 2
     assert 'cannot be compared' in capsys.readouterr().err

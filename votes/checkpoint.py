@@ -14,6 +14,7 @@ import json
 import math
 import os
 import pickle
+import re
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -95,8 +96,11 @@ def write_record(path: str | os.PathLike[str], content: dict[str, Any]) -> None:
     write_json(path, {**plain, 'checksum': checksum(plain)})
 
 
-def read_record(path: str | os.PathLike[str]) -> dict[str, Any]:
+def read_record(path: str | os.PathLike[str], unsigned: bool = False) -> dict[str, Any]:
     """What `write_record` wrote.
+
+    Args:
+        unsigned: also what a version before wrote without a checksum.
 
     Raises:
         ValueError: it cannot be read, or it is not what was written.
@@ -105,9 +109,17 @@ def read_record(path: str | os.PathLike[str]) -> dict[str, Any]:
         content = json.loads(Path(path).read_text())
     except (OSError, ValueError, RecursionError) as error:
         raise ValueError(f'{Path(path).name} cannot be read: {error}') from error
-    if not isinstance(content, dict) or content.pop('checksum', None) != checksum(content):
+    if not isinstance(content, dict):
+        raise ValueError(f'{Path(path).name} is damaged: it is no mapping')
+    known = content.pop('checksum', None)
+    if known != checksum(content) and not (unsigned and known is None and _never_signed(content)):
         raise ValueError(f'{Path(path).name} is damaged: its checksum is another')
     return with_infinity(content)
+
+
+def _never_signed(content: dict[str, Any]) -> bool:
+    """Not so where a checksum stands last under another name: that name is what was damaged."""
+    return not re.fullmatch('[0-9a-f]{64}', str(next(reversed(content.values()), '')))
 
 
 def checksum(content: Any) -> str:

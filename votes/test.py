@@ -123,7 +123,7 @@ def write_results(path: Path, opt: Options, sets: dict[str, VideoUVSSMTestDatase
         'versions': {'votes': votes.__version__, 'torch': torch.__version__, 'python': platform.python_version()},
         'results': results,
     }
-    checkpoint.write_json(path, content)
+    checkpoint.write_record(path, content)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -11,6 +11,7 @@ from conftest import write_clip
 from skimage import data
 
 from votes import checkpoint
+from votes.checkpoint import read_record, write_record
 from votes.cli import main
 from votes.commands.metrics import NAMES, clips_at
 from votes.metrics.psnr_ssim import calculate_psnr, calculate_ssim
@@ -91,8 +92,8 @@ def test_results_side_by_side(videos, capsys):
     capsys.readouterr()
     assert main(['metrics', 'compare', 'OUT.json', 'GT.json']) == 0
     assert '1.0000' in capsys.readouterr().out
-    named = json.loads(Path('OUT.json').read_text())
-    Path('OUT.json').write_text(json.dumps({**named, 'name': 'OUT#1_50%&'}))
+    named = read_record('OUT.json')
+    write_record('OUT.json', {**named, 'name': 'OUT#1_50%&'})
     assert main(['metrics', 'compare', 'OUT.json', 'GT.json', '--format', 'latex']) == 0
     said = capsys.readouterr().out
     assert r'OUT\#1\_50\%\& & 0.9' in said

@@ -1,6 +1,7 @@
 """`votes pair`: downloads under other names, changed as platforms change videos, to their originals."""
 
 import json
+import shutil
 from fractions import Fraction
 from pathlib import Path
 
@@ -112,6 +113,21 @@ def test_pairs(folders, capsys, monkeypatch):
     Path('downloads/d.mp4').unlink()
     assert main(['pair', 'originals', 'downloads', 'out']) == 0, 'what is known is not measured again'
     assert Path('out/LQ_frames/my_coffee/00000000.png').stat().st_mtime_ns == before
+    Path('originals').rename('moved')
+    assert main(['pair', 'moved', 'downloads', 'out']) == 0, 'the same files at another place'
+    there = {path: path.read_bytes() for path in Path('out').rglob('*') if path.is_file()}
+    Path('others').mkdir()
+    Path('moved/my chelsea.mp4').rename('others/my coffee.mp4')
+    capsys.readouterr()
+    for originals, downloads, side in (('others', 'downloads', 'originals'), ('moved', 'others', 'downloads')):
+        assert main(['pair', originals, downloads, 'out']) == 2
+        said = capsys.readouterr().err
+        assert f'made of other {side}, and would be replaced' in said
+        assert all(word in said for word in ('2 pairs', 'moved/my astronaut.mp4', 'another output folder'))
+    Path('out/pairs.json').unlink()
+    shutil.rmtree('out/.pairing')
+    assert main(['pair', 'others', 'downloads', 'out']) == 2, 'of votes prepare'
+    assert {path: path.read_bytes() for path in Path('out').rglob('*') if path.is_file()}.items() <= there.items()
 
 
 def test_one_at_a_time_and_other_frames_of_a_name(folders):

@@ -13,6 +13,7 @@ import pytest
 
 from votes import checkpoint
 from votes.archs import build_network
+from votes.checkpoint import read_record, write_record
 from votes.cli import main
 from votes.options import load_options
 from votes.reports import frames, page, pictures
@@ -89,9 +90,9 @@ def test_many_pictures_lie_beside_the_page(evaluated, monkeypatch, capsys):
 
 def test_several_networks_in_one_slider(evaluated, capsys):
     shutil.copytree(evaluated, 'results/other')
-    content = json.loads(Path('results/other/results.json').read_text())
+    content = read_record('results/other/results.json')
     content['name'] = 'input'
-    Path('results/other/results.json').write_text(json.dumps(content))
+    write_record('results/other/results.json', content)
     assert main(['report', str(evaluated), 'results/other']) == 2, 'needs a name'
     assert main(['report', str(evaluated), 'results/other', '-o', 'both.html']) == 0
     (test_set,) = shown_by('both.html')['sets']
@@ -100,7 +101,7 @@ def test_several_networks_in_one_slider(evaluated, capsys):
     assert list(frame['values']) == ['tiny', 'output of input']
     assert {worst['network'] for worst in test_set['worst']} == {'tiny', 'output of input'}
     content['protocol']['data'] = {name: {'sha256': 'others'} for name in content['protocol']['data']}
-    Path('results/other/results.json').write_text(json.dumps(content))
+    write_record('results/other/results.json', content)
     capsys.readouterr()
     assert main(['report', str(evaluated), 'results/other', '-o', 'both.html']) == 2
     assert 'measured on other pictures' in capsys.readouterr().err

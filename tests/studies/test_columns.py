@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from votes.checkpoint import write_record
 from votes.studies.claims import NOT_RUN, REPRODUCED
 from votes.studies.outcome import Result, _cost
 from votes.studies.render import draw, write_all
@@ -56,7 +57,9 @@ def test_costs(tmp_path):
     }
     folder = Path(tmp_path, 'results', 'test')
     folder.mkdir(parents=True)
-    (folder / 'results.json').write_text('{"network_g": {"type": "EDSR", "num_feat": 4, "num_block": 1, "upscale": 2}}')
+    network = {'type': 'EDSR', 'num_feat': 4, 'num_block': 1, 'upscale': 2}
+    content = {'name': 'test', 'protocol': {'metrics': {}}, 'results': {}, 'network_g': network}
+    write_record(folder / 'results.json', content)
     cost = _cost(runner.study.rows[0], runner)
     assert cost['train_s'] == 15
     assert 500 < cost['parameters'] < 5000

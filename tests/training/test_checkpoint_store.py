@@ -2,18 +2,24 @@
 
 import contextlib
 import errno
+import math
 import threading
 import time
 from collections import namedtuple
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 import torch
 from conftest import VDSR
+from faults import damages
 
 from votes import checkpoint
 from votes.cli import main
 from votes.errors import UserError
+from votes.reports.compare import read_results
+from votes.studies.runner import Outcome, Runner
+from votes.studies.study import Row, Study
 from votes.training.checkpoint_store import Saves
 
 RUN = Path('experiments/tiny')
@@ -110,20 +116,34 @@ def test_every_bit_and_every_length_of_every_small_file(tmp_path, name):
     saves.write_note('validated.json', {'iter': 6, 'best': {'val': {'psnr': 30.5}}, 'best_iter': 4})
     assert [p.name for p in small_files(tmp_path)] == ['2.json', '4.json', '6.json', 'latest.json', 'validated.json']
     path = tmp_path / 'training_states' / name
-    whole = path.read_bytes()
-    flipped = (
-        whole[:i] + bytes([whole[i] ^ (1 << bit)]) + whole[i + 1 :] for i in range(len(whole)) for bit in range(8)
-    )
-    for data in (*flipped, *(whole[:n] for n in range(len(whole)))):
-        path.write_bytes(data)
+    for data in damages(path):
         assert saves.newest_good() == (6, []), data
         if name == 'validated.json':
             with contextlib.suppress(ValueError):
                 assert checkpoint.read_record(path) == {'iter': 6, 'best': {'val': {'psnr': 30.5}}, 'best_iter': 4}
-    path.write_bytes(whole)
     flip(tmp_path / 'models/net_g_6.pth')
-    path.write_bytes(whole[:-40])
+    path.write_bytes(path.read_bytes()[:-40])
     assert saves.newest_good()[0] == 4
+
+
+@pytest.mark.parametrize('name', ['results.json', 'jobs/good.json', 'jobs/pace/good.json'])
+def test_every_bit_of_what_evaluations_and_studies_keep(tmp_path, name):
+    """Nothing damaged is believed; what a version before wrote, without a checksum, still is."""
+    job = {'train': 'x.yml', 'minutes': 2}
+    study = Study(name='s', title='s', jobs={'good': job}, rows=[Row(label='x', results=['good'])])
+    runner = Runner(study, tmp_path, None, [], str)
+    content, read = {
+        'results.json': ({'name': 'x', 'protocol': {'metrics': {}}, 'results': {'psnr': math.inf}}, read_results),
+        'jobs/good.json': ({**asdict(Outcome('done', key='ab' * 32)), 'record': {}}, lambda _: runner.read('good')),
+        'jobs/pace/good.json': ({'minutes': 2, 'seconds': 0.1, 'steps': 1200}, lambda _: runner._pace('good')),
+    }[name]
+    path = tmp_path / name
+    checkpoint.write_json(path, content)
+    assert read(path) == content
+    checkpoint.write_record(path, content)
+    for data in damages(path):
+        with contextlib.suppress(UserError):
+            assert read(path) in ({}, content), data
 
 
 def test_repair(tmp_path, capsys):

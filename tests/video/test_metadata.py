@@ -1,3 +1,4 @@
+import contextlib
 import json
 
 import av
@@ -5,6 +6,7 @@ import cv2
 import numpy as np
 import pytest
 from av.codec.context import Flags2
+from faults import damages
 
 from votes.archs.windows import CUT, PICKED, peak_indices
 from votes.data.codec_metadata import CodecMetadata, extract_metadata, take_labels
@@ -187,13 +189,23 @@ def test_no_video(tmp_path):
 def test_damaged_metadata_are_refused_and_made_again(tmp_path):
     videos, target = tmp_path / 'videos', tmp_path / 'metadata'
     videos.mkdir()
-    write(videos / 'a.mp4', pan(3, size=(48, 64)))
+    write(videos / 'a.mp4', pan(3, size=(16, 32)))
     extract_metadata(videos, target)
-    stored = target / 'a' / 'frames.json'
-    whole = stored.read_bytes()
-    for place in (5, len(whole) // 2, whole.index(b'"bytes"') + 2, whole.index(b'"checksum"') + 3):
-        stored.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+    files = {path: path.read_bytes() for path in (target / 'a').iterdir()}
+    assert sorted(path.stem for path in files) == ['frames', 'future_valid', 'mv_future', 'mv_past', 'past_valid', 'qp']
+    for stored, whole in files.items():
+        for data in damages(stored):
+            found = CodecMetadata(target)
+            if stored.suffix == '.npy' or json.loads(whole) != _parsed(data):
+                with pytest.raises(UserError, match='codec metadata cannot be read'):
+                    found.field('a', stored.stem)
+        stored.unlink()
         with pytest.raises(UserError, match='codec metadata cannot be read'):
-            CodecMetadata(target).about('a')
+            CodecMetadata(target).field('a', stored.stem)
         extract_metadata(videos, target)
-        assert stored.read_bytes() == whole
+        assert {path: path.read_bytes() for path in files} == files
+
+
+def _parsed(data):
+    with contextlib.suppress(ValueError):
+        return json.loads(data)

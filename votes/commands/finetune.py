@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,7 @@ from votes.errors import UserError
 from votes.platforms.joined import earlier_platform, join_earlier, join_made, label_of, lq_folder
 from votes.processes.lease import Lease
 from votes.processes.program import add_overrides
-from votes.reports.compare import comparison
+from votes.reports.compare import comparison, read_results
 from votes.reports.curves import read_rows
 from votes.training.provenance import Record, changes, record
 from votes.training.run_log import put_aside
@@ -290,7 +289,7 @@ def evaluated(name: str, weights: Path, network: dict[str, Any], said: Promise, 
 
 
 def mean_psnr(path: Path) -> float:
-    (result,) = checkpoint.with_infinity(json.loads(path.read_text()))['results'].values()
+    (result,) = read_results(path)['results'].values()
     value: float = result['mean']['restored']['psnr']
     return value
 

@@ -351,7 +351,7 @@ def run(args: argparse.Namespace) -> int:
     for name, reason in content['not_available'].items():
         print(f'{name}: NOT AVAILABLE: {reason}')
     if args.json:
-        checkpoint.write_json(args.json, content)
+        checkpoint.write_record(args.json, content)
     return 0
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import shutil
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -17,13 +16,14 @@ from torch import Tensor
 
 from votes.archs.fields import FIELDS, reversed_in_time
 from votes.archs.windows import CUT, PICKED, TYPES, Pick
-from votes.checkpoint import read_record, write_record
+from votes.checkpoint import read_record, sha256, write_record
 from votes.data.sources import Crop
 from votes.data.video_source import VideoSource
 from votes.errors import UserError
 from votes.video.metadata import FrameMetadata, each_frame, pqf_labels
 from votes.video.scenes import SceneCuts
 
+AGAIN = 'votes metadata makes it again'
 RULE = 2  # of what is stored: a folder of another is made again. 1 had other frames of peak quality, and no cuts
 CODEC_FIELDS = ('mv_past', 'mv_future', 'past_valid', 'future_valid', 'qp')  # those that are stored for cells
 
@@ -56,6 +56,7 @@ def write_metadata(folder: Path, frames: Iterable[FrameMetadata]) -> None:
     qp = np.array(means) if len(means) == len(types) else None
     pqf = pqf_labels(qp, np.array(sizes), cuts.found).tolist()
     about = {'rule': RULE, 'size': size, 'types': types, 'bytes': sizes, 'pqf': pqf, 'cuts': cuts.found}
+    about['arrays'] = {path.stem: sha256(path) for path in sorted(partial.glob('*.npy'))}
     write_record(partial / 'frames.json', about)
     shutil.rmtree(folder, ignore_errors=True)  # of a run that was stopped after this clip
     partial.rename(folder)
@@ -125,8 +126,11 @@ def _before(target: Path, clip: str) -> dict[str, Any] | None:
     """What is there of a clip, {} where it is damaged, None where there is nothing."""
     if not (target / clip).is_dir():
         return None
+    found = CodecMetadata(target)
     try:
-        return CodecMetadata(target).about(clip)
+        for name in CODEC_FIELDS:
+            found.field(clip, name)
+        return found.about(clip)
     except UserError:
         return {}
 
@@ -168,28 +172,35 @@ class CodecMetadata:
         if not self.root.is_dir():
             raise UserError('no codec metadata', where=self.root, fix='votes metadata VIDEOS OUT')
         self._about: dict[str, dict[str, Any]] = {}
+        self._whole: set[Path] = set()
 
     def about(self, clip: str) -> dict[str, Any]:
         """'size', 'types', 'bytes', 'pqf' of every frame, 'cuts', the first frames of scenes, 'labels' where a file
-        told 'pqf', and 'rule', see RULE.
+        told 'pqf', 'rule', see RULE, and 'arrays', the SHA-256 of each file of a field that is there.
         """
         if clip not in self._about:
             path = self.root / clip / 'frames.json'
             try:
-                about = json.loads(path.read_text())
-                before = not about.keys() & {'rule', 'checksum'}  # of a version that wrote neither
-                self._about[clip] = about if before else read_record(path)
-            except (OSError, ValueError, AttributeError) as error:
-                fix = 'votes metadata makes it again'
-                raise UserError('codec metadata cannot be read', where=path, value=error, fix=fix) from error
+                self._about[clip] = read_record(path, unsigned=True)
+            except ValueError as error:
+                raise UserError('codec metadata cannot be read', where=path, value=error, fix=AGAIN) from error
         return self._about[clip]
 
     def length(self, clip: str) -> int:
         return len(self.about(clip)['types'])
 
     def field(self, clip: str, name: str) -> Any:
-        """One field as it is stored, memory-mapped; None where the codec did not give it."""
+        """One field as it is stored, memory-mapped; None where the codec did not give it. Its file is verified once.
+
+        Raises:
+            UserError: the file is not what was written, or is gone.
+        """
         path = self.root / clip / f'{name}.npy'
+        known = self.about(clip).get('arrays', {})  # none of a version before
+        if name in known and path not in self._whole:
+            if not path.is_file() or sha256(path) != known[name]:
+                raise UserError('codec metadata cannot be read: another checksum', where=path, fix=AGAIN)
+            self._whole.add(path)
         return np.load(path, mmap_mode='r') if path.is_file() else None
 
     def check(self, clip: str, frames: int, size: tuple[int, int]) -> None:

@@ -46,7 +46,7 @@ def manifest(source: FrameSource | str | Path, clips: Iterable[str] | None = Non
     names = sorted(source.clips() if clips is None else clips)
     every = max(1, len(names) // LOOKED_INTO)
     rows = {
-        clip: [source.length(clip), *source.size(clip), _stored(source, clip, number % every == 0)]
+        clip: [source.length(clip), *source.size(clip), stored(source, clip, number % every == 0)]
         for number, clip in enumerate(names)
     }
     spread = (
@@ -90,7 +90,7 @@ def _line(text: str, clips: list[str]) -> str:
     return f'{text}: {", ".join(clips[:3])}{more}'
 
 
-def _stored(source: FrameSource, clip: str, look: bool) -> str:
+def stored(source: FrameSource, clip: str, look: bool = True) -> str:
     """A checksum of how a clip is stored: bytes of its files, and with `look` some of what is in them."""
     total = hashlib.sha256()
     if isinstance(source, PackedSource):

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from votes.checkpoint import read_record, write_record
+from votes.data.manifest import stored
 from votes.data.related import Place, RelatedClip, RelatedSource, look_at, of_scale, related
 from votes.data.sources import FolderSource
 from votes.data.tools.layouts import Clips, Layout, videos_below
@@ -80,13 +81,14 @@ def pair_folders(
         workers: files that are looked at together.
 
     Raises:
-        UserError: no such folders, another process works in `target`, nothing could be paired.
+        UserError: no such folders, another process works in `target`, or it holds pairs of other videos.
     """
     wish = wish or Wish()
     sides = {'original': videos_below(originals), 'download': videos_below(downloads)}
     target.parent.mkdir(parents=True, exist_ok=True)
     with Lease(target, 'pairing'):
         job = _Job(sides, target / WORK, say)
+        _refuse_others(target, {'original': originals, 'download': downloads}, job.keys)
         matches = job.matches(workers)
         outcome = _paired(sides, matches, job.unreadable, scale, wish)
         _remember(target, outcome)
@@ -159,14 +161,15 @@ class _Job:
             list(pool.map(one, missing))
 
     def _file(self, side: str, name: str) -> Path:
-        return self.work / 'looks' / f'{self.keys[side][name]}.npz'
+        return self.work / 'looks' / f'{_digest([name, self.keys[side][name]])}.npz'
 
     def _look(self, side: str, name: str) -> Look:
         self._look_at_all(side, [name], 1)
         return Look.load(self._file(side, name))
 
     def _record(self, name: str) -> Path:
-        return self.work / 'found' / f'{_digest([VERSION, self.keys["download"][name], self.all_originals])}.json'
+        made_of = [VERSION, name, self.keys['download'][name], self.all_originals]
+        return self.work / 'found' / f'{_digest(made_of)}.json'
 
     def _known(self, name: str) -> Match | None:
         try:
@@ -304,6 +307,27 @@ def _remembered(target: Path) -> dict[str, Any]:
         return {path.name: {} for side in ('HQ_frames', 'LQ_frames') for path in (target / side).glob('*/')}
 
 
+def _refuse_others(target: Path, folders: dict[str, Path], keys: dict[str, dict[str, str]]) -> None:
+    """
+    Raises:
+        UserError: pairs in `target` are of videos that lie elsewhere than in `folders`, and whose contents these lack.
+    """
+    before = _remembered(target)
+    fix = 'another output folder, or move this one away'
+    if not all(before.values()) and not (target / WORK).is_dir():
+        raise UserError('frames are there that `votes pair` did not write', where=target, value=[*before][:5], fix=fix)
+    for name, entry in before.items():
+        for (side, folder), key in zip(folders.items(), entry.get('keys', ()), strict=False):
+            inside = Path(entry[side]).resolve().is_relative_to(folder.resolve())
+            if not inside and key not in keys[side].values():
+                raise UserError(
+                    f'the pairs that are there were made of other {side}s, and would be replaced',
+                    where=target,
+                    value=f'{len(before)} pairs; {name} is {entry["original"]} with {entry["download"]}',
+                    fix=fix,
+                )
+
+
 def _relation(content: dict[str, Any]) -> Relation:
     """What Relation.as_json gave."""
     space, timing, colours = (content.pop(key) for key in ('space', 'timing', 'colours'))
@@ -335,11 +359,8 @@ def _path(place: Place) -> Path:
 
 
 def _key(place: Place) -> str:
-    """Of a file's place, size and time: whether it is the one that was looked at."""
-    path = _path(place)
-    stat = path.stat()
-    frames = place[0].length(place[1]) if path.is_dir() else 0
-    return _digest([str(path), stat.st_size, stat.st_mtime_ns, frames, VERSION])
+    """Of what a file or a folder of frames holds, wherever it lies: whether it is what was looked at."""
+    return _digest([stored(*place), VERSION])
 
 
 def _digest(content: Any) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import csv
 import io
-import json
 import math
 from collections import Counter
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from votes.checkpoint import with_infinity
+from votes.checkpoint import read_record
 from votes.errors import UserError
 from votes.reports.protocol import described, latex_text, lower_is_better, shown
 
@@ -46,16 +45,19 @@ class Entry:
         )
 
 
-def _read(path: Path) -> dict[str, Any]:
+def read_results(path: Path) -> dict[str, Any]:
+    """What `votes test` or `votes metrics` wrote of an evaluation.
+
+    Raises:
+        UserError: it cannot be read, is damaged, or is something else.
+    """
     try:
-        content = with_infinity(json.loads(path.read_text()))
-    except (OSError, ValueError) as error:
+        content = read_record(path, unsigned=True)
+    except ValueError as error:
         raise UserError(
             'results file cannot be read', where=path, value=error, fix='written by `votes test`'
         ) from error
-    if not isinstance(content, dict) or not (
-        {'name', 'protocol', 'results'} <= content.keys() and 'metrics' in content['protocol']
-    ):
+    if not {'name', 'protocol', 'results'} <= content.keys() or 'metrics' not in content['protocol']:
         raise UserError('not a results file of `votes test`', where=path)
     return content
 
@@ -73,7 +75,7 @@ def comparison(paths: list[Path], style: str = 'text', any_protocol: bool = Fals
     Raises:
         UserError: a file is no results file, two were measured under different protocols, or on other pictures.
     """
-    runs = [_read(path) for path in paths]
+    runs = [read_results(path) for path in paths]
     for path, run in zip(paths, runs, strict=True):
         if run['protocol']['metrics'] != runs[0]['protocol']['metrics'] and not any_protocol:
             raise UserError(

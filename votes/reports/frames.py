@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -13,7 +12,6 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from votes.checkpoint import with_infinity
 from votes.data import VideoUVSSMTestDataset, build_test_set
 from votes.data.sources import read_picture
 from votes.errors import UserError
@@ -22,6 +20,7 @@ from votes.inference.frames import map_of_frame
 from votes.models import build_model
 from votes.options import Options, load_options
 from votes.processes.devices import device_of
+from votes.reports.compare import read_results
 from votes.reports.pictures import Pictures
 from votes.reports.protocol import lower_is_better
 from votes.reports.sheet import ERROR_GAIN, heat
@@ -98,7 +97,7 @@ class Evaluated:
 
 def evaluated(label: str, folder: Path) -> list[Evaluated]:
     """What a folder of `votes test` holds, a test set each."""
-    content = with_infinity(json.loads((folder / 'results.json').read_text()))
+    content = read_results(folder / 'results.json')
     opt = load_options(folder / 'options.yml', 'test', check_paths=False)
     found = []
     for key, data in opt.datasets.items():

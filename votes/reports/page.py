@@ -13,7 +13,7 @@ from jinja2 import Environment, PackageLoader, select_autoescape
 
 from votes import checkpoint
 from votes.errors import UserError
-from votes.reports.compare import comparison, labels
+from votes.reports.compare import comparison, labels, read_results
 from votes.reports.curves import draw_curves, read_rows
 from votes.reports.frames import TestSet, test_sets
 from votes.reports.pictures import QUALITY, Pictures
@@ -89,7 +89,14 @@ def inside_script(content: Any) -> str:
 
 def _environment(folder: Path) -> dict[str, Any]:
     path = folder / 'environment.json'
-    return json.loads(path.read_text()) if path.is_file() else {}
+    return _record(path) if path.is_file() else {}
+
+
+def _record(path: Path) -> dict[str, Any]:
+    try:
+        return checkpoint.read_record(path, unsigned=True)
+    except ValueError as error:
+        raise UserError('a file of the page cannot be read', where=path, value=error) from error
 
 
 def _about(environment: dict[str, Any]) -> dict[str, str]:
@@ -114,7 +121,7 @@ def of_results(folders: list[Path], pictures: Pictures, every: int, alike: bool 
         alike: they are of the same data, and come into one table.
     """
     files = [folder / 'results.json' for folder in folders]
-    found = [json.loads(file.read_text()) for file in files]
+    found = [read_results(file) for file in files]
     first, environment = found[0], _environment(folders[0])
     names = labels(files, [content['name'] for content in found])
     tables = [comparison(files)] if alike else []  # refuses what cannot be compared, before pictures are made
@@ -168,7 +175,7 @@ def _values(row: dict[str, Any]) -> str:
 
 def of_study(folder: Path, path: Path, pictures: Pictures, every: int) -> dict[str, Any]:
     """The table and the figure of a study, and the pictures of its evaluations."""
-    study = json.loads(path.read_text())
+    study = _record(path)
     runs = [p.parent for p in sorted(folder.glob('results/*/results.json'))]
     content: dict[str, Any] = {'protocol': {}, 'weights': None, 'sets': [], 'commands': []}
     if runs:

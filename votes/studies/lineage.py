@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +21,8 @@ def lineage_of_study(folder: Path) -> list[str]:
     lines = [str(folder)]
     for path in records:
         try:
-            content = json.loads(path.read_text())
-        except (OSError, ValueError) as error:
+            content = checkpoint.read_record(path, unsigned=True)
+        except ValueError as error:
             raise UserError('the record of a job cannot be read', where=path, value=error) from error
         lines += _job(folder, path.stem, content)
     return lines

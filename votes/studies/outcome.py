@@ -13,7 +13,7 @@ import numpy as np
 import yaml
 
 from votes.archs import build_network
-from votes.checkpoint import with_infinity
+from votes.reports.compare import read_results
 from votes.reports.curves import read_rows
 from votes.reports.protocol import described, of_options
 from votes.studies import claims
@@ -135,7 +135,7 @@ class Measured:
 
     def __init__(self, runner: Runner, job: str):
         self.job, self.folder = job, runner.folder / 'results' / job
-        content = with_infinity(json.loads((self.folder / 'results.json').read_text()))
+        content = read_results(self.folder / 'results.json')
         first: dict[str, Any] = next(iter(content['results'].values()))
         self.protocol, self.mean, self.clips = content['protocol'], first['mean'], first['clips']
         self.frames = [(frame['clip'], frame['index']) for frame in first['frames']]
@@ -276,7 +276,7 @@ def check_trainings(runner: Runner, ours: str, other: str) -> None:
 
 def _cost(row: Row, runner: Runner) -> dict[str, float]:
     """Parameters of the network that was tested, and how long training took."""
-    about = json.loads((runner.folder / 'results' / row.results[0] / 'results.json').read_text())['network_g']
+    about = read_results(runner.folder / 'results' / row.results[0] / 'results.json')['network_g']
     arguments = {key: value for key, value in about.items() if key != 'bin_model'}  # weights are not needed
     seconds = [sum(runner.outcomes[job].seconds for job in runner.led_to(name)) for name in row.results]
     return {'parameters': sum(p.numel() for p in build_network(arguments).parameters()), 'train_s': fmean(seconds)}

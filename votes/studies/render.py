@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -42,14 +41,10 @@ def write_all(study: Study, results: list[Result], outcomes: dict[str, Outcome],
     table = _table(results)
     about = environment()
     text = markdown(study, table, results, about, command)
-    contents = {
-        'md': text,
-        'tex': latex(study, table),
-        'csv': _csv(table),
-        'json': json.dumps(as_json(study, results, outcomes, about, command), indent=1, allow_nan=False),
-    }
+    contents = {'md': text, 'tex': latex(study, table), 'csv': _csv(table)}
     for suffix, content in contents.items():
         checkpoint.write_text(folder / f'{study.name}.{suffix}', content)
+    checkpoint.write_record(folder / f'{study.name}.json', as_json(study, results, outcomes, about, command))
     draw(study, results, folder)
     return text
 

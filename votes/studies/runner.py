@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shlex
 import shutil
@@ -149,7 +148,7 @@ class Runner:
             outcome = Outcome('not run', missing)
             self.say(f'{name}: not run ({missing})')
             if not path.is_file():  # what was done before is still known when its data come back
-                checkpoint.write_json(path, asdict(outcome))
+                checkpoint.write_record(path, asdict(outcome))
             return outcome
         if job.minutes and self.train:
             self._take_pace(name, job, device)
@@ -171,12 +170,12 @@ class Runner:
             outcome.seconds += before['seconds']  # it went on from where it was
         if made_of is None or (outcome.state == 'not run' and before):
             if not before:
-                checkpoint.write_json(path, asdict(outcome))
+                checkpoint.write_record(path, asdict(outcome))
         else:
             outcome.key, outcome.stale = made_of['key'], why
             outcome.made = self._made(name, job) if outcome.state == 'done' else {}
             history = [*before.get('history', []), {'time': time.strftime('%Y-%m-%d %H:%M:%S'), 'why': why}]
-            checkpoint.write_json(path, {**asdict(outcome), 'record': made_of, 'history': history})
+            checkpoint.write_record(path, {**asdict(outcome), 'record': made_of, 'history': history})
         if outcome.state != 'done':
             self.say(f'{name}: {outcome.state} ({outcome.reason})')
         return outcome
@@ -194,11 +193,7 @@ class Runner:
 
     def read(self, name: str) -> dict[str, Any]:
         """What is remembered of a job; nothing where that is gone or damaged."""
-        try:
-            content = json.loads((self.folder / 'jobs' / f'{name}.json').read_text())
-        except (OSError, ValueError):
-            return {}
-        return content if isinstance(content, dict) else {}
+        return _kept(self.folder / 'jobs' / f'{name}.json')
 
     def record(self, name: str, job: Job) -> Record:
         """What a job is made from now.
@@ -323,8 +318,7 @@ class Runner:
         """How fast a training is here: 'minutes' that it may take, 'seconds' of a step, 'steps'; nothing before that
         was measured. It is kept: a study that goes on trains for as many steps.
         """
-        path = self.folder / 'jobs' / 'pace' / f'{name}.json'
-        found: dict[str, Any] = json.loads(path.read_text()) if path.is_file() else {}
+        found = _kept(self.folder / 'jobs' / 'pace' / f'{name}.json')
         return found if found.get('minutes') == self.study.jobs[name].minutes else {}
 
     def _take_pace(self, name: str, job: Job, device: str) -> None:
@@ -345,7 +339,7 @@ class Runner:
             seconds = rows[-1]['seconds']  # of a step, without the first ones
             steps = max(1, int(60 * job.minutes / seconds))
             content = {'minutes': job.minutes, 'seconds': seconds, 'steps': steps}
-            checkpoint.write_json(self.folder / 'jobs' / 'pace' / f'{name}.json', content)
+            checkpoint.write_record(self.folder / 'jobs' / 'pace' / f'{name}.json', content)
             self.say(f'{name}: {seconds:.3f} s a step, {steps} steps in {job.minutes:g} minutes')
 
     def _execute(self, name: str, job: Job, device: str, changed: bool) -> Outcome:
@@ -389,6 +383,13 @@ class Runner:
         if code in (PREEMPTED, -15, -2):
             return Outcome('stopped', 'on request; the same command goes on', seconds)
         return Outcome('failed', f'exit code {code}: {last_words(log)}; log: {log}', seconds)
+
+
+def _kept(path: Path) -> dict[str, Any]:
+    try:
+        return checkpoint.read_record(path, unsigned=True)
+    except ValueError:
+        return {}
 
 
 @cache

@@ -8,7 +8,6 @@ prove the checkpoint, or it does not count (but one of another program, which ne
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shutil
@@ -155,16 +154,15 @@ class Saves:
         """What N.json says of its files; None and why where it says nothing that can be relied on."""
         path = self.states / f'{iteration}.json'
         try:
-            content = checkpoint.read_record(path)
+            content = checkpoint.read_record(path, unsigned=True)
         except ValueError as error:
-            older = _unsigned(path)
-            if older is None:
-                return None, str(error) if path.exists() else 'it was not finished'
-            content = older
+            return None, str(error) if path.exists() else 'it was not finished'
         files = content.get('files')
         needed = (state_path(self.folder, iteration), weights_path(self.folder, iteration))
         if content.get('iter') != iteration or not isinstance(files, dict):
             return None, f'{path.name} is of another checkpoint'
+        if not all(isinstance(about, dict) and about.keys() == {'bytes', 'sha256'} for about in files.values()):
+            return None, f'{path.name} is damaged'  # one of a version before, which had no checksum
         missing = {str(p.relative_to(self.folder)) for p in needed} - files.keys()
         return (None, f'{path.name} does not name {", ".join(sorted(missing))}') if missing else (files, '')
 
@@ -249,15 +247,3 @@ class Saves:
                 value=f'{free / 1e6:.0f} MB free, {needed / 1e6:.0f} MB needed',
                 fix='make room, or set path.experiments_root to another disk',
             )
-
-
-def _unsigned(path: Path) -> dict[str, Any] | None:
-    """A manifest of the version before, which had no checksum: exactly its two keys, and nothing that could be one."""
-    try:
-        content = json.loads(path.read_text())
-    except (OSError, ValueError, RecursionError):
-        return None
-    if not isinstance(content, dict) or content.keys() != {'iter', 'files'} or not isinstance(content['files'], dict):
-        return None
-    known = all(isinstance(about, dict) and about.keys() == {'bytes', 'sha256'} for about in content['files'].values())
-    return content if known else None
