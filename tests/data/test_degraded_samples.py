@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from decoded import decoded
 from test_metadata import pan, write
 
 from votes.cli import main
@@ -16,7 +17,6 @@ from votes.data.sources import FolderSource
 from votes.data.uvssm_dataset import UVSSMDataset
 from votes.errors import UserError
 from votes.video.degrade import encode_h264
-from votes.video.metadata import decode_with_metadata
 from votes.video.recipe import read_recipe
 
 RECIPES = Path(__file__).resolve().parents[2] / 'options' / 'degrade'
@@ -135,7 +135,7 @@ def coded(tmp_path, originals):
 def test_metadata_of_a_sample(coded, originals, capsys):
     videos, said = coded
     dataset = UVSSMDataset(str(originals), str(videos), gt_size=32, scale=1, codec_metadata=str(said), num_frame=3)
-    whole = decode_with_metadata(videos / '000.mp4')
+    whole = decoded(videos / '000.mp4')
     read = CodecMetadata(said).read('000', [3, 4, 5], (6, 10, 32, 40))
     for name, cell in (('mv_past', 4), ('future_valid', 4), ('qp', 16)):
         stored = getattr(whole, name)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from decoded import decoded
 
 from votes.archs.cavsr_arch import CAVSREncoder
 from votes.cli import main
@@ -16,7 +17,7 @@ from votes.data.ranking_dataset import QUALITY, CompressionRankingDataset, Compr
 from votes.errors import UserError
 from votes.losses.ranking_loss import RankingLoss
 from votes.video.degrade import encode_h264
-from votes.video.metadata import decode_with_metadata, each_frame
+from votes.video.metadata import each_frame
 
 
 @pytest.fixture(scope='module')
@@ -28,9 +29,9 @@ def versions(tmp_path_factory):
             wide = np.random.default_rng(clip).normal(128, 40, (64, 96, 3)) + np.linspace(-60, 60, 96)[:, None]
             frames = [wide[8:56, 2 * t : 2 * t + 64].clip(0, 255).astype(np.uint8) for t in range(12)]
             encode_h264(frames, root / 'video.mp4', qp)
-            video = decode_with_metadata(root / 'video.mp4')
+            video = decoded(root / 'video.mp4')
             write_clip(root / f'qp{qp}' / f'{clip:03d}', video.frames)
-            write_metadata(root / f'metadata{qp}' / f'{clip:03d}', each_frame(root / 'video.mp4', keep_frames=False))
+            write_metadata(root / f'metadata{qp}' / f'{clip:03d}', each_frame(root / 'video.mp4'))
         found.append({'dataroot': str(root / f'qp{qp}'), 'codec_metadata': str(root / f'metadata{qp}')})
     return found
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from coordinates import disagreement
+from decoded import decoded
 from restore.clips import frames_of, moving
 from torch import nn
 from video.test_metadata import write
@@ -13,7 +14,6 @@ from votes.archs.contract import Clip, apply
 from votes.archs.mfqe_arch import MFQE
 from votes.errors import UserError
 from votes.restore import Settings, restore_video
-from votes.video.metadata import decode_with_metadata
 from votes.video.read import VideoReader
 
 COUNT, SIZE = 18, (48, 64)
@@ -68,7 +68,7 @@ def test_the_decoders_vectors_reach_the_network(tmp_path, settings):
     """Pieces, segments, tiles, orientations, reversal, a part of a video."""
     options = {'qp': '1', 'x264-params': 'bframes=2:b-adapt=0'}
     path = write(tmp_path / 'v.mkv', panning(), 'libx264rgb', 'rgb24', **options)
-    video = decode_with_metadata(path)
+    video = decoded(path)
     assert np.array_equal(video.frames, np.stack(panning())), 'without loss'
     assert set(video.types) == set('IPB')
     assert video.past_valid.mean() > 0.5
@@ -102,7 +102,7 @@ def test_a_codec_that_says_nothing(tmp_path, codec):
     with VideoReader(path) as reader:
         frames = torch.stack([torch.from_numpy(f.rgb.copy()) for f in reader]).permute(0, 3, 1, 2)[None].float() / 255
     shape = (1, 6, 2, 64, 64)
-    types = [[ord(letter) for letter in decode_with_metadata(path).types]]
+    types = [[ord(letter) for letter in decoded(path).types]]
     nothing = {'mv_past': torch.zeros(shape), 'mv_future': torch.zeros(shape), 'pict_type': torch.tensor(types)}
     nothing |= dict.fromkeys(('past_valid', 'future_valid'), torch.zeros(1, 6, 1, 64, 64, dtype=torch.bool))
     with torch.inference_mode():

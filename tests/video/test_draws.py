@@ -5,6 +5,7 @@ import json
 import cv2
 import numpy as np
 import pytest
+from decoded import last_generation
 from test_metadata import pan
 
 from votes.cli import main
@@ -130,10 +131,8 @@ def test_a_rate_that_follows_content():
     assert activity[1] > 2 * activity[0]
 
     def quantiser(strength):
-        said = []
         encoding = {'crf': 30, 'bframes': 0, 'follow': {'frames': 12, 'strength': strength}}
-        degrade(frames, Recipe(name='r', scale=1, generations=[encoding]), last=said.append)
-        qp = said[0].qp.reshape(24, -1).mean(1)
+        qp = last_generation(frames, Recipe(name='r', scale=1, generations=[encoding])).qp.reshape(24, -1).mean(1)
         return qp[12:].mean() - qp[:12].mean()
 
     assert quantiser(1.0) < quantiser(0.0) - 2

@@ -6,12 +6,13 @@ import cv2
 import numpy as np
 import pytest
 from av.codec.context import Flags2
+from decoded import decoded
 from faults import damages
 
 from votes.archs.windows import CUT, PICKED, peak_indices
 from votes.data.codec_metadata import CodecMetadata, extract_metadata, take_labels
 from votes.errors import UserError
-from votes.video.metadata import decode_with_metadata, pqf_labels
+from votes.video.metadata import each_frame, pqf_labels
 
 ONE_BACK = {'x264-params': 'bframes=0:ref=1:me=esa:subme=9', 'qp': '20'}
 
@@ -34,7 +35,7 @@ def write(path, frames, codec='libx264', pixels='yuv420p', **options):
 
 def test_vectors_are_the_motion(tmp_path):
     """The camera moves 3 pixels to the right: what is at p was at p + 3 a frame ago."""
-    video = decode_with_metadata(write(tmp_path / 'v.mp4', pan(), **ONE_BACK))
+    video = decoded(write(tmp_path / 'v.mp4', pan(), **ONE_BACK))
     assert video.frames.shape == (16, 96, 128, 3)
     assert video.types == ['I'] + ['P'] * 15
     assert video.mv_past.shape == (16, 24, 32, 2)
@@ -54,7 +55,7 @@ def test_vectors_are_the_motion(tmp_path):
 
 
 def test_quantisers_of_h264(tmp_path):
-    video = decode_with_metadata(write(tmp_path / 'v.mp4', pan(24), qp='33'))
+    video = decoded(write(tmp_path / 'v.mp4', pan(24), qp='33'))
     assert video.qp.shape == (24, 6, 8)
     by_type = {
         kind: {int(q) for q, t in zip(video.qp.reshape(24, -1)[:, 0], video.types, strict=True) if t == kind}
@@ -70,7 +71,7 @@ def test_quantisers_of_h264(tmp_path):
 def test_quantisers_mean_the_same_whatever_the_depth(tmp_path):
     """FFmpeg's are 12 larger for 10 bit."""
     eight, ten = (
-        decode_with_metadata(write(tmp_path / f'{pixels}.mp4', pan(8), pixels=pixels, crf='28'))
+        decoded(write(tmp_path / f'{pixels}.mp4', pan(8), pixels=pixels, crf='28'))
         for pixels in ('yuv420p', 'yuv420p10le')
     )
     assert abs(eight.qp.mean() - ten.qp.mean()) < 2
@@ -81,13 +82,13 @@ def test_the_map_of_quantisers_is_the_librarys(tmp_path):
     with av.open(str(path)) as container:
         container.streams.video[0].codec_context.options = {'export_side_data': 'venc_params'}
         maps = [frame.side_data.get('VIDEO_ENC_PARAMS').qp_map() for frame in container.decode(video=0)]
-    assert np.array_equal(decode_with_metadata(path).qp, np.stack(maps))
+    assert np.array_equal(decoded(path).qp, np.stack(maps))
 
 
 def test_vectors_are_those_of_the_blocks(tmp_path):
     """Every block's cells hold its vector: compared with a loop over blocks."""
     path = write(tmp_path / 'v.mp4', [f[:90, :118] for f in pan(12)], crf='20')
-    video = decode_with_metadata(path)
+    video = decoded(path)
     with av.open(str(path)) as container:
         container.streams.video[0].codec_context.flags2 |= Flags2.export_mvs
         rows = [frame.side_data.get('MOTION_VECTORS') for frame in container.decode(video=0)]
@@ -110,7 +111,7 @@ def test_bytes_are_those_of_the_packets(tmp_path):
     path = write(tmp_path / 'v.mkv', pan(20))
     with av.open(str(path)) as container:
         total = sum(packet.size for packet in container.demux(video=0))
-    video = decode_with_metadata(path)
+    video = decoded(path)
     assert video.bytes.sum() == total
     assert video.bytes[0] == video.bytes.max()
 
@@ -124,17 +125,15 @@ def test_bytes_are_those_of_the_packets(tmp_path):
     ],
 )
 def test_what_a_codec_does_not_give_is_none(tmp_path, codec, suffix, options):
-    video = decode_with_metadata(write(tmp_path / f'v.{suffix}', pan(10), codec, **options))
+    video = decoded(write(tmp_path / f'v.{suffix}', pan(10), codec, **options))
     assert len(video.frames) == len(video.types) == len(video.bytes) == 10
     assert (video.mv_past, video.mv_future, video.past_valid, video.qp) == (None,) * 4
 
 
 def test_mirrored_vectors_belong_to_the_mirrored_video(tmp_path):
     frames = pan(6)
-    plain = decode_with_metadata(write(tmp_path / 'a.mp4', frames, **ONE_BACK))
-    mirrored = decode_with_metadata(
-        write(tmp_path / 'b.mp4', [np.ascontiguousarray(f[:, ::-1]) for f in frames], **ONE_BACK)
-    )
+    plain = decoded(write(tmp_path / 'a.mp4', frames, **ONE_BACK))
+    mirrored = decoded(write(tmp_path / 'b.mp4', [np.ascontiguousarray(f[:, ::-1]) for f in frames], **ONE_BACK))
     turned = plain.mv_past[..., ::-1, :] * np.float16([-1, 1])
     assert np.abs(np.median(turned[3].reshape(-1, 2), 0) - np.median(mirrored.mv_past[3].reshape(-1, 2), 0)).max() < 0.3
 
@@ -183,7 +182,7 @@ def test_scenes_are_cut_where_something_else_is_shown(tmp_path):
 
 def test_no_video(tmp_path):
     with pytest.raises(UserError, match='video not found'):
-        decode_with_metadata(tmp_path / 'none.mp4')
+        next(each_frame(tmp_path / 'none.mp4'))
 
 
 def test_damaged_metadata_are_refused_and_made_again(tmp_path):

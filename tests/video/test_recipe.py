@@ -9,13 +9,13 @@ import av
 import cv2
 import numpy as np
 import pytest
+from decoded import decoded, last_generation
 from test_metadata import pan
 
 from votes.cli import main
 from votes.data.degrading import degrade_source, write_clip
 from votes.errors import UserError
 from votes.video.degrade import encode_h264
-from votes.video.metadata import decode_with_metadata
 from votes.video.recipe import Degradation, Recipe, degrade, read_recipe
 
 STOCK = sorted((Path(__file__).resolve().parents[2] / 'options' / 'degrade').glob('*.yml'))
@@ -80,8 +80,8 @@ def test_the_ffmpeg_program_does_the_same(tmp_path, name):
     size, qp = f'{256 // recipe.scale}x{192 // recipe.scale}', recipe.generations[0].qp
     for i, frame in enumerate(CLIP):
         cv2.imwrite(str(tmp_path / f'{i:08d}.png'), frame[..., ::-1])
-    said = []
-    ours, _ = degrade(CLIP, recipe, last=said.append)
+    ours, _ = degrade(CLIP, recipe)
+    said = last_generation(CLIP, recipe)
     for threads, tolerance in (('2', 0), ('5', 1)):
         encode = f'{ffmpeg} -loglevel error -f image2 -i {tmp_path}/%08d.png -vcodec libx264 -threads {threads} -r 25'
         subprocess.run(
@@ -91,9 +91,9 @@ def test_the_ffmpeg_program_does_the_same(tmp_path, name):
         decode = f'{ffmpeg} -loglevel error -i {tmp_path}/c.mp4 -f image2 -start_number 0 {tmp_path}/{threads}/%08d.png'
         subprocess.run(decode.split(), check=True)
         theirs = [cv2.imread(str(p))[..., ::-1].astype(int) for p in sorted((tmp_path / threads).iterdir())]
-        video = decode_with_metadata(tmp_path / 'c.mp4')
-        assert video.types == said[0].types
-        assert np.array_equal(video.qp, said[0].qp)
+        video = decoded(tmp_path / 'c.mp4')
+        assert video.types == said.types
+        assert np.array_equal(video.qp, said.qp)
         assert np.mean(np.abs(np.stack(theirs) - np.stack(ours))) <= tolerance
 
 
@@ -220,10 +220,9 @@ def test_steps_beyond_all_bounds(tmp_path, line):
 
 
 def test_the_ripple_of_the_challenge_goes_on_to_the_end():
-    said = []
-    degrade(pan(30, size=(64, 96)), read_recipe(STOCK[0].with_name('ntire21_track1_like.yml')), last=said.append)
-    assert [round(float(qp.mean())) for qp in said[0].qp] == ([38, 42, 41, 42] * 8)[:30]
-    assert set(said[0].types) == {'I', 'P'}
+    said = last_generation(pan(30, size=(64, 96)), read_recipe(STOCK[0].with_name('ntire21_track1_like.yml')))
+    assert [round(float(qp.mean())) for qp in said.qp] == ([38, 42, 41, 42] * 8)[:30]
+    assert set(said.types) == {'I', 'P'}
 
 
 def write_originals(root, lengths, size=(96, 128)):

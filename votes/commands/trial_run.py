@@ -26,7 +26,7 @@ from votes.data.degrading import write_clip
 from votes.errors import UserError
 from votes.restore import Settings, restore_video
 from votes.video.degrade import encode_h264
-from votes.video.metadata import decode_with_metadata, each_frame
+from votes.video.metadata import each_frame
 from votes.video.read import VideoReader
 
 FRAMES, SIZE = 6, (48, 64)
@@ -48,14 +48,14 @@ def write_data(folder: Path, scale: int, frames: int = FRAMES) -> None:
     """folder/{gt,lq,metadata} with two clips that an encoder has damaged, and folder/video.mp4."""
     video = folder / 'video.mp4'
     encode_h264(moving(frames, SIZE), video, 32)
-    found = decode_with_metadata(video)
     gt = [
         cv2.resize(f, (SIZE[1] * scale, SIZE[0] * scale), interpolation=cv2.INTER_CUBIC) for f in moving(frames, SIZE)
     ]
     for clip in ('000', '001'):
-        write_clip(folder / 'lq' / clip, found.frames)
+        with VideoReader(video) as reader:
+            write_clip(folder / 'lq' / clip, (frame.rgb for frame in reader))
         write_clip(folder / 'gt' / clip, gt)
-        write_metadata(folder / 'metadata' / clip, each_frame(video, keep_frames=False))
+        write_metadata(folder / 'metadata' / clip, each_frame(video))
 
 
 @contextlib.contextmanager

@@ -35,8 +35,7 @@ def write_metadata(folder: Path, frames: Iterable[FrameMetadata]) -> None:
     partial.mkdir(parents=True)
     types, sizes, means, moving, size = [], [], [], False, (0, 0)
     cuts = SceneCuts()
-    fields = {'past': 'mv_past', 'future': 'mv_future', 'past_valid': 'past_valid', 'future_valid': 'future_valid'}
-    arrays = {name: _Growing(partial / f'{file}.npy') for name, file in {**fields, 'qp': 'qp'}.items()}
+    arrays = {name: _Growing(partial / f'{name}.npy') for name in CODEC_FIELDS}
     try:
         for frame in frames:
             size = frame.size
@@ -51,7 +50,7 @@ def write_metadata(folder: Path, frames: Iterable[FrameMetadata]) -> None:
         for array in arrays.values():
             array.close()
     for name, array in arrays.items():
-        if array.count < len(types) or (name in fields and not moving):
+        if array.count < len(types) or (name != 'qp' and not moving):
             array.path.unlink()
     qp = np.array(means) if len(means) == len(types) else None
     pqf = pqf_labels(qp, np.array(sizes), cuts.found).tolist()
@@ -101,7 +100,7 @@ def extract_metadata(videos: str | Path, target: str | Path, say: Callable[[str]
             before = _before(target, clip)
             again = before is not None and before.get('rule') != RULE
             if again or before is None:
-                write_metadata(target / clip, each_frame(source.path(clip), keep_frames=False))
+                write_metadata(target / clip, each_frame(source.path(clip)))
         except (UserError, FFmpegError, OSError, ValueError, RuntimeError, MemoryError) as error:
             problems.append(f'  {source.path(clip)}: {str(error) or type(error).__name__}')
             say(f'{clip}: NOT READ, {str(error).splitlines()[0] if str(error) else type(error).__name__}')

@@ -175,7 +175,7 @@ def _degrade_clip(
         if beside.once:
             write_clip(beside.once / clip, passing.once())
         if beside.metadata and recipe.generations:
-            write_metadata(beside.metadata / clip, each_frame(passing.video, keep_frames=False))
+            write_metadata(beside.metadata / clip, each_frame(passing.video))
         if beside.videos and recipe.generations:
             (beside.videos / clip).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(passing.video, beside.videos / f'{clip}.mkv')

@@ -142,7 +142,7 @@ class SideInformation:
         if not source.is_file():
             raise UserError(f'{said.name} reads what a decoder knows ({wanted})', where=source, fix='a video file')
         self.folder = tempfile.TemporaryDirectory(prefix='votes_metadata_')
-        write_metadata(Path(self.folder.name) / 'video', each_frame(source, keep_frames=False))
+        write_metadata(Path(self.folder.name) / 'video', each_frame(source))
         self.metadata = CodecMetadata(self.folder.name)
         with VideoReader(source) as reader:
             size, codec = reader.size, reader.stream.codec_context.name

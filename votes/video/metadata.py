@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,8 @@ from av.error import FFmpegError
 from numpy.typing import NDArray
 
 from votes.errors import UserError
-from votes.video.read import VideoReader, frame_bits, frame_to_rgb
+from votes.video.convert import frame_bits
+from votes.video.read import VideoReader
 from votes.video.scenes import small_luma
 
 CELL = 4  # pixels: the smallest block with a vector of its own in H.264
@@ -23,73 +23,38 @@ TRUSTED_QP = {'h264'}  # others export quantisers in units of their own, or wron
 
 
 @dataclass
-class DecodedVideo:
-    """A video's frames and what the codec knows of them; T frames of H x W pixels, as they are stored (not rotated).
+class FrameMetadata:
+    """What is known of a frame of H x W pixels, as it is stored (not rotated).
 
     Attributes:
-        frames: uint8 RGB (T, H, W, 3).
-        types: 'I', 'P' or 'B' of each frame, '?' where the codec does not say.
-        bytes: compressed size of each frame.
-        mv_past, mv_future: float16 (T, ceil(H/4), ceil(W/4), 2), x and y in pixels: the block at p was predicted from
-            the earlier (later) frame at p + mv. How far away that frame is, no codec tells. None without vectors.
-        past_valid, future_valid: bool (T, ceil(H/4), ceil(W/4)), where there is a vector.
-        qp: int16 (T, ceil(H/16), ceil(W/16)), the quantiser of each macroblock; None where the codec does not give it.
+        size: H and W.
+        type: 'I', 'P' or 'B', '?' where the codec does not say.
+        bytes: compressed size.
+        mv_past, mv_future: float16 (ceil(H/4), ceil(W/4), 2), x and y in pixels: the block at p was predicted from
+            the earlier (later) frame at p + mv. How far away that frame is, no codec tells.
+        past_valid, future_valid: bool (ceil(H/4), ceil(W/4)), where there is a vector.
+        qp: int16 (ceil(H/16), ceil(W/16)), the quantiser of each macroblock; None where the codec does not give it.
+        small: the frame, small and grey, see scenes.SceneCuts.
     """
 
-    frames: NDArray[np.uint8]
-    types: list[str]
-    bytes: NDArray[np.int64]
-    mv_past: NDArray[np.float16] | None
-    mv_future: NDArray[np.float16] | None
-    past_valid: NDArray[np.bool_] | None
-    future_valid: NDArray[np.bool_] | None
-    qp: NDArray[np.int16] | None
-
-
-def decode_with_metadata(path: str | Path, keep_frames: bool = True, limit: int | None = None) -> DecodedVideo:
-    """Decodes a whole video file. Motion vectors come from H.264 and MPEG-2/4, quantisers from H.264 alone.
-
-    Args:
-        limit: of frames; None for all.
-        keep_frames: without it `frames` has the shape (0, H, W, 3), and little memory is needed.
-
-    Raises:
-        UserError: see VideoReader; or the video breaks off, changes its size, or holds no frame.
-    """
-    frames = list(itertools.islice(each_frame(path, keep_frames), limit))
-    moving = any(frame.past_valid.any() or frame.future_valid.any() for frame in frames)
-    qp = [frame.qp for frame in frames if frame.qp is not None]
-    pictures = [frame.rgb for frame in frames if frame.rgb is not None]
-    return DecodedVideo(
-        np.stack(pictures) if keep_frames else np.zeros((0, *frames[0].size, 3), np.uint8),
-        [frame.type for frame in frames],
-        np.array([frame.bytes for frame in frames], np.int64),
-        np.stack([frame.past for frame in frames]) if moving else None,
-        np.stack([frame.future for frame in frames]) if moving else None,
-        np.stack([frame.past_valid for frame in frames]) if moving else None,
-        np.stack([frame.future_valid for frame in frames]) if moving else None,
-        np.stack(qp) if len(qp) == len(frames) else None,
-    )
-
-
-@dataclass
-class FrameMetadata:
-    """What is known of one frame, see DecodedVideo; and the frame, small and grey, see scenes.SceneCuts."""
-
-    rgb: NDArray[np.uint8] | None
     size: tuple[int, int]
     type: str
     bytes: int
-    past: NDArray[np.float16]
+    mv_past: NDArray[np.float16]
     past_valid: NDArray[np.bool_]
-    future: NDArray[np.float16]
+    mv_future: NDArray[np.float16]
     future_valid: NDArray[np.bool_]
     qp: NDArray[np.int16] | None
     small: NDArray[np.uint8]
 
 
-def each_frame(path: str | Path, keep_frames: bool = True) -> Iterator[FrameMetadata]:
-    """The frames of a video file one after the other, see decode_with_metadata."""
+def each_frame(path: str | Path) -> Iterator[FrameMetadata]:
+    """The frames of a video file one after the other. Motion vectors come from H.264 and MPEG-2/4, quantisers from
+    H.264 alone.
+
+    Raises:
+        UserError: see VideoReader; or the video breaks off, changes its size, or holds no frame.
+    """
     # where several frames are decoded at once FFmpeg exports quantisers of frames that are not decoded to their end
     with VideoReader(path, threads=1) as reader:
         context: Any = reader.stream.codec_context
@@ -110,7 +75,6 @@ def each_frame(path: str | Path, keep_frames: bool = True) -> Iterator[FrameMeta
                     vectors: Any = frame.side_data.get('MOTION_VECTORS')
                     rows = None if vectors is None else vectors.to_ndarray()
                     yield FrameMetadata(
-                        frame_to_rgb(frame, reader.colour) if keep_frames else None,
                         shape,
                         TYPES.get(int(frame.pict_type), '?'),
                         sizes.pop(frame.pts or 0, 0),

@@ -8,11 +8,12 @@ import json
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import numpy as np
 
-from votes.video.metadata import TRUSTED_QP, decode_with_metadata
+from votes.video.metadata import TRUSTED_QP, each_frame
 from votes.video.read import VideoReader
 from votes.video.tracks import describe_stream
 
@@ -50,14 +51,14 @@ def strength(path: str | Path, frames: int = LOOKED_AT) -> Strength:
     Raises:
         UserError: see VideoReader.
     """
-    found = decode_with_metadata(path, keep_frames=False, limit=frames)
-    types = ''.join(found.types)
-    if found.qp is not None:
-        qp = [float(frame.mean()) for frame in found.qp]
+    found = list(itertools.islice(each_frame(path), frames))
+    types = ''.join(frame.type for frame in found)
+    qp = [float(frame.qp.mean()) for frame in found if frame.qp is not None]
+    if len(qp) == len(found):
         mean = float(np.mean(qp))
         word = next(word for word, least, _ in reversed(STRENGTHS) if mean >= least)
         return Strength(word, f'a mean quantiser of {mean:.1f}', types, mean, qp)
-    bits = float(found.bytes.mean()) * 8 / (found.frames.shape[1] * found.frames.shape[2])
+    bits = 8 * fmean(frame.bytes for frame in found) / math.prod(found[0].size)
     word = next(word for word, _, least in STRENGTHS if bits >= least)
     return Strength(word, f'{bits:.3f} bits a pixel', types, 28 - 6 * math.log2(max(bits, 1e-6) / 0.12))
 

@@ -23,7 +23,7 @@ from votes.video.convert import ONE_THREAD, chroma_at_left
 from votes.video.degrade import Frames
 from votes.video.encoders import last_packets
 from votes.video.encoding import Encoding, activity_of
-from votes.video.metadata import TRUSTED_QP, TYPES, DecodedVideo, decode_with_metadata, quantisers
+from votes.video.metadata import TRUSTED_QP, TYPES, quantisers
 from votes.video.shrink import Kernel, emphasised, shrink
 
 
@@ -168,28 +168,17 @@ class Generation:
     qp: float | None
 
 
-def degrade(
-    frames: Frames,
-    recipe: Recipe,
-    seed: int = 0,
-    *,
-    describe: bool = True,
-    last: Callable[[DecodedVideo], None] | None = None,
-) -> tuple[Frames, list[Generation]]:
+def degrade(frames: Frames, recipe: Recipe, seed: int = 0, *, describe: bool = True) -> tuple[Frames, list[Generation]]:
     """Frames (RGB uint8, H and W multiples of 2 * scale) -> degraded frames, and what each generation did.
 
     Args:
         seed: of the noise.
         describe: without it the list of generations is empty.
-        last: takes what the codec says about the last generation.
     """
     recipe = recipe.for_clip(seed, '')
     with tempfile.TemporaryDirectory(prefix='votes_degrade_') as folder:
         clip = Degradation(lambda: iter(frames), len(frames), frames[0].shape[:2], recipe, seed, Path(folder))
-        degraded = list(clip.frames(describe))
-        if last and recipe.generations:
-            last(decode_with_metadata(clip.video, keep_frames=False))
-    return degraded, clip.generations
+        return list(clip.frames(describe)), clip.generations
 
 
 class Degradation:
