@@ -1,30 +1,29 @@
-"""Frames into an H.264 file, as the ffmpeg program makes it."""
+"""Frames into a video file, by an encoding of a recipe."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import av
 import numpy as np
+from av.error import FFmpegError
 from numpy.typing import NDArray
 
-from votes.video.convert import ONE_THREAD
+from votes.errors import UserError
+from votes.video.convert import ONE_THREAD, chroma_at_left
+from votes.video.encoders import last_packets
+from votes.video.encoding import Encoding
 
-RATE = 25
 Frames = list[NDArray[np.uint8]]
 
 
 def encode_h264(
-    frames: Iterable[NDArray[np.uint8]],
-    file: str | Path,
-    qp: int,
-    size: tuple[int, int] | None = None,
-    tone_hz: float | None = None,
+    frames: Frames, file: str | Path, qp: int, size: tuple[int, int] | None = None, tone_hz: float | None = None
 ) -> None:
-    """As ``ffmpeg -f image2 -i %08d.png -vcodec libx264 -r 25 -qp QP -s WxH -pix_fmt yuv420p``, into MP4.
+    """As ``ffmpeg -f image2 -i %08d.png -vcodec libx264 -r 25 -qp QP -s WxH -pix_fmt yuv420p``.
 
     Args:
         frames: RGB uint8 (H, W, 3).
@@ -32,27 +31,58 @@ def encode_h264(
         size: height and width to scale to, by swscale's bicubic like the ffmpeg program; both even.
         tone_hz: adds a quiet tone as AAC audio.
     """
-    with av.open(str(file), 'w', format='mp4') as container:
-        stream: Any = None
+    height, width = size or frames[0].shape[:2]
+    encode(lambda: frames, Path(file), Encoding(qp=qp), (height, width), len(frames), tone_hz=tone_hz)
+
+
+def encode(
+    frames: Callable[[], Iterable[NDArray[np.uint8]]],
+    path: Path,
+    encoding: Encoding,
+    size: tuple[int, int],
+    count: int,
+    activity: list[float] | None = None,
+    tone_hz: float | None = None,
+) -> None:
+    """Writes a video file of `count` frames, scaled to `size` on the way; twice where there are two passes."""
+    stats = path.with_suffix('.stats') if encoding.two_pass else None
+    for number in (1, 2) if stats else (0,):
+        try:
+            _encode_once(frames(), path, encoding, size, encoding.options(stats, number, count, activity), tone_hz)
+        except FFmpegError as error:
+            raise UserError(
+                f'{encoding.codec} refuses these frames', value=f'{size[1]}x{size[0]}, {count} frames: {error}'
+            ) from error
+
+
+def _encode_once(
+    frames: Iterable[NDArray[np.uint8]],
+    path: Path,
+    encoding: Encoding,
+    size: tuple[int, int],
+    options: dict[str, str],
+    tone_hz: float | None,
+) -> None:
+    with av.open(str(path), 'w') as container:
         audio: Any = container.add_stream('aac', rate=44100) if tone_hz else None
+        stream: Any = container.add_stream(encoding.codec, rate=encoding.rate)
+        stream.height, stream.width, stream.pix_fmt = *size, encoding.pix_fmt
+        stream.options = options
+        stream.thread_type = 'AUTO'  # else x264 cuts pictures into slices, which the ffmpeg program does not
+        if encoding.codec == 'mpeg4' and encoding.qp is not None:
+            stream.codec_context.qmin = stream.codec_context.qmax = encoding.qp
         count = 0
-        for array in frames:
-            height, width = size or array.shape[:2]
-            if stream is None:
-                stream = container.add_stream('libx264', rate=RATE)
-                stream.width, stream.height, stream.pix_fmt = width, height, 'yuv420p'
-                # x264 with one thread encodes differently from x264 with several: the same on every machine
-                stream.options = {'qp': str(qp), 'threads': '2'}
-                stream.thread_type = 'AUTO'  # else it cuts pictures into slices, which the ffmpeg program does not
-            frame = av.VideoFrame.from_ndarray(array, 'rgb24').reformat(
-                width, height, 'yuv420p', interpolation='BICUBIC', **ONE_THREAD
-            )
-            frame.pts, frame.time_base = count, Fraction(1, RATE)
+        for count, array in enumerate(frames, 1):
+            frame = av.VideoFrame.from_ndarray(array, 'rgb24')
+            if encoding.chroma_siting == 'left':
+                frame = chroma_at_left(frame, size, encoding.pix_fmt)
+            else:
+                frame = frame.reformat(size[1], size[0], encoding.pix_fmt, interpolation='BICUBIC', **ONE_THREAD)
+            frame.pts, frame.time_base = count - 1, Fraction(1, encoding.rate)
             container.mux(stream.encode(frame))
-            count += 1
-        container.mux(stream.encode(None))
-        if audio is not None and tone_hz:
-            _add_tone(container, audio, tone_hz, count / RATE)
+        container.mux(last_packets(stream, count))
+        if tone_hz:
+            _add_tone(container, audio, tone_hz, count / encoding.rate)
 
 
 def _add_tone(container: Any, audio: Any, hertz: float, seconds: float) -> None:

@@ -5,23 +5,20 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
 from typing import Any, Literal
 
 import av
 import cv2
 import numpy as np
-from av.error import FFmpegError
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from votes.errors import UserError
 from votes.options.yaml_file import dotted, read_option_file
 from votes.video import draws, steps
-from votes.video.convert import ONE_THREAD, chroma_at_left
-from votes.video.degrade import Frames
-from votes.video.encoders import last_packets
+from votes.video.convert import ONE_THREAD
+from votes.video.degrade import Frames, encode
 from votes.video.encoding import Encoding, activity_of
 from votes.video.metadata import TRUSTED_QP, TYPES, quantisers
 from votes.video.shrink import Kernel, emphasised, shrink
@@ -334,44 +331,3 @@ def _decoded(
 def _enlarged(frame: Any, size: tuple[int, int]) -> NDArray[np.uint8]:
     rgb = frame.reformat(size[1], size[0], 'rgb24', interpolation='BICUBIC', **ONE_THREAD)
     return np.asarray(rgb.to_ndarray(), np.uint8)
-
-
-def encode(
-    frames: Callable[[], Iterable[NDArray[np.uint8]]],
-    path: Path,
-    encoding: Encoding,
-    size: tuple[int, int],
-    count: int,
-    activity: list[float] | None = None,
-) -> None:
-    """Writes a video file of `count` frames, scaled to `size` on the way; twice where there are two passes."""
-    stats = path.with_suffix('.stats') if encoding.two_pass else None
-    for number in (1, 2) if stats else (0,):
-        try:
-            _encode_once(frames(), path, encoding, size, encoding.options(stats, number, count, activity))
-        except FFmpegError as error:
-            raise UserError(
-                f'{encoding.codec} refuses these frames', value=f'{size[1]}x{size[0]}, {count} frames: {error}'
-            ) from error
-
-
-def _encode_once(
-    frames: Iterable[NDArray[np.uint8]], path: Path, encoding: Encoding, size: tuple[int, int], options: dict[str, str]
-) -> None:
-    with av.open(str(path), 'w') as container:
-        stream: Any = container.add_stream(encoding.codec, rate=encoding.rate)
-        stream.height, stream.width, stream.pix_fmt = *size, encoding.pix_fmt
-        stream.options = options
-        stream.thread_type = 'AUTO'  # else x264 cuts pictures into slices, which the ffmpeg program does not
-        if encoding.codec == 'mpeg4' and encoding.qp is not None:
-            stream.codec_context.qmin = stream.codec_context.qmax = encoding.qp
-        count = 0
-        for count, array in enumerate(frames, 1):
-            frame = av.VideoFrame.from_ndarray(array, 'rgb24')
-            if encoding.chroma_siting == 'left':
-                frame = chroma_at_left(frame, size, encoding.pix_fmt)
-            else:
-                frame = frame.reformat(size[1], size[0], encoding.pix_fmt, interpolation='BICUBIC', **ONE_THREAD)
-            frame.pts, frame.time_base = count - 1, Fraction(1, encoding.rate)
-            container.mux(stream.encode(frame))
-        container.mux(last_packets(stream, count))
