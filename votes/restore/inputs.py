@@ -89,17 +89,7 @@ def open_input(path: Path, reading: Reading) -> Reader:
         if not is_picture_folder(path):
             raise UserError('no pictures in this folder', where=path, fix='a folder of videos needs a folder as output')
         return PictureReader(path, reading.rate)
-    return VideoReader(
-        path,
-        deep=True,
-        exact=reading.exact,
-        tolerant=True,
-        matrix=reading.matrix,
-        full=reading.full,
-        deinterlace=reading.deinterlace,
-        raw=reading.raw,
-        assumed_rate=reading.rate,
-    )
+    return VideoReader(path, deep=True, tolerant=True, **vars(reading))
 
 
 def videos_of(pattern: str) -> list[Path]:

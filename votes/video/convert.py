@@ -88,13 +88,18 @@ def _scaled(frame: Any, told: str, pixels: str) -> Any:
     """A frame through the scale filter, which is kept for the next one."""
     key = (frame.width, frame.height, frame.format.name, told, pixels)
     if getattr(_graphs, 'key', None) != key:
-        graph = av.filter.Graph()
-        graph.link_nodes(
-            graph.add_buffer(width=frame.width, height=frame.height, format=frame.format, time_base=Fraction(1, 90000)),
-            graph.add('scale', told),
-            graph.add('format', f'pix_fmts={pixels}'),
-            graph.add('buffersink'),
-        ).configure()
-        _graphs.key, _graphs.graph = key, graph
+        _graphs.graph = filters(frame, ('scale', told), ('format', f'pix_fmts={pixels}'))
+        _graphs.key = key
     _graphs.graph.push(frame)
     return _graphs.graph.pull()
+
+
+def filters(frame: Any, *wanted: tuple[str, str]) -> Any:
+    """A graph of filters, (name, settings) each, for frames like this one."""
+    graph, unit = av.filter.Graph(), frame.time_base or Fraction(1, 90000)
+    graph.link_nodes(
+        graph.add_buffer(width=frame.width, height=frame.height, format=frame.format, time_base=unit),
+        *(graph.add(name, told) for name, told in wanted),
+        graph.add('buffersink'),
+    ).configure()
+    return graph

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import re
 from collections.abc import Callable, Iterator
 from fractions import Fraction
@@ -12,7 +13,6 @@ from types import TracebackType
 from typing import Any, cast
 
 import av
-import av.filter
 import numpy as np
 from av.error import FFmpegError, InvalidDataError
 from av.stream import Disposition
@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from votes.errors import UserError
 from votes.video.colour import FULL_RANGE, MATRICES, Colour
-from votes.video.convert import chroma_of, frame_bits, frame_to_rgb, has_alpha
+from votes.video.convert import chroma_of, filters, frame_bits, frame_to_rgb, has_alpha
 from votes.video.survey import Survey, survey
 
 RATE = 25  # frames a second, where nothing says
@@ -59,24 +59,13 @@ def is_cover(stream: Any) -> bool:
 
 def _whole_frames(frames: Iterator[Any]) -> Iterator[Any]:
     """Interlaced frames, each with its two fields joined, at its own time."""
-    unit = Fraction(1)
-    graph = None
-    for frame in frames:
-        if graph is None:
-            unit = frame.time_base
-            graph = av.filter.Graph()
-            graph.link_nodes(
-                graph.add_buffer(
-                    width=frame.width, height=frame.height, format=frame.format, time_base=frame.time_base
-                ),
-                graph.add('bwdif', 'mode=send_frame:deint=all'),
-                graph.add('buffersink'),
-            ).configure()
-        graph.push(frame)
-        yield from _pulled(graph, unit)
-    if graph is not None:
-        graph.push(None)
-        yield from _pulled(graph, unit)
+    graph, unit = None, Fraction(1)
+    for frame in itertools.chain(frames, (None,)):
+        if frame is not None and graph is None:
+            graph, unit = filters(frame, ('bwdif', 'mode=send_frame:deint=all')), frame.time_base
+        if graph is not None:
+            graph.push(frame)
+            yield from _pulled(graph, unit)
 
 
 def _pulled(graph: Any, unit: Fraction) -> Iterator[Any]:
@@ -126,7 +115,7 @@ class VideoReader:
         raw: ``WIDTHxHEIGHT:FORMAT:RATE`` of a file of raw YUV, such as 832x480:yuv420p:30.
         tolerant: goes on after what cannot be decoded, knows the number of frames before (`survey`), and times go on
             where the clock of a joined file starts anew.
-        assumed_rate: frames a second of a stream that has neither times nor a rate; None for RATE.
+        rate: frames a second of a stream that has neither times nor a rate; None for RATE.
         deinterlace: makes one whole frame of the two fields of each (bwdif), for interlaced video.
         threads: that decode, 0 for as many as there are cores.
 
@@ -146,12 +135,14 @@ class VideoReader:
         raw: str | None = None,
         tolerant: bool = False,
         threads: int = 0,
-        assumed_rate: Fraction | None = None,
+        rate: Fraction | None = None,
     ):
-        self.assumed_rate = assumed_rate
+        self.path, self.deep, self.tolerant, self.threads = Path(path), deep, tolerant, threads
+        self.matrix, self.full, self.deinterlace, self.assumed_rate = matrix, full, deinterlace, rate
         self.survey: Survey | None = None
-        self.tolerant, self.threads, self.exact = tolerant, threads, exact
-        self.path, self.deep, self.matrix, self.full, self.deinterlace = Path(path), deep, matrix, full, deinterlace
+        self.exact = exact
+        self.notes: list[str] = []
+        self.corrupt: list[int] = []
         self.raw = _raw_options(raw) if raw else {}
         if matrix and matrix not in MATRICES:
             raise UserError('unknown colour matrix', value=matrix, fix=', '.join(MATRICES))
@@ -160,45 +151,43 @@ class VideoReader:
             raise UserError('video not found', where=self.path, fix=f'beside it: {", ".join(near[:5]) or "nothing"}')
         try:
             self._open()
+            try:
+                self._describe(self._first_frame())
+            except BaseException:
+                self.container.close()
+                raise
         except (FFmpegError, OSError) as error:
             raise self._unreadable(error) from error
+
+    def _first_frame(self) -> Any:
+        """Finds the stream that is read, how fast it is, and whether it can be decoded."""
         moving = [s for s in self.container.streams.video if not is_cover(s)]
         if not moving:
             kinds = ', '.join('cover picture' if is_cover(s) else s.type for s in self.container.streams) or 'nothing'
-            self.container.close()
             raise UserError('no video in this file', where=self.path, value=f'it holds {kinds}')
         self.index = moving[0].index
         self._take_stream()
         context: Any = self.stream.codec_context
         if context is None:
-            self.container.close()
             raise self._unreadable(ValueError('its codec is unknown'))
         transfer = HDR_TRANSFERS.get(int(context.color_trc or 0))
         if transfer:
-            self.container.close()
             raise UserError(
                 f'HDR video ({transfer}) is not supported: networks are trained on SDR and would shift its colours',
                 where=self.path,
                 fix='tone-map it to SDR (BT.709) first',
             )
-        self.notes: list[str] = []
-        self.corrupt: list[int] = []
-        try:
-            self._find_rate()
-            first = next(self.container.decode(self.stream), None)
-            self._rewind()
-        except (FFmpegError, OSError) as error:
-            self.container.close()
-            raise self._unreadable(error) from error
+        self._find_rate()
+        first = next(self.container.decode(self.stream), None)
+        self._rewind()
         if first is None:
-            self.container.close()
             raise UserError(
                 'no frame can be decoded',
                 where=self.path,
                 value=f'{self.path.stat().st_size} bytes',
                 fix='was the download or the recording interrupted?',
             )
-        self._describe(first)
+        return first
 
     def _find_rate(self) -> None:
         """Of a stream without times from what it says itself, else from the times of all packets."""
