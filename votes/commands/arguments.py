@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import re
+from dataclasses import fields
 from fractions import Fraction
 
 from votes.archs.contract import AMP
@@ -85,17 +86,9 @@ def settings(args: argparse.Namespace, rate: Fraction = Fraction(25)) -> Setting
     pairs = [tuple(text.split('=', 1)) for text in args.e]
     if any(len(pair) != 2 for pair in pairs):
         raise UserError('options of the encoder are KEY=VALUE', value=' '.join(args.e))
-    names = ('amp', 'compile', 'ensemble', 'tile', 'overlap', 'batch', 'chunk', 'strength')
-    return Settings(
-        codec=args.codec,
-        crf=args.crf,
-        preset=args.preset,
-        encoder_options=tuple(pairs),  # type: ignore[arg-type]
-        segment=args.segment,
-        frames=frame_range(getattr(args, 'frames', None), getattr(args, 'preview', None), rate),
-        reading=reading(args),
-        **{name: getattr(args, name) for name in names if hasattr(args, name)},
-    )
+    frames = frame_range(getattr(args, 'frames', None), getattr(args, 'preview', None), rate)
+    found = {'encoder_options': tuple(pairs), 'frames': frames, 'reading': reading(args)}
+    return Settings(**{f.name: getattr(args, f.name) for f in fields(Settings) if hasattr(args, f.name)} | found)
 
 
 def frame_range(frames: str | None, preview: str | None, rate: Fraction) -> tuple[int, int | None]:

@@ -187,11 +187,11 @@ def _plan(args: argparse.Namespace, net: nn.Module, device: torch.device, chosen
         lines += [f'tiles: {f"{side} pixels" if side else "none, whole frames fit"}; precision {work.settings.amp}']
         maker, seconds = work.stream(), 0.0
         for view in itertools.islice(work.views(reader, lambda index: True), 3):  # the first one is the slowest
-            frames = {i: work.shown(numbered) for i, numbered in view.frames.items()}
+            frames = {i: work.shown(i, frame) for i, frame in view.frames.items()}
             started = time.monotonic()
             maker.restore([view], frames)
             seconds = (time.monotonic() - started) / len(view.centres)
-        count = len(range(reader.frames_hint)[slice(*work.settings.frames)])
+        count = work.settings.count(reader.frames_hint)
         lines += [f'time: about {clock(seconds * count)} ({seconds:.2f} s a frame on {device})']
     return '\n'.join(lines)
 

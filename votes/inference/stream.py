@@ -183,11 +183,6 @@ def sample_of(views: Sequence[View], frames: Frames) -> dict[str, Tensor]:
     return {name: torch.stack([torch.cat([frames[i][name] for i in view.indices]) for view in views]) for name in names}
 
 
-def piece_of(said: Promise, piece: int | None) -> int | None:
-    """Frames at a time, of networks that see clips."""
-    return piece if isinstance(said.sees, Clip) else None
-
-
 def layout_of(net: nn.Module) -> torch.memory_format:
     """How the weights of a network lie in memory: what is given to it lies best like that."""
     last = torch.channels_last

@@ -38,7 +38,7 @@ class Views:
         padding: what stands in for frames beyond a clip's end, of windows.
         wanted: which frames are to be restored. A Causal network sees the others too.
         piece: frames at a time of a Clip network, with its `context` before and after them; None for the whole clip.
-        peak: the marks of a frame (archs.windows): one of those that networks pick, the first of a scene.
+        peak: the marks of a frame by its number (archs.windows): one of those that networks pick, the first of a scene.
         start: frames before this one are not restored, not even by a Causal network, whose state is known here.
         until: nor are those from this one on, and reading ends with what is needed before it; None: to the end.
 
@@ -51,7 +51,7 @@ class Views:
         padding: Padding = 'reflection_circle',
         wanted: Wanted = lambda number: True,
         piece: int | None = None,
-        peak: Callable[[Any], int] | None = None,
+        peak: Callable[[int], int] | None = None,
         start: int = 0,
         until: int | None = None,
     ):
@@ -67,7 +67,7 @@ class Views:
     def push(self, frame: Any) -> list[View]:
         """One more frame; returns the views that are complete now."""
         if self.peak is not None:
-            self.marks.append(self.peak(frame))
+            self.marks.append(self.peak(self.read))
         self.held[self.read] = frame
         self.read += 1
         return self._ready()

@@ -15,7 +15,7 @@ from votes.data import VideoUVSSMTestDataset, build_test_set
 from votes.errors import UserError
 from votes.inference.evaluation import to_image, write_image
 from votes.inference.frames import map_of_frame, restored_frames, to_float
-from votes.inference.stream import Stream, piece_of
+from votes.inference.stream import Stream
 from votes.metrics.psnr_ssim import calculate_psnr
 from votes.models import RestorationModel, build_model
 from votes.options import load_options
@@ -45,7 +45,7 @@ def _row(model: RestorationModel, stream: Stream, dataset: VideoUVSSMTestDataset
     scale, size = model.opt.scale, dataset.pairs.lq.size(clip)
     height, width = (min(side or n, n) for n in size)
     top, left = (size[0] - height) // 2, (size[1] - width) // 2
-    part = restored_frames(stream, dataset, clip, {index}, piece_of(stream.said, 1), (top, left, height, width))
+    part = restored_frames(stream, dataset, clip, {index}, 1, (top, left, height, width))
     _, picture, compressed = next(part)
     original = dataset.gt(clip, index)[:, top * scale : (top + height) * scale, left * scale : (left + width) * scale]
     gt = to_image(model.target(to_float(original, model.device)))

@@ -70,6 +70,10 @@ class Settings:
         first, stop = self.frames
         return index >= first and (stop is None or index < stop)
 
+    def count(self, total: int) -> int:
+        """How many of `total` frames are asked for; 0 where nobody knows."""
+        return len(range(total or self.frames[1] or 0)[slice(*self.frames)])
+
     @property
     def whole(self) -> bool:
         return self.frames == (0, None)

@@ -11,7 +11,7 @@ import errno
 import itertools
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, cast
 
@@ -27,7 +27,7 @@ from votes.archs.parts.blocks import compile_blocks, enlarged
 from votes.data.ahead import ahead
 from votes.errors import UserError
 from votes.inference.ensemble import Ensemble, check_ensemble, parse_ensemble
-from votes.inference.stream import SAME, Shown, Stream, fit, laid_out, piece_of, precision_gap
+from votes.inference.stream import SAME, Shown, Stream, fit, laid_out, precision_gap
 from votes.inference.tiles import Limits
 from votes.inference.views import View, Views, groups
 from votes.processes.signals import Preempted, StopRequests
@@ -38,14 +38,6 @@ from votes.restore.settings import Settings, Summary, check_paths
 from votes.restore.sinks import PictureSink, VideoSink
 from votes.video.mux import Source
 from votes.video.read import TimedFrame, VideoReader
-
-
-@dataclasses.dataclass
-class Numbered:
-    """A frame of the source and its number."""
-
-    number: int
-    frame: TimedFrame
 
 
 def to_tensor(frame: TimedFrame, device: torch.device) -> Tensor:
@@ -75,7 +67,7 @@ class Restoration:
         self.net = net.to(self.device).eval()
         self.said = promise(net)
         self.scale = self.said.scale
-        self.piece = piece_of(self.said, settings.chunk)
+        self.piece = settings.chunk if isinstance(self.said.sees, Clip) else None
         if self.piece is not None:  # pieces must not hang over the end of a segment
             settings = dataclasses.replace(settings, segment=-(-settings.segment // self.piece) * self.piece)
         self.settings = settings
@@ -104,7 +96,7 @@ class Restoration:
         wished = {'auto': 'bf16' if self.device.type == 'cuda' else 'none'}.get(amp, amp)
         if wished != 'none':
             view = next(self.views(reader, lambda index: True))
-            frames = {i: self.shown(f) for i, f in view.frames.items()}
+            frames = {i: self.shown(i, f) for i, f in view.frames.items()}
             gap = precision_gap(self.net, self.device, wished, view, frames)
             if gap < SAME:
                 text = f'{wished} differs from float32 by {gap:.1f} dB on the first frame'
@@ -127,22 +119,19 @@ class Restoration:
     def views(self, reader: Reader, wanted: Callable[[int], bool], start: int = 0) -> Iterator[View]:
         """What the network is shown for the wanted frames."""
         codec = self.side_information
-        peak = (lambda numbered: codec.peak(numbered.number)) if codec else None
-        until = self.settings.frames[1]
-        views = Views(self.said, wanted=wanted, piece=self.piece, peak=peak, start=start, until=until)
-        return views.of(self._counted(reader))
+        more: dict[str, Any] = {'peak': codec and codec.peak, 'start': start, 'until': self.settings.frames[1]}
+        return Views(self.said, wanted=wanted, piece=self.piece, **more).of(self._counted(reader))
 
-    def shown(self, numbered: Numbered) -> Shown:
+    def shown(self, number: int, frame: TimedFrame) -> Shown:
         """A frame on the device, with what the codec said about it where the network reads that."""
-        fields = self.side_information.read(numbered.number) if self.side_information else {}
+        fields = self.side_information.read(number) if self.side_information else {}
         moved = {name: value.to(self.device) for name, value in fields.items()}
-        return {'lq': to_tensor(numbered.frame, self.device), **moved}
+        return {'lq': to_tensor(frame, self.device), **moved}
 
-    def _counted(self, reader: Reader) -> Iterator[Numbered]:
+    def _counted(self, reader: Reader) -> Iterator[TimedFrame]:
         self.decoded = 0
-        for frame in reader:
-            self.decoded += 1
-            yield Numbered(self.decoded - 1, frame)
+        for self.decoded, frame in enumerate(reader, 1):
+            yield frame
 
     def stream(self) -> Stream | Ensemble:
         """What computes: the network on windows, alone or as an ensemble."""
@@ -172,8 +161,8 @@ class Restoration:
 
         def converted() -> Iterator[View]:
             for view in self.views(reader, wanted, start):
-                for numbered in view.frames.values():
-                    _ = numbered.frame.rgb
+                for frame in view.frames.values():
+                    _ = frame.rgb
                 yield view
 
         views = ahead(converted(), 2 + self.settings.batch)
@@ -185,15 +174,15 @@ class Restoration:
         frames: dict[int, Shown] = {}
         causal, size = isinstance(self.said.sees, Causal), self.settings.segment
         for group in groups(views, self.settings.batch, size):
-            needed = {i: numbered for view in group for i, numbered in view.frames.items()}
-            frames = {i: frames[i] if i in frames else self.shown(n) for i, n in needed.items()}
+            needed = {i: frame for view in group for i, frame in view.frames.items()}
+            frames = {i: frames[i] if i in frames else self.shown(i, frame) for i, frame in needed.items()}
             pictures = iter(maker.restore(group, frames))
             for index in (c for view in group for c in view.centres):
                 picture = next(pictures)
                 if causal and (index + 1) % size == 0 and wanted(index):
                     self.snapshots[index // size] = {'next': index + 1, 'maker': maker.snapshot()}
                 if self.settings.asked_for(index) and (not causal or wanted(index)):
-                    yield index, needed[index].frame.pts, to_rgb(self._weakened(picture, frames[index]['lq']), deep)
+                    yield index, needed[index].pts, to_rgb(self._weakened(picture, frames[index]['lq']), deep)
 
     def _weakened(self, picture: Tensor, lq: Tensor) -> Tensor:
         """A restored frame (3, S*h, S*w) and its source (1, 3, h, w) mixed by the strength that was asked for."""
@@ -202,12 +191,6 @@ class Restoration:
             return picture
         plain = lq if self.scale == 1 else enlarged(lq, self.new_size)
         return plain[0].to(picture).lerp(picture.clamp(0, 1), share)
-
-    def first_missing(self, done: Mapping[int, Any], reader: Reader) -> int:
-        """The first segment that is not there, of a network that has to go through all of them; else 0."""
-        if not isinstance(self.said.sees, Causal):
-            return 0
-        return next(number for number in itertools.count() if number not in done)
 
     def description(self, target: Path) -> dict[str, Any]:
         """All that the output depends on."""
@@ -236,7 +219,9 @@ def _write_segments(
         return work.settings.asked_for(index) and index // size not in done and mine(index // size)
 
     current, count, first = -1, 0, 0
-    results = work.results(reader, wanted, job.recall_state(work.first_missing(done, reader)))
+    missing = next(number for number in itertools.count() if number not in done)
+    before = job.recall_state(missing) if isinstance(work.said.sees, Causal) else None
+    results = work.results(reader, wanted, before)
 
     def finish() -> None:
         job.remember(dataclasses.asdict(work.limits))
@@ -319,7 +304,7 @@ def restore_video(
         if part is None:
             sink.prepare()
         done = sum(segment.frames for segment in job.segments().values())
-        reporter = Reporter(progress, _expected(reader, work.settings), done, work.device)
+        reporter = Reporter(progress, work.settings.count(reader.frames_hint), done, work.device)
         try:
             complete = _write_segments(
                 work, reader, job, sink, reporter, lambda number: part is None or number % part[1] == part[0]
@@ -375,9 +360,3 @@ def _left_clean(job: Job, helper: bool) -> Iterator[None]:
         raise
     finally:
         job.close()
-
-
-def _expected(reader: Reader, settings: Settings) -> int:
-    first, stop = settings.frames
-    total = reader.frames_hint
-    return max(0, (min(stop, total) if stop and total else stop or total) - first)
