@@ -15,6 +15,7 @@ import math
 import os
 import pickle
 import re
+import shutil
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -51,6 +52,20 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
             os.close(folder)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def whole_folder(folder: Path) -> Iterator[Path]:
+    """Yields an empty folder beside `folder`, which takes its place after the block, or goes where that raises."""
+    partial = folder.with_name(f'.{folder.name}.partial')
+    shutil.rmtree(partial, ignore_errors=True)  # of a run that was stopped in it
+    partial.mkdir(parents=True)
+    try:
+        yield partial
+        shutil.rmtree(folder, ignore_errors=True)
+        partial.rename(folder)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:

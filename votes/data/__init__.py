@@ -166,34 +166,25 @@ def _close_loaders() -> None:
 
 def build_train_set(options: DatasetOptions, scale: int, seed: int, said: Promise | None = None) -> Any:
     """The dataset of training samples that a section of `datasets` names, with the frames that a network sees."""
-    dataset = _built(options, _completed(options, said), scale)
+    told: dict[str, Any] = {}
+    if said is not None:
+        # a clip of one frame would teach nothing about its neighbours
+        told = {'num_frame': said.frames(least=5), 'center_gt': False}
+        if isinstance(said.sees, Window):
+            beside = any(entry.get('frame') for entry in said.supervised.values())
+            told |= {'centre': said.sees.centre, 'pick': said.sees.pick, 'adjacent': said.sees.adjacent}
+            told['center_gt'] = not beside
+    dataset = _built(options, scale, told)
     dataset.seed = seed
     return dataset
 
 
-def _built(options: DatasetOptions, arguments: dict[str, Any], scale: int) -> Any:
-    """A dataset; one of a user's own may know nothing of scales."""
+def _built(options: DatasetOptions, scale: int, told: dict[str, Any]) -> Any:
+    """A dataset, where not said told by the network. One of a user's own may know nothing of it, nor of scales."""
     cls = DATASETS.get(options.type)
     taken = inspect.signature(cls).parameters
     given = {'scale': scale} if 'scale' in taken or any(p.kind is p.VAR_KEYWORD for p in taken.values()) else {}
-    return cls(**arguments, **given)
-
-
-def _completed(options: DatasetOptions, said: Promise | None) -> dict[str, Any]:
-    """The dataset's arguments, with what is not said told by the network."""
-    arguments = dict(options.args)
-    if said is None:
-        return arguments
-    # a clip of one frame would teach nothing about its neighbours
-    told: dict[str, Any] = {'num_frame': said.frames(least=5)}
-    if isinstance(said.sees, Window):
-        beside = any(entry.get('frame') for entry in said.supervised.values())
-        told |= {'centre': said.sees.centre, 'pick': said.sees.pick, 'adjacent': said.sees.adjacent}
-        told['center_gt'] = not beside
-    else:
-        told['center_gt'] = False
-    taken = inspect.signature(DATASETS.get(options.type)).parameters
-    return {**{name: value for name, value in told.items() if name in taken}, **arguments}
+    return cls(**{name: value for name, value in told.items() if name in taken} | options.args | given)
 
 
 def build_train_loader(
@@ -235,14 +226,9 @@ def build_train_loader(
 
 def build_test_set(options: DatasetOptions, scale: int, said: Promise | None = None) -> VideoUVSSMTestDataset:
     """The evaluation set that a section of `datasets` names, for what a network sees."""
-    told = (
-        {'num_frame': said.frames() if isinstance(said.sees, Window) and said.sees.pick == 'next' else 1}
-        if said
-        else {}
-    )
-    taken = inspect.signature(DATASETS.get(options.type)).parameters
-    arguments = {**{name: value for name, value in told.items() if name in taken}, **options.args}
-    dataset: VideoUVSSMTestDataset = _built(options, arguments, scale)
+    picks = said is not None and isinstance(said.sees, Window) and said.sees.pick == 'next'
+    told = {'num_frame': said.frames() if picks else 1} if said else {}
+    dataset: VideoUVSSMTestDataset = _built(options, scale, told)
     return dataset
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import shutil
+import contextlib
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from torch import Tensor
 
 from votes.archs.fields import FIELDS, reversed_in_time
 from votes.archs.windows import CUT, PICKED, TYPES, Pick
-from votes.checkpoint import read_record, sha256, write_record
+from votes.checkpoint import read_record, sha256, whole_folder, write_record
 from votes.data.sources import Crop
 from votes.data.video_source import VideoSource
 from votes.errors import UserError
@@ -30,13 +30,12 @@ CODEC_FIELDS = ('mv_past', 'mv_future', 'past_valid', 'future_valid', 'qp')  # t
 
 def write_metadata(folder: Path, frames: Iterable[FrameMetadata]) -> None:
     """Writes one clip's metadata, frame by frame; `folder` appears when it is complete."""
-    partial = folder.with_name(f'.{folder.name}.partial')
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
     types, sizes, means, moving, size = [], [], [], False, (0, 0)
     cuts = SceneCuts()
-    arrays = {name: _Growing(partial / f'{name}.npy') for name in CODEC_FIELDS}
-    try:
+    with whole_folder(folder) as partial, contextlib.ExitStack() as opened:
+        arrays = {name: _Growing(partial / f'{name}.npy') for name in CODEC_FIELDS}
+        for array in arrays.values():
+            opened.callback(array.close)
         for frame in frames:
             size = frame.size
             types.append(frame.type)
@@ -46,19 +45,15 @@ def write_metadata(folder: Path, frames: Iterable[FrameMetadata]) -> None:
             means += [] if frame.qp is None else [float(frame.qp.mean())]
             for name, array in arrays.items():
                 array.append(getattr(frame, name))
-    finally:
-        for array in arrays.values():
-            array.close()
-    for name, array in arrays.items():
-        if array.count < len(types) or (name != 'qp' and not moving):
-            array.path.unlink()
-    qp = np.array(means) if len(means) == len(types) else None
-    pqf = pqf_labels(qp, np.array(sizes), cuts.found).tolist()
-    about = {'rule': RULE, 'size': size, 'types': types, 'bytes': sizes, 'pqf': pqf, 'cuts': cuts.found}
-    about['arrays'] = {path.stem: sha256(path) for path in sorted(partial.glob('*.npy'))}
-    write_record(partial / 'frames.json', about)
-    shutil.rmtree(folder, ignore_errors=True)  # of a run that was stopped after this clip
-    partial.rename(folder)
+        opened.close()
+        for name, array in arrays.items():
+            if array.count < len(types) or (name != 'qp' and not moving):
+                array.path.unlink()
+        qp = np.array(means) if len(means) == len(types) else None
+        pqf = pqf_labels(qp, np.array(sizes), cuts.found).tolist()
+        about = {'rule': RULE, 'size': size, 'types': types, 'bytes': sizes, 'pqf': pqf, 'cuts': cuts.found}
+        about['arrays'] = {path.stem: sha256(path) for path in sorted(partial.glob('*.npy'))}
+        write_record(partial / 'frames.json', about)
 
 
 class _Growing:

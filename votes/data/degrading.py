@@ -20,7 +20,7 @@ import cv2
 import numpy as np
 from av import library_versions
 
-from votes.checkpoint import write_json
+from votes.checkpoint import whole_folder, write_json
 from votes.data.codec_metadata import write_metadata
 from votes.data.open_source import open_source
 from votes.data.sources import Crop, Frame, FrameSource, cropped
@@ -32,7 +32,14 @@ from votes.video.recipe import Degradation, Recipe, degrade, read_recipe
 
 @dataclass(frozen=True)
 class Beside:
-    """Folders for what is written beside LQ frames, see degrade_source."""
+    """Folders for what is written beside LQ frames.
+
+    Attributes:
+        originals: the frames that the degraded ones show, as PNG too: a pair for training.
+        metadata: what the codec says about the last generation, see CodecMetadata.
+        videos: the compressed files of the last generation, CLIP.mkv.
+        once: what the generation before the last showed, as PNG: the middle label of twice-encoded video.
+    """
 
     originals: Path | None = None
     metadata: Path | None = None
@@ -45,14 +52,11 @@ def degrade_source(
     target: str | Path,
     recipe: Recipe,
     *,
-    originals: Path | None = None,
-    metadata: Path | None = None,
-    videos: Path | None = None,
-    once: Path | None = None,
     workers: int = 1,
     seed: int = 0,
     only: Sequence[str] = (),
     say: Callable[[str], None] = print,
+    **more: Path | None,
 ) -> None:
     """Writes target/CLIP/00000000.png ... and target/manifest.json.
 
@@ -62,24 +66,21 @@ def degrade_source(
     recipe cannot divide are cropped at the right and the bottom, which the manifest says.
 
     Args:
-        originals: folder for the frames that the degraded ones show, as PNG too: a pair for training.
-        metadata: folder for what the codec says about the last generation, see CodecMetadata.
-        videos: folder for the compressed files of the last generation, CLIP.mkv.
-        once: folder for what the generation before the last showed, as PNG: the middle label of twice-encoded video.
         workers: clips at a time. Frames are read, coded and written one after the other: what is in memory does not
             grow with a clip's length.
         seed: of what the recipe draws for each clip.
         only: clips that are wanted; all where none is named.
+        more: folders for what is written beside, see Beside.
 
     Raises:
         UserError: a wanted clip is not there, `target` is complete already or was begun with another recipe, or frames
             do not fit the recipe.
     """
-    beside = Beside(originals, metadata, videos, once)
-    _check_one_stream(recipe, metadata or videos)
-    if metadata and (recipe.bars or 'bars' in (recipe.drawn_from or {})):
+    beside = Beside(**more)
+    _check_one_stream(recipe, beside.metadata or beside.videos)
+    if beside.metadata and (recipe.bars or 'bars' in (recipe.drawn_from or {})):
         raise UserError('no metadata of a video with bars: frames are without', where=recipe.name, fix='no bars')
-    if once and len(recipe.generations) < 2:
+    if beside.once and len(recipe.generations) < 2:
         raise UserError('this recipe encodes once', where=recipe.name, fix='two generations, or no --once')
     there = open_source(source).clips()
     if unknown := [clip for clip in only if clip not in there]:
@@ -108,7 +109,8 @@ def degrade_source(
             write_json(_said(target, clip), about)
             say(_outcome(clip, own, about))
 
-    _each(one, len(names), workers)
+    with ThreadPoolExecutor(max(1, workers)) as pool:  # coding and decoding release Python's lock
+        list(pool.map(one, range(len(names))))  # after an error no more is begun
     clips = {clip: json.loads((_said(target, clip)).read_text()) for clip in names}
     versions: dict[str, Any] = {'av': version('av'), 'libavcodec': list(library_versions['libavcodec'])}
     versions['decoding'] = DECODING
@@ -135,22 +137,6 @@ def _check_one_stream(recipe: Recipe, wanted: Path | None) -> None:
 def _said(target: Path, clip: str) -> Path:
     """What was done with a clip, until all are done."""
     return target / f'.{clip.replace("/", ".")}.json'
-
-
-def _each(work: Callable[[int], None], count: int, workers: int) -> None:
-    """work(0) ... work(count - 1), several at a time; after an error no more is begun."""
-    if workers <= 1:
-        for number in range(count):
-            work(number)
-        return
-    with ThreadPoolExecutor(workers) as pool:  # coding and decoding release Python's lock
-        running = [pool.submit(work, number) for number in range(count)]
-        try:
-            for future in running:
-                future.result()
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
 
 
 def _degrade_clip(
@@ -203,17 +189,13 @@ def write_clip(folder: Path, frames: Iterable[Frame]) -> str:
     Returns:
         SHA-256 of the frames.
     """
-    partial = folder.with_name(f'.{folder.name}.partial')
-    for old in (partial, folder):  # of a run that was stopped in it
-        shutil.rmtree(old, ignore_errors=True)
-    partial.mkdir(parents=True)
     total = hashlib.sha256()
-    for i, frame in enumerate(frames):
-        total.update(frame.tobytes())
-        picture = frame if frame.ndim == 2 else cv2.cvtColor(frame, cv2.COLOR_RGB2BGR)
-        if not cv2.imwrite(str(partial / f'{i:08d}.png'), picture):
-            raise UserError('a frame cannot be written', where=folder, value=i, fix='is the disk full?')
-    partial.rename(folder)
+    with whole_folder(folder) as partial:
+        for i, frame in enumerate(frames):
+            total.update(frame.tobytes())
+            picture = frame if frame.ndim == 2 else cv2.cvtColor(frame, cv2.COLOR_RGB2BGR)
+            if not cv2.imwrite(str(partial / f'{i:08d}.png'), picture):
+                raise UserError('a frame cannot be written', where=folder, value=i, fix='is the disk full?')
     return total.hexdigest()
 
 

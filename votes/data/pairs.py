@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from votes.data.clip_lists import Split, read_meta_info, split_clips
+from votes.data.clip_lists import Split, excluded_by, read_meta_info, split_clips
 from votes.data.degrading import OnTheFly
 from votes.data.open_source import open_source
 from votes.data.sources import Crop, Frame, FrameSource
@@ -21,8 +21,8 @@ class ClipPairs:
     Args:
         meta_info_file: takes only the clips in this list, and so many frames of each (default: all folders).
         split: takes only one part of a seeded split.
-        exclude: clips to leave out.
-        only: takes these clips alone.
+        meta_val_file, meta_test_file, val_partition: clips to leave out, see excluded_by.
+        test_mode: takes the clips of `val_partition` alone.
         middle_gt: GT may hold the middle frame of each clip alone.
         least: a clip must have so many frames.
         degradation: recipes (see `votes degrade`) that make LQ when a sample is drawn, instead of `dataroot_lq`.
@@ -35,23 +35,25 @@ class ClipPairs:
     def __init__(
         self,
         dataroot_gt: str,
-        dataroot_lq: str | None,
-        scale: int,
+        dataroot_lq: str | None = None,
+        scale: int = 2,
         *,
         meta_info_file: str | None = None,
         split: Split | None = None,
-        exclude: list[str] | None = None,
-        only: list[str] | None = None,
+        meta_val_file: str | None = None,
+        meta_test_file: str | None = None,
+        val_partition: str | list[str] | None = None,
+        test_mode: bool = False,
         middle_gt: bool = False,
         io_backend: dict | None = None,
         least: int = 1,
-        degradation: list[str] | None = None,
+        degradation: str | list[str] | None = None,
         tolerant: bool = False,
     ):
         self.gt = open_source(dataroot_gt, io_backend)
         self.lq: FrameSource
         if degradation and dataroot_lq is None:
-            self.lq = OnTheFly(self.gt, degradation, scale)
+            self.lq = OnTheFly(self.gt, [degradation] if isinstance(degradation, str) else degradation, scale)
         elif dataroot_lq and not degradation:
             self.lq = open_source(dataroot_lq, io_backend)
         else:
@@ -62,8 +64,9 @@ class ClipPairs:
         everything = sorted(self._there['LQ'] | self._there['GT'])
         counts = read_meta_info(meta_info_file) if meta_info_file else dict.fromkeys(everything)
         names = split_clips(sorted(counts), split) if split else list(counts)
-        excluded = frozenset(exclude or ())
-        names = [name for name in names if name not in excluded and (only is None or name in only)]
+        partition = frozenset(excluded_by(val_partition))
+        excluded = frozenset(excluded_by(None, meta_val_file, meta_test_file))
+        names = [name for name in names if name not in excluded and (name in partition) == test_mode]
         if not names:
             raise UserError(
                 'no clips are left', where=meta_info_file or dataroot_gt, fix='check the lists and the split'

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 from typing_extensions import TypedDict
 
-from votes.data.clip_lists import Split, excluded_by
+from votes.data.clip_lists import Split
 from votes.data.codec_metadata import CodecMetadata
 from votes.data.pairs import ClipPairs
 from votes.data.transforms import orient, random_crop, random_turn, to_tensor
@@ -37,33 +37,18 @@ class RankedVersions:
     A pair of the kind 'level' is one frame in two versions, of the same picture type in both; one of the kind 'type'
     is two frames of one version, not far from each other, of different types.
 
+    Args:
+        chosen: which clips, as of ClipPairs.
+
     Raises:
         UserError: fewer than two versions, clips that do not fit together, or some without any pair.
     """
 
-    def __init__(
-        self,
-        versions: list[Version],
-        meta_info_file: str | None,
-        split: Split | None,
-        exclude: list[str],
-        io_backend: dict[str, str] | None,
-    ):
+    def __init__(self, versions: list[Version], **chosen: Any):
         if len(versions) < 2:
             raise UserError('two versions or more can be ranked', value=f'{len(versions)} in `versions`')
         best = versions[0]['dataroot']
-        self.sources = [
-            ClipPairs(
-                best,
-                v['dataroot'],
-                1,
-                meta_info_file=meta_info_file,
-                split=split,
-                exclude=exclude,
-                io_backend=io_backend,
-            )
-            for v in versions
-        ]
+        self.sources = [ClipPairs(best, v['dataroot'], 1, **chosen) for v in versions]
         self.metadata = [CodecMetadata(v['codec_metadata']) for v in versions]
         self.clips = [clip for clip in self.sources[0].names() if all(clip in s.lengths for s in self.sources)]
         self.types: dict[str, list[str]] = {}
@@ -152,8 +137,9 @@ class CompressionRankingDataset(Dataset):
         use_colour: bool = False,
         scale: int = 1,
     ):
-        exclude = excluded_by(val_partition, meta_val_file, meta_test_file)
-        self.versions = RankedVersions(versions, meta_info_file, split, exclude, io_backend)
+        chosen: dict[str, Any] = {'meta_info_file': meta_info_file, 'split': split, 'io_backend': io_backend}
+        chosen |= {'meta_val_file': meta_val_file, 'meta_test_file': meta_test_file, 'val_partition': val_partition}
+        self.versions = RankedVersions(versions, **chosen)
         self.pairs, self.clips = self.versions.sources[-1], self.versions.clips
         self.side, self.use_flip, self.use_rot, self.seed = gt_size // scale, use_flip, use_rot, 0
         self.use_colour = use_colour
@@ -202,7 +188,7 @@ class CompressionRankingTestDataset(Dataset):
         pairs_per_clip: int = 10,
         scale: int = 1,
     ):
-        self.versions = RankedVersions(versions, meta_info_file, split, [], io_backend)
+        self.versions = RankedVersions(versions, meta_info_file=meta_info_file, split=split, io_backend=io_backend)
         self.pairs = self.versions.sources[-1]
         self.picks = []
         for (number, clip), (which, kind) in itertools.product(enumerate(self.versions.clips), enumerate(KINDS)):

@@ -10,7 +10,7 @@ from torch.utils.data import Dataset
 
 from votes.archs.fields import followed_backwards
 from votes.archs.windows import Pick, peak_indices
-from votes.data.clip_lists import Split, excluded_by
+from votes.data.clip_lists import Split
 from votes.data.codec_metadata import CodecMetadata
 from votes.data.grid import grid_of
 from votes.data.pairs import ClipPairs
@@ -111,22 +111,19 @@ class UVSSMDataset(Dataset):
         self.flip_sequence, self.moving = flip_sequence, moving_first_frame
         self.seed, self.augment_on_device = 0, augment_on_device
         self._check_window(dataroot_gt, codec_metadata)
-        kept = excluded_by(val_partition) if test_mode else None
-        exclude = excluded_by(None if test_mode else val_partition, meta_val_file, meta_test_file)
-        chosen: dict[str, Any] = {'meta_info_file': meta_info_file, 'split': split, 'exclude': exclude, 'only': kept}
+        chosen: dict[str, Any] = {'meta_info_file': meta_info_file, 'split': split, 'io_backend': io_backend}
+        chosen |= {'meta_val_file': meta_val_file, 'meta_test_file': meta_test_file}
+        chosen |= {'val_partition': val_partition, 'test_mode': test_mode}
         self.pairs = ClipPairs(
             dataroot_gt,
             dataroot_lq,
             scale,
             **chosen,
             middle_gt=self.middle_gt,
-            io_backend=io_backend,
             least=1 if pick != 'next' or num_frame == -1 else (num_frame - 1) * max(self.intervals) + 1,
-            degradation=[degradation] if isinstance(degradation, str) else degradation,
+            degradation=degradation,
         )
-        self.once = None
-        if dataroot_once:
-            self.once = ClipPairs(dataroot_once, dataroot_lq, 1, **chosen, io_backend=io_backend)
+        self.once = ClipPairs(dataroot_once, dataroot_lq, 1, **chosen) if dataroot_once else None
         self.grid, self.clips = grid_of(self), self.pairs.names()
         self.metadata = CodecMetadata(codec_metadata) if codec_metadata else None
         self._check_clips(dataroot_gt, bool(dataroot_dfm))

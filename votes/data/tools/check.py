@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import inspect
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
@@ -10,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from votes import checkpoint
-from votes.data.clip_lists import excluded_by
 from votes.data.degrading import OnTheFly
 from votes.data.pairs import ClipPairs
 from votes.data.sources import FolderSource, picture_kind
@@ -88,25 +88,10 @@ def _check_dataset(
     made: Callable[[str], bool],
 ) -> Iterator[Finding]:
     args = data.args
-    partition, lists = args.get('val_partition'), (args.get('meta_val_file'), args.get('meta_test_file'))
-    kept = excluded_by(partition) if args.get('test_mode') else None
-    exclude = excluded_by(partition if kept is None else None, *lists)
-    degradation = args.get('degradation')
+    middle_gt, least = getattr(DATASETS.get(data.type), 'middle_gt', False), int(args.get('num_frame', 5))
+    chosen = {key: value for key, value in args.items() if key in inspect.signature(ClipPairs).parameters}
     try:
-        pairs = ClipPairs(
-            args['dataroot_gt'],
-            args.get('dataroot_lq'),
-            scale,
-            meta_info_file=args.get('meta_info_file'),
-            split=args.get('split'),
-            exclude=exclude,
-            only=kept,
-            middle_gt=getattr(DATASETS.get(data.type), 'middle_gt', False),
-            io_backend=args.get('io_backend'),
-            least=int(args.get('num_frame', 5)),
-            degradation=[degradation] if isinstance(degradation, str) else degradation,
-            tolerant=True,
-        )
+        pairs = ClipPairs(**chosen | {'scale': scale, 'middle_gt': middle_gt, 'least': least, 'tolerant': True})
     except UserError as error:
         yield Finding('error', name, 'all clips', error.what, str(error.details['fix'] or 'see above'))
         return
@@ -124,7 +109,7 @@ def _check_dataset(
         fix = f'in the option file: datasets.{name}.meta_info_file: {good}'
         yield Finding('note', name, f'{len(clean)} clips', 'have no error', fix)
     if fixed and not isinstance(pairs.lq, OnTheFly):
-        for clip, said, fix in write_fixed(pairs, spoilt, fixed, int(args.get('num_frame', 5))):
+        for clip, said, fix in write_fixed(pairs, spoilt, fixed, least):
             yield Finding('note', name, clip, said, fix)
 
 

@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import json
-import os
-import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
-import av
 import cv2
 import numpy as np
 from av import library_versions
 from numpy.typing import NDArray
 from skimage import data
 
+from votes.checkpoint import whole_folder, write_json
 from votes.data.degrading import write_clip
 from votes.errors import UserError
 from votes.video.degrade import encode_h264
@@ -199,14 +196,8 @@ def make_demo_data(
         raise UserError('the folder exists', where=out, fix='choose another name, or --overwrite')
     if out.is_file() or any(parent.is_file() for parent in out.parents):
         raise UserError('a file stands where the folder should be', where=out)
-    temporary = out.with_name(f'.{out.name}.{os.getpid()}.tmp')
-    try:
-        _fill(temporary, seed, qp, frames, size)
-        if out.exists():
-            shutil.rmtree(out)
-        os.replace(temporary, out)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+    with whole_folder(out) as partial:
+        _fill(partial, seed, qp, frames, size)
 
 
 def _fill(folder: Path, seed: int, qp: int, frames: int, size: int) -> None:
@@ -232,26 +223,10 @@ def _fill(folder: Path, seed: int, qp: int, frames: int, size: int) -> None:
         (lists / f'meta_info_demo{suffix}.txt').write_text(
             ''.join(f'{name} {frames}\n' for name, clip in clips.items() if clip['part'] in parts)
         )
-    (folder / 'manifest.json').write_text(
-        json.dumps(
-            {
-                'seed': seed,
-                'qp': qp,
-                'scale': SCALE,
-                'frames': frames,
-                'size': size,
-                'clips': clips,
-                'versions': {
-                    'av': av.__version__,
-                    'libavcodec': library_versions['libavcodec'],
-                    'scikit-image': version('scikit-image'),
-                    'opencv': cv2.__version__,
-                    'numpy': np.__version__,
-                },
-            },
-            indent=1,
-        )
-    )
+    versions = {'libavcodec': library_versions['libavcodec'], 'opencv': cv2.__version__}
+    versions |= {name: version(name) for name in ('av', 'scikit-image', 'numpy')}
+    about = {'seed': seed, 'qp': qp, 'scale': SCALE, 'frames': frames, 'size': size}
+    write_json(folder / 'manifest.json', {**about, 'clips': clips, 'versions': versions})
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

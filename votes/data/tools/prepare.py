@@ -122,15 +122,9 @@ def _unpacked(source: Path, target: Path, say: Say) -> Path:
     for path in sorted(source.glob('*.zip')):
         if (target / path.name).is_dir():
             continue
-        partial = target / f'.{path.name}.partial'
-        shutil.rmtree(partial, ignore_errors=True)
         say(f'unpacking {path}')
-        try:
+        with checkpoint.whole_folder(target / path.name) as partial:
             _extract(path, partial)
-        except UserError:
-            shutil.rmtree(partial, ignore_errors=True)
-            raise
-        partial.rename(target / path.name)
     return target
 
 
@@ -143,7 +137,6 @@ def _extract(path: Path, folder: Path) -> None:
     try:
         with zipfile.ZipFile(path) as archive:
             needed = sum(entry.file_size for entry in archive.infolist())
-            folder.mkdir(parents=True)
             free = shutil.disk_usage(folder).free
             if free < needed:
                 raise UserError(
@@ -204,16 +197,13 @@ def _write(clips: Clips, clip: str, count: int, folder: Path, copy: bool) -> Non
     if not isinstance(source, FolderSource):
         write_clip(folder, (source.read(name, i) for i in range(count)))
         return
-    partial = folder.with_name(f'.{folder.name}.partial')
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    for i, file in enumerate(source.files(name)[:count]):
-        original, frame = source.root / name / file, partial / f'{i:08d}{Path(file).suffix.lower()}'
-        if copy:
-            shutil.copyfile(original, frame)
-        else:
-            frame.symlink_to(original.resolve())
-    partial.rename(folder)
+    with checkpoint.whole_folder(folder) as partial:
+        for i, file in enumerate(source.files(name)[:count]):
+            original, frame = source.root / name / file, partial / f'{i:08d}{Path(file).suffix.lower()}'
+            if copy:
+                shutil.copyfile(original, frame)
+            else:
+                frame.symlink_to(original.resolve())
 
 
 def _degraded(folder: Path, recipe: str, say: Say) -> str:
