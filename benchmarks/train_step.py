@@ -30,7 +30,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from votes.archs.votes_arch import VOTES
 from votes.models import RestorationModel, build_model
-from votes.ops import BACKENDS, backend_problem, choose_backend
+from votes.ops import BACKENDS, backend_problem
+from votes.ops.deform_conv import choose_backend
 from votes.options import Options, load_options
 
 SIZES = {

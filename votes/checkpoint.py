@@ -143,7 +143,7 @@ def checksum(content: Any) -> str:
 
 
 @contextlib.contextmanager
-def writing(what: str, where: str | os.PathLike[str]) -> Iterator[None]:
+def writing(what: str, where: str | os.PathLike[str], then: str = '') -> Iterator[None]:
     """What the system refuses inside (no room, no right, a folder in a file's place) becomes a UserError."""
     try:
         yield
@@ -151,7 +151,7 @@ def writing(what: str, where: str | os.PathLike[str]) -> Iterator[None]:
         fix = 'make room' if error.errno in (errno.ENOSPC, errno.EDQUOT) else 'restore write access'
         if error.errno in (errno.EISDIR, errno.ENOTDIR, errno.ENOTEMPTY, errno.EEXIST):
             fix = 'something else stands in its place: move it away'
-        raise UserError(f'{what} cannot be written', where=where, value=error, fix=fix) from error
+        raise UserError(f'{what} cannot be written', where=where, value=error, fix=fix + then) from error
 
 
 def sound(path: Path) -> bool:

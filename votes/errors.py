@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from typing import Any
 
 
@@ -31,6 +33,15 @@ class UserError(Exception):
 
 def _rebuild(what: str, details: dict[str, Any]) -> UserError:
     return UserError(what, **details)
+
+
+@contextlib.contextmanager
+def explained(what: str, *kinds: type[Exception], where: object = None, fix: str | None = None) -> Iterator[None]:
+    """What of these kinds goes wrong inside becomes a UserError, with what was said as its value."""
+    try:
+        yield
+    except kinds as error:
+        raise UserError(what, where=where, value=error, fix=fix) from error
 
 
 class Diverged(Exception):

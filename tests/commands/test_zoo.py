@@ -14,7 +14,8 @@ from votes.cli import main
 from votes.commands import zoo
 from votes.commands.counting import CLIP, cost_of
 from votes.inference.tiles import LiveBytes
-from votes.ops import counted_by_shape, deform_conv2d
+from votes.ops import deform_conv2d
+from votes.ops.deform_conv import counted_by_shape
 from votes.registry import NETWORKS
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -16,7 +16,7 @@ from votes.archs import build_network
 from votes.archs.contract import Causal, Clip, Frame, Promise, Window, apply, promise, step
 from votes.commands.check_network import sample_for
 from votes.inference.tiles import LiveBytes
-from votes.ops import counted_by_shape
+from votes.ops.deform_conv import counted_by_shape
 
 SIZE = (540, 960)
 SMALL = (96, 160)  # where values are needed: scaled by area

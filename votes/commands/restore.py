@@ -53,7 +53,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     arguments.add_encoding(parser)
     arguments.add_reading(parser)
     arguments.add_range(parser)
-    parser.add_argument('--part', help=argparse.SUPPRESS)  # I/N: what a process that `--gpus` starts is to do
+    # I/N: what a process that `--gpus` starts is to do
+    parser.add_argument('--part', type=lambda text: tuple(map(int, text.split('/'))), help=argparse.SUPPRESS)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -125,7 +126,7 @@ def _one(args: argparse.Namespace, net: nn.Module, card: Card | None, device: to
         overwrite=args.overwrite or args.part is not None,
         progress=args.progress,
         restart=args.restart and args.gpus == 1,
-        part=None if args.part is None else _part(args.part),
+        part=args.part,
     )
     if args.part is not None:
         return 0
@@ -145,11 +146,6 @@ def tell(summary: Summary | str, progress: str) -> None:
 def _rate(source: Path, args: argparse.Namespace) -> Fraction:
     with open_input(source, arguments.reading(args)) as reader:
         return reader.rate
-
-
-def _part(text: str) -> tuple[int, int]:
-    number, count = text.split('/')
-    return int(number), int(count)
 
 
 def _hint(source: Path) -> list[str]:

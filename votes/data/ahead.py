@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import queue
-import threading
+from collections import deque
 from collections.abc import Generator, Iterable, Iterator
-from typing import Any, TypeVar
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar, cast
 
 import torch
 from torch import Tensor
@@ -15,44 +15,20 @@ T = TypeVar('T')
 
 def ahead(items: Iterable[T], depth: int) -> Iterator[T]:
     """The items, made in a thread of their own, at most `depth` ahead. What goes wrong there is raised here."""
-    ready: queue.Queue[tuple[str, object]] = queue.Queue(depth)
-    stopped = threading.Event()
-
-    def put(kind: str, item: object) -> bool:
-        while not stopped.is_set():
-            try:
-                ready.put((kind, item), timeout=0.1)
-                return True
-            except queue.Full:
-                continue
-        return False
-
-    def work() -> None:
-        source = iter(items)
-        try:
-            for item in source:
-                if not put('item', item):
-                    return
-            put('end', None)
-        except BaseException as error:
-            put('error', error)
-        finally:
-            if hasattr(source, 'close'):
-                source.close()
-
-    thread = threading.Thread(target=work, daemon=True)
-    thread.start()
+    source, end = iter(items), object()
     try:
-        while True:
-            kind, item = ready.get()
-            if kind == 'end':
-                return
-            if kind == 'error':
-                raise item  # type: ignore[misc]
-            yield item  # type: ignore[misc]
+        with ThreadPoolExecutor(1) as thread:
+            waiting = deque(thread.submit(next, source, end) for _ in range(depth))
+            try:
+                while (item := waiting.popleft().result()) is not end:
+                    waiting.append(thread.submit(next, source, end))
+                    yield cast(T, item)
+            finally:
+                for future in waiting:
+                    future.cancel()
     finally:
-        stopped.set()
-        thread.join()
+        if hasattr(source, 'close'):
+            source.close()
 
 
 def copied_ahead(batches: Iterable[dict[str, Any]], device: torch.device) -> Generator[dict[str, Any], None, None]:

@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 from typing_extensions import TypedDict
 
-from votes.errors import UserError
+from votes.errors import UserError, explained
 
 PARTITIONS = {'REDS4': ['000', '011', '015', '020'], 'official': [str(i) for i in range(240, 270)]}
 
@@ -29,10 +29,8 @@ def read_meta_info(path: str | Path) -> dict[str, int]:
         UserError: with the number of the line that is not of that form.
     """
     counts: dict[str, int] = {}
-    try:
+    with explained('meta_info list cannot be read', OSError, UnicodeDecodeError, where=path):
         lines = Path(path).read_text().splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError('meta_info list cannot be read', where=path, value=error) from error
     for number, line in enumerate(lines, 1):
         fields = line.split()
         if not fields:
@@ -78,10 +76,9 @@ def split_clips(clips: list[str], split: Split) -> list[str]:
 def excluded_by(val_partition: str | list[str] | None, *lists: str | None) -> list[str]:
     """Clips that BasicSR's `val_partition`, and meta_info lists of validation and test, keep out of training."""
     named = [clip for path in lists if path for clip in read_meta_info(path)]
-    if val_partition is None or isinstance(val_partition, list):
-        return [*(val_partition or []), *named]
-    if val_partition not in PARTITIONS:
-        raise UserError(
-            f'unknown val_partition {val_partition!r}', fix=f'{", ".join(PARTITIONS)}, or a list of clip names'
-        )
-    return [*PARTITIONS[val_partition], *named]
+    if isinstance(val_partition, str):
+        if val_partition not in PARTITIONS:
+            names = ', '.join(PARTITIONS)
+            raise UserError(f'unknown val_partition {val_partition!r}', fix=f'{names}, or a list of clip names')
+        val_partition = PARTITIONS[val_partition]
+    return [*(val_partition or []), *named]

@@ -19,7 +19,7 @@ from votes.archs.windows import CUT, PICKED, TYPES, Pick
 from votes.checkpoint import read_record, sha256, whole_folder, write_record
 from votes.data.sources import Crop
 from votes.data.video_source import VideoSource
-from votes.errors import UserError
+from votes.errors import UserError, explained
 from votes.video.metadata import FrameMetadata, each_frame, pqf_labels
 from votes.video.scenes import SceneCuts
 
@@ -140,10 +140,8 @@ def take_labels(root: str | Path, labels: str | Path) -> None:
         file, path = Path(labels) / f'{clip}.txt', Path(root) / clip / 'frames.json'
         about = CodecMetadata(root).about(clip)
         count = len(about['types'])
-        try:
+        with explained('labels of peak quality cannot be read', OSError, ValueError, where=file):
             values = np.array([float(word) for word in file.read_text().split()])
-        except (OSError, ValueError) as error:
-            raise UserError('labels of peak quality cannot be read', where=file, value=error) from error
         if len(values) != count or not np.isfinite(values).all():
             found = f'{len(values)}, {int(np.isfinite(values).sum())} of them finite'
             raise UserError(f'{count} numbers are needed, one a frame', where=file, value=found)
@@ -174,10 +172,8 @@ class CodecMetadata:
         """
         if clip not in self._about:
             path = self.root / clip / 'frames.json'
-            try:
+            with explained('codec metadata cannot be read', ValueError, where=path, fix=AGAIN):
                 self._about[clip] = read_record(path, unsigned=True)
-            except ValueError as error:
-                raise UserError('codec metadata cannot be read', where=path, value=error, fix=AGAIN) from error
         return self._about[clip]
 
     def length(self, clip: str) -> int:

@@ -13,7 +13,7 @@ from typing import Any
 
 from votes.data.degrading import OnTheFly
 from votes.data.pairs import ClipPairs
-from votes.errors import UserError
+from votes.errors import UserError, explained
 
 MANIFEST = 'manifest.json'
 
@@ -23,10 +23,8 @@ def stored_grid(root: str | Path) -> str | None:
     path = Path(root) / MANIFEST
     if not path.is_file():
         return None
-    try:
+    with explained('a manifest cannot be read', ValueError, where=path, fix='make the frames again'):
         content = json.loads(path.read_text())
-    except ValueError as error:
-        raise UserError('a manifest cannot be read', where=path, value=error, fix='make the frames again') from error
     return content.get('grid') if isinstance(content, dict) else None
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from votes.data.sources import Crop, Frame, KnownClips, check_clip_name, cropped, decode_picture
-from votes.errors import UserError
+from votes.errors import UserError, explained
 
 LINE = re.compile(r'^(?P<key>.+?)(\.\w+)? \((?P<height>\d+),\s*(?P<width>\d+)(,\s*\d+)?\)( \d+)?$')
 # folder -> environment: it may be opened only once in a process, and does not survive a fork
@@ -43,11 +43,8 @@ class LmdbSource(KnownClips):
         self.root = Path(root)
         meta = self.root / 'meta_info.txt'
         if not meta.is_file() or not (self.root / 'data.mdb').is_file():
-            raise UserError(
-                'no LMDB of frames',
-                where=self.root.absolute(),
-                fix='a folder with data.mdb and meta_info.txt: votes pack',
-            )
+            fix = 'a folder with data.mdb and meta_info.txt: votes pack'
+            raise UserError('no LMDB of frames', where=self.root.absolute(), fix=fix)
         keys: dict[str, list[str]] = {}
         self._sizes: dict[str, tuple[int, int]] = {}
         for number, line in enumerate(meta.read_text(errors='replace').splitlines(), 1):
@@ -77,37 +74,27 @@ class LmdbSource(KnownClips):
 
         key = str(self.root.resolve())
         if key not in ENVIRONMENTS:
-            try:
+            with explained('LMDB cannot be opened', lmdb.Error, where=self.root):
                 opened = lmdb.open(key, readonly=True, lock=False, readahead=False, meminit=False)
-                # beyond the end of a file that was cut there is nothing to map: reading there would end the process
-                needed = (opened.info()['last_pgno'] + 1) * opened.stat()['psize']
-                if os.path.getsize(f'{key}/data.mdb') < needed:
-                    opened.close()
-                    raise UserError(
-                        'LMDB is cut off',
-                        where=self.root / 'data.mdb',
-                        value=f'{needed} bytes are expected',
-                        fix='copy it again',
-                    )
-                ENVIRONMENTS[key] = opened
-            except lmdb.Error as error:
-                raise UserError('LMDB cannot be opened', where=self.root, value=error) from error
+            # beyond the end of a file that was cut there is nothing to map: reading there would end the process
+            needed = (opened.info()['last_pgno'] + 1) * opened.stat()['psize']
+            if os.path.getsize(f'{key}/data.mdb') < needed:
+                opened.close()
+                value = f'{needed} bytes are expected'
+                raise UserError('LMDB is cut off', where=self.root / 'data.mdb', value=value, fix='copy it again')
+            ENVIRONMENTS[key] = opened
         return ENVIRONMENTS[key]
 
     def encoded(self, clip: str, index: int) -> bytes:
         """The picture file as it is stored."""
-        key = self._of(clip)[index]
         import lmdb
 
-        with self._environment().begin(buffers=False) as transaction:
-            try:
-                data = transaction.get(key.encode())
-            except lmdb.Error as error:
-                raise UserError(
-                    'LMDB is damaged', where=f'{self.root}: {key}', value=error, fix='copy it again'
-                ) from error
+        key = self._of(clip)[index]
+        where, environment = f'{self.root}: {key}', self._environment()
+        with explained('LMDB is damaged', lmdb.Error, where=where, fix='copy it again'), environment.begin() as reading:
+            data = reading.get(key.encode())
         if data is None:
-            raise UserError('a frame is missing in the LMDB', where=f'{self.root}: {key}', fix='pack the frames again')
+            raise UserError('a frame is missing in the LMDB', where=where, fix='pack the frames again')
         return bytes(data)
 
     def read(self, clip: str, index: int, crop: Crop | None = None) -> Frame:

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from votes.data.sources import Crop, Frame, KnownClips, check_clip_name, cropped
-from votes.errors import UserError
+from votes.errors import UserError, explained
 
 MANIFEST = 'packed.json'
 
@@ -43,7 +43,9 @@ class PackedSource(KnownClips):
 
     def __init__(self, root: str | Path):
         self.root = Path(root)
-        try:
+        kinds = OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError
+        where = self.root.absolute() / MANIFEST
+        with explained('no packed frames', *kinds, where=where, fix='votes pack FRAMES OUT'):
             self.manifest: dict[str, dict[str, Any]] = json.loads((self.root / MANIFEST).read_text())['clips']
             self.known = {clip: tuple(map(int, about['shape'])) for clip, about in sorted(self.manifest.items())}
             if any(len(shape) != 4 or shape[3] != 3 or min(shape) < 1 for shape in self.known.values()):
@@ -54,10 +56,6 @@ class PackedSource(KnownClips):
             }
             if any(place and ('/' in place[0] or place[1] < 0) for place in self._places.values()):
                 raise ValueError('a shard is not a file of this folder')
-        except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
-            raise UserError(
-                'no packed frames', where=self.root.absolute() / MANIFEST, value=error, fix='votes pack FRAMES OUT'
-            ) from error
         for clip in self.manifest:
             check_clip_name(clip, self.root / MANIFEST)
         self._key = object()  # another store that is made at the same place is another one

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 from votes.data.sources import SUFFIXES, Crop, Frame, KnownClips, cropped, picture_size, read_picture
-from votes.errors import UserError
 
 
 class PictureSource(KnownClips):
@@ -18,17 +17,7 @@ class PictureSource(KnownClips):
 
     def __init__(self, root: str | Path):
         self.root = Path(root)
-        if not self.root.is_dir():
-            raise UserError('dataset folder not found', where=self.root.absolute())
-        self.known: dict[str, Path] = {}
-        for path in sorted(self.root.iterdir()):
-            if path.suffix.lower() not in SUFFIXES or path.name.startswith('.'):
-                continue
-            if path.stem in self.known:
-                raise UserError('two pictures of one name', where=path, value=self.known[path.stem].name)
-            self.known[path.stem] = path
-        if not self.known:
-            raise UserError('no pictures', where=self.root.absolute(), fix=f'they end in {", ".join(SUFFIXES)}')
+        self._list('pictures', SUFFIXES, lambda path: (path.stem, path))
 
     def length(self, clip: str) -> int:
         self._of(clip)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
@@ -12,7 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from votes.errors import UserError
+from votes.errors import UserError, explained
 
 Crop = tuple[int, int, int, int]  # top, left, height, width
 Frame = NDArray[np.uint8]
@@ -63,6 +64,25 @@ class KnownClips:
 
     root: Path
     known: dict[str, Any]
+
+    def _list(self, kind: str, suffixes: Sequence[str], told: Callable[[Path], tuple[str, Any]]) -> None:
+        """Takes the files of the folder that end so; `told` gives a file's clip, and what is known of it.
+
+        Raises:
+            UserError: no such folder, none in it, or two of one name.
+        """
+        if not self.root.is_dir():
+            raise UserError('no such folder', where=self.root.absolute())
+        self.known = {}
+        for path in sorted(self.root.iterdir()):
+            if path.suffix.lower() in suffixes and not path.name.startswith('.'):
+                clip, known = told(path)
+                if clip in self.known:
+                    raise UserError(f'two {kind} of one name', where=path, value=clip)
+                self.known[clip] = known
+        if not self.known:
+            fix = f'they end in {", ".join(suffixes)}'
+            raise UserError(f'no {kind} in this folder', where=self.root.absolute(), fix=fix)
 
     def clips(self) -> list[str]:
         return list(self.known)
@@ -199,14 +219,11 @@ def picture_size(path: Path | str) -> tuple[int, int]:
     Raises:
         UserError: the file is neither, or ends within its header.
     """
-    try:
-        with open(path, 'rb', buffering=0) as file:
-            head = file.read(24)
-            if head[:8] == PNG and len(head) == 24:
-                return int.from_bytes(head[20:24], 'big'), int.from_bytes(head[16:20], 'big')
-            size = _jpeg_size(file) if head[:2] == JPEG else None
-    except OSError as error:
-        raise UserError('picture cannot be read', where=path, value=error) from error
+    with explained('picture cannot be read', OSError, where=path), open(path, 'rb', buffering=0) as file:
+        head = file.read(24)
+        if head[:8] == PNG and len(head) == 24:
+            return int.from_bytes(head[20:24], 'big'), int.from_bytes(head[16:20], 'big')
+        size = _jpeg_size(file) if head[:2] == JPEG else None
     if size is None:
         raise UserError('damaged picture', where=path, value=f'it begins with {head[:8]!r}', fix=AGAIN)
     return size
@@ -260,10 +277,8 @@ def read_picture(path: Path) -> Frame:
     Raises:
         UserError: the file cannot be read or decoded.
     """
-    try:
+    with explained('picture cannot be read', OSError, where=path):
         data = np.fromfile(path, np.uint8)
-    except OSError as error:
-        raise UserError('picture cannot be read', where=path, value=error) from error
     return decode_picture(data, path)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from votes.data.open_source import open_source
 from votes.data.sources import Crop, Frame, FrameSource
-from votes.errors import UserError
+from votes.errors import UserError, explained
 
 MANIFEST = 'versions.json'
 
@@ -31,13 +31,12 @@ class VersionsSource:
 
     def __init__(self, root: str | Path):
         self.root = Path(root)
-        try:
+        kinds = OSError, ValueError, KeyError, TypeError, AttributeError
+        with explained('no versions of clips', *kinds, where=self.root / MANIFEST):
             said: dict[str, float] = json.loads((self.root / MANIFEST).read_text())['versions']
             shares = np.array([float(share) for share in said.values()])
             if not len(shares) or shares.min() < 0 or not shares.sum() > 0:
                 raise ValueError('shares are numbers of 0 or more, one at least above it')
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise UserError('no versions of clips', where=self.root / MANIFEST, value=error) from error
         self.names, self.shares = list(said), shares / shares.sum()
         self.versions: list[FrameSource] = [open_source(self.root / name) for name in self.names]
         first = self.versions[0]

@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 
 from votes.data.raw_video import EXACT, RawFormat, format_of
+from votes.data.raw_video import SUFFIXES as RAW_SUFFIXES
 from votes.data.sources import Crop, Frame, KnownClips, cropped
-from votes.errors import UserError
 from votes.video.colour import Colour
+from votes.video.convert import frame_to_rgb
 from votes.video.random_access import RandomAccess
-from votes.video.read import frame_to_rgb
 from votes.video.write import planar_frame
 
 VIDEO_SUFFIXES = (
@@ -43,14 +43,7 @@ class VideoSource(KnownClips):
 
     def __init__(self, root: str | Path):
         self.root = Path(root)
-        if not self.root.is_dir():
-            raise UserError('no such folder', where=self.root.absolute())
-        files = [p for p in sorted(self.root.iterdir()) if p.suffix.lower() in VIDEO_SUFFIXES and p.name[0] != '.']
-        self.known = {p.stem: p for p in files}
-        if not files:
-            raise UserError('no videos in this folder', where=self.root.absolute(), fix=f'files {VIDEO_SUFFIXES}')
-        if len(self.known) < len(files):
-            raise UserError('two videos of one name', where=self.root, value=', '.join(p.name for p in files[:6]))
+        self._list('videos', VIDEO_SUFFIXES, lambda path: (path.stem, path))
         self._shapes: dict[str, tuple[int, tuple[int, int]]] = {}
         self._opened: dict[str, RandomAccess] = {}
         self._process = os.getpid()
@@ -107,18 +100,13 @@ class YuvSource(KnownClips):
 
     def __init__(self, root: str | Path):
         self.root = Path(root)
-        files = sorted(self.root.glob('*.yuv')) if self.root.is_dir() else []
-        if not files:
-            raise UserError('no .yuv files in this folder', where=self.root.absolute())
-        found: dict[str, tuple[Path, RawFormat]] = {}
-        for path in files:
-            told = format_of(path)
-            name = EXACT.sub('', f'{path.stem} '.replace(f'{told.width}x{told.height}', '').replace('_', ' '))
-            clip = '_'.join(name.split()).strip('_-. ') or path.stem
-            if clip in found:
-                raise UserError('two raw videos of one name', where=self.root, value=f'{found[clip][0]}, {path}')
-            found[clip] = path, told
-        self.known = dict(sorted(found.items()))
+        self._list('raw videos', RAW_SUFFIXES, self._told)
+        self.known = dict(sorted(self.known.items()))
+
+    def _told(self, path: Path) -> tuple[str, tuple[Path, RawFormat]]:
+        told = format_of(path)
+        name = EXACT.sub('', f'{path.stem} '.replace(f'{told.width}x{told.height}', '').replace('_', ' '))
+        return '_'.join(name.split()).strip('_-. ') or path.stem, (path, told)
 
     def path(self, clip: str) -> Path:
         """The file of a clip."""

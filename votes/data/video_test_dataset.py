@@ -14,7 +14,6 @@ from votes.data.clip_lists import Split
 from votes.data.codec_metadata import CodecMetadata
 from votes.data.pairs import ClipPairs
 from votes.data.sensed import SensedClips
-from votes.data.sources import Frame
 from votes.data.transforms import to_tensor
 from votes.errors import UserError
 
@@ -97,10 +96,7 @@ class VideoUVSSMTestDataset(Dataset):
         for clip in self.clips if self.metadata else ():
             self.metadata.check(clip, self.pairs.lengths[clip], self.pairs.lq.size(clip))  # type: ignore[union-attr]
         self.places = [(clip, index) for clip in self.clips for index in self.measured(clip)]
-        self._read = lru_cache(maxsize=None if cache_data else num_frame + 2)(self._read_lq)
-
-    def _read_lq(self, clip: str, index: int) -> Frame:
-        return self.pairs.lq.read(clip, index)
+        self._read = lru_cache(maxsize=None if cache_data else num_frame + 2)(self.pairs.lq.read)
 
     def positions(self) -> list[tuple[str, int]]:
         """(clip, frame) of everything that is evaluated, in order."""

@@ -24,7 +24,7 @@ from votes.errors import UserError
 from votes.models.learner import Learner
 from votes.models.optimisation import Outcome, Phase, take_step
 from votes.models.terms import Beside, build_terms, target_of
-from votes.ops import offsets_watched
+from votes.ops.deform_conv import offsets_watched
 from votes.options import Options, PartOptions
 from votes.processes import distributed
 

@@ -1,23 +1,5 @@
 """Deformable convolution: one public function, several backends, one pure-torch twin."""
 
-from votes.ops.deform_conv import (
-    BACKENDS,
-    backend_problem,
-    choose_backend,
-    counted_by_shape,
-    deform_conv2d,
-    fused_deform_conv2d,
-    offsets_watched,
-    watching,
-)
+from votes.ops.deform_conv import BACKENDS, backend_problem, deform_conv2d
 
-__all__ = [
-    'BACKENDS',
-    'backend_problem',
-    'choose_backend',
-    'counted_by_shape',
-    'deform_conv2d',
-    'fused_deform_conv2d',
-    'offsets_watched',
-    'watching',
-]
+__all__ = ['BACKENDS', 'backend_problem', 'deform_conv2d']

@@ -12,7 +12,7 @@ from typing import Any
 
 from votes import checkpoint
 from votes.checkpoint import copied, write_json
-from votes.errors import UserError
+from votes.errors import UserError, explained
 from votes.options.changes import flat
 from votes.processes.lease import Lease, LeaseLost
 
@@ -107,11 +107,9 @@ class Job:
             self.lease.release()
 
     def _still_mine(self) -> None:
-        try:
-            if self.lease is not None:
+        if self.lease is not None:
+            with explained('another process has taken over this output', LeaseLost, where=self.folder):
                 self.lease.check()
-        except LeaseLost as error:
-            raise UserError('another process has taken over this output', where=self.folder, value=error) from error
 
     def _compare(self) -> None:
         path = self.folder / 'job.json'

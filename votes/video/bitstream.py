@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from av.error import FFmpegError
 
-from votes.errors import UserError
+from votes.errors import UserError, explained
 from votes.video.headers import h264, hevc, vp9
 from votes.video.headers.bits import in_avc_record, in_hevc_record, units
 from votes.video.metadata import TYPES, quantisers
@@ -133,10 +133,8 @@ def read_bitstream(path: str | Path, limit: int | None = None) -> Bitstream:
         about = Bitstream(
             codec, str(context.profile or ''), None, reader.size, float(reader.rate), str(context.pix_fmt), []
         )
-        try:
+        with explained('the video breaks off', FFmpegError, OSError, where=path):
             read(reader, about, limit)
-        except (FFmpegError, OSError) as error:
-            raise UserError('the video breaks off', where=path, value=error) from error
         about.features['matrix'] = reader.colour.matrix
         tag = reader.stream.metadata.get('encoder') or reader.container.metadata.get('encoder') or ''
     if not about.frames:

@@ -12,7 +12,7 @@ from av.codec.context import Flags2
 from av.error import FFmpegError
 from numpy.typing import NDArray
 
-from votes.errors import UserError
+from votes.errors import UserError, explained
 from votes.video.convert import frame_bits
 from votes.video.read import VideoReader
 from votes.video.scenes import small_luma
@@ -62,7 +62,7 @@ def each_frame(path: str | Path) -> Iterator[FrameMetadata]:
         context.options = {'export_side_data': 'venc_params'}
         sizes: dict[int, int] = {}
         shape: tuple[int, int] | None = None
-        try:
+        with explained('the video breaks off', FFmpegError, OSError, where=path):
             for packet in reader.container.demux(reader.stream):
                 if packet.pts is not None:
                     sizes[packet.pts] = sizes.get(packet.pts, 0) + packet.size
@@ -83,8 +83,6 @@ def each_frame(path: str | Path) -> Iterator[FrameMetadata]:
                         quantisers(frame) if context.name in TRUSTED_QP else None,
                         small_luma(frame),
                     )
-        except (FFmpegError, OSError) as error:
-            raise UserError('the video breaks off', where=path, value=error) from error
         if shape is None:
             raise UserError('no frame can be decoded', where=path)
 

@@ -19,7 +19,7 @@ from av.stream import Disposition
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
-from votes.errors import UserError
+from votes.errors import UserError, explained
 from votes.video.colour import FULL_RANGE, MATRICES, Colour
 from votes.video.convert import chroma_of, filters, frame_bits, frame_to_rgb, has_alpha
 from votes.video.survey import Survey, survey
@@ -332,14 +332,12 @@ class VideoReader:
     def frame_times(self) -> tuple[list[int], list[int]]:
         """The times of all frames in the order of display, and which of them are key frames; nothing is decoded."""
         times: dict[int, bool] = {}
-        try:
+        with explained('the video breaks off', FFmpegError, OSError, where=self.path):
             self._rewind()
             for packet in self.container.demux(self.stream):
                 if packet.pts is not None and packet.size:
                     times[packet.pts] = times.get(packet.pts, False) or packet.is_keyframe
             self._rewind()
-        except (FFmpegError, OSError) as error:
-            raise UserError('the video breaks off', where=self.path, value=error) from error
         order = sorted(times)
         keys = [i for i, pts in enumerate(order) if times[pts]]
         return order, keys if keys and keys[0] == 0 else [0, *keys]

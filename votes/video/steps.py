@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from votes.errors import UserError
+from votes.errors import UserError, explained
 from votes.registry import DEGRADATIONS
 from votes.video.blur import Kernel, bivariate_kernel, blur_and_pick, filter2d, padded_kernel, sharpened, sinc_kernel
 from votes.video.jpeg import jpeg
@@ -229,8 +229,6 @@ def drawn(steps: Sequence[dict[str, Any]], rng: np.random.Generator, sizes: Size
         settings = {key: value for key, value in step.items() if key not in ('type', 'prob')}
         if rng.random() >= step.get('prob', 1.0):
             continue
-        try:
+        with explained('a degradation step cannot be used', TypeError, ValueError, where=f'steps[{number}]'):
             found.append(DEGRADATIONS.get(step['type'])(rng, sizes, **settings))
-        except (TypeError, ValueError) as error:
-            raise UserError('a degradation step cannot be used', where=f'steps[{number}]', value=error) from error
     return in_turn(found)

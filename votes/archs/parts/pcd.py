@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from votes.archs.parts.blocks import conv3x3, conv_of_pair, first_share, lrelu, one_by_one, upsample, with_second, zero_
 from votes.archs.parts.deform import DeformConv
-from votes.ops import choose_backend, fused_deform_conv2d, watching
+from votes.ops.deform_conv import choose_backend, fused_deform_conv2d, watching
 
 LEVELS = ('l1', 'l2', 'l3')
 

@@ -142,22 +142,14 @@ def ldv(places: Places, _: Path | None) -> list[Layout]:
     return [layout]
 
 
-def vid4(places: Places, _: Path | None) -> list[Layout]:
-    """GT/{calendar,city,foliage,walk}, and beside it BIx4 and BDx4; all for testing."""
-    return [_tested(places.need('GT', 'HR'))]
-
-
-def udm10(places: Places, _: Path | None) -> list[Layout]:
-    """GT/{archpeople,...}, ten clips, and beside it BIx4 and BDx4; all for testing."""
-    return [_tested(places.need('GT', 'HR'))]
-
-
-def _tested(gt_folder: Path) -> Layout:
+def tested(places: Places, _: Path | None) -> list[Layout]:
+    """GT/{calendar,city,foliage,walk} (Vid4) or GT/{archpeople,...} (UDM10), beside it BIx4, BDx4; all for testing."""
+    gt_folder = places.need('GT', 'HR')
     gt = all_of(gt_folder)
     beside = {name: gt_folder.parent / name for name in ('BIx4', 'BDx4', 'LR')}
     lq = {f'LQ_frames_{name}': all_of(path) for name, path in beside.items() if path.is_dir()}
     grids = {'LQ_frames_BIx4': 'centre', 'LQ_frames_BDx4': 'origin'}
-    return Layout(gt, lq, parts={'test': sorted(gt)}, grids={name: grids[name] for name in lq if name in grids})
+    return [Layout(gt, lq, parts={'test': sorted(gt)}, grids={name: grids[name] for name in lq if name in grids})]
 
 
 def reds4(places: Places, _: Path | None) -> list[Layout]:
@@ -248,8 +240,8 @@ LAYOUTS: dict[str, Callable[[Places, Path | None], list[Layout]]] = {
     'ldv': ldv,
     'mfqe': mfqe,
     'reds4': reds4,
-    'udm10': udm10,
-    'vid4': vid4,
+    'udm10': tested,
+    'vid4': tested,
     'vimeo90k': vimeo90k,
     'videos': videos,
 }

@@ -38,6 +38,7 @@ FIRST_MAP = 1 << 28  # bytes; grown when it is full
 SHARD = 1 << 30  # bytes: a clip that ends beyond it is the last of its shard
 BATCH = 16 << 20  # bytes of pictures that are written to an LMDB at once: each writing waits for the disk
 RESERVE = 64 << 20  # bytes that stay free on the disk
+MAKE_ROOM = 'make room; the same command goes on from there'
 Say = Callable[[str], None]
 
 
@@ -58,22 +59,13 @@ def pack(source: str | Path, target: str | Path, to: str = 'packed', workers: in
         raise UserError('the output exists', where=target, fix='choose another name, or remove it')
     frames = open_source(source)
     partial = target.with_name(f'{target.name}.partial')
-    try:
+    with checkpoint.writing('the store', partial, '; the same command goes on from there'):
         partial.mkdir(parents=True, exist_ok=True)
         with Lease(partial, 'packing'), ThreadPoolExecutor(max(1, workers)) as pool:
             _same_job(partial, {'source': str(Path(source).resolve()), 'to': to})
             (_pack_clips if to == 'packed' else _pack_lmdb)(_Progress(frames, say), partial, pool)
             (partial / 'job.json').unlink()
             os.replace(partial, target)
-    except OSError as error:
-        room = f'{shutil.disk_usage(target.parent).free / 1e9:.2f} GB free' if target.parent.is_dir() else ''
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        raise UserError(
-            'the store cannot be written',
-            where=partial,
-            value=f'{error} ({room})' if full else error,
-            fix='make room; the same command goes on from there' if full else 'the same command goes on from there',
-        ) from error
     say(f'{target}: {len(frames.clips())} clips, read back and equal')
 
 
@@ -145,7 +137,7 @@ def _pack_clips(progress: _Progress, partial: Path, pool: ThreadPoolExecutor) ->
     frames, manifest = progress.frames, {}
     shards = {f'shard_{number:05d}': clips for number, clips in enumerate(_shards(frames))}
     done = {name: _already(partial, name, frames, clips) for name, clips in shards.items()}
-    _need_room(partial, sum(_bytes(frames, clip) for name, clips in shards.items() if not done[name] for clip in clips))
+    need_room(partial, sum(_bytes(frames, clip) for name, clips in shards.items() if not done[name] for clip in clips))
     for name, clips in shards.items():
         about = done[name]
         if about:
@@ -204,30 +196,29 @@ def _compare(path: Path, about: dict[str, Any]) -> None:
             )
 
 
-def _need_room(folder: Path, needed: int) -> None:
+def need_room(folder: Path, needed: int, what: str = 'for the store', where: Path | None = None) -> None:
+    """Raises UserError where a disk has no room for so many bytes; some stay free."""
     free = shutil.disk_usage(folder).free
     if needed and free < needed + RESERVE:
-        raise UserError(
-            'too little room for the store',
-            where=folder,
-            value=f'{free / 1e9:.2f} GB free, {(needed + RESERVE) / 1e9:.2f} GB needed: '
-            f'{needed / 1e9:.2f} GB for what is missing, and {RESERVE / 1e9:.2f} GB that stay free',
-            fix='make room; the same command goes on from there',
+        value = (
+            f'{free / 1e9:.2f} GB free, {(needed + RESERVE) / 1e9:.2f} GB needed: '
+            f'{needed / 1e9:.2f} GB for what is missing, and {RESERVE / 1e9:.2f} GB that stay free'
         )
+        raise UserError(f'too little room {what}', where=where or folder, value=value, fix=MAKE_ROOM)
 
 
-def _encoded(frames: FrameSource, clip: str, index: int) -> tuple[bytes, tuple[int, int]]:
+def _encoded(frames: FrameSource, clip: str, index: int) -> bytes:
     """A frame as a PNG file: the source's own where it is one."""
     if isinstance(frames, FolderSource):
         path = frames.root / clip / frames.files(clip)[index]
         frames.read(clip, index)  # damaged pictures are found now
         if path.suffix.lower() == '.png':
-            return path.read_bytes(), frames.size(clip)
+            return path.read_bytes()
     frame = frames.read(clip, index)
     done, data = cv2.imencode('.png', cv2.cvtColor(frame, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_PNG_COMPRESSION, PNG_LEVEL])
     if not done:
         raise OSError(f'{clip}/{index} cannot be encoded')
-    return data.tobytes(), (frame.shape[0], frame.shape[1])
+    return data.tobytes()
 
 
 def _pack_lmdb(progress: _Progress, partial: Path, pool: ThreadPoolExecutor) -> None:
@@ -235,7 +226,7 @@ def _pack_lmdb(progress: _Progress, partial: Path, pool: ThreadPoolExecutor) -> 
 
     frames, lines = progress.frames, []
     threads = isinstance(frames, FolderSource | LmdbSource)
-    _need_room(partial, min(FIRST_MAP, sum(_bytes(frames, clip) for clip in frames.clips())))
+    need_room(partial, min(FIRST_MAP, sum(_bytes(frames, clip) for clip in frames.clips())))
     environment = lmdb.open(str(partial), map_size=FIRST_MAP)
     try:
         waiting: dict[bytes, bytes] = {}
@@ -255,7 +246,7 @@ def _pack_lmdb(progress: _Progress, partial: Path, pool: ThreadPoolExecutor) -> 
             with environment.begin() as reading:
                 missing = [i for i, key in enumerate(keys) if reading.get(key.encode()) is None]
             run = pool.map if threads else map
-            for i, (data, _) in zip(missing, run(lambda i: _encoded(frames, clip, i), missing), strict=True):  # noqa: B023
+            for i, data in zip(missing, run(lambda i: _encoded(frames, clip, i), missing), strict=True):  # noqa: B023
                 waiting[keys[i].encode()] = data
                 filled += len(data)
                 if filled >= BATCH or len(waiting) >= 4096:
@@ -285,7 +276,7 @@ def _put(environment: Any, values: dict[bytes, bytes], folder: Path) -> None:
             return
         except lmdb.MapFullError:
             size = environment.info()['map_size']
-            _need_room(folder, size)
+            need_room(folder, size)
             environment.set_mapsize(2 * size)
 
 

@@ -21,7 +21,8 @@ from votes.data.sources import FolderSource
 from votes.data.tools.layouts import LAYOUTS, Clips, Layout, Places
 from votes.data.tools.ldv_like import prepare_ldv_like
 from votes.data.tools.open_clips import prepare_open_clips
-from votes.errors import UserError
+from votes.data.tools.pack import MAKE_ROOM, need_room
+from votes.errors import UserError, explained
 from votes.video.recipe import read_recipe
 
 Say = Callable[[str], None]
@@ -134,30 +135,19 @@ def _extract(path: Path, folder: Path) -> None:
     Raises:
         UserError: it is damaged (named with its first damaged file), locked, or larger than the room on the disk.
     """
+    again = 'download it again'
+    damaged = zipfile.BadZipFile, EOFError, NotImplementedError, UnicodeDecodeError, struct.error
     try:
-        with zipfile.ZipFile(path) as archive:
-            needed = sum(entry.file_size for entry in archive.infolist())
-            free = shutil.disk_usage(folder).free
-            if free < needed:
-                raise UserError(
-                    'too little room to unpack an archive',
-                    where=path,
-                    value=f'{free / 1e9:.2f} GB free, {needed / 1e9:.2f} GB needed',
-                    fix='make room; the same command goes on from there',
-                )
+        with explained('archive cannot be unpacked', *damaged, where=path, fix=again), zipfile.ZipFile(path) as archive:
+            need_room(folder, sum(entry.file_size for entry in archive.infolist()), 'to unpack an archive', path)
             for entry in archive.infolist():
                 if entry.flag_bits & 1:
                     raise UserError('archive with a password', where=path, fix='unpack it by hand into this folder')
-                try:
+                broken = zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, ValueError
+                with explained('damaged archive', *broken, where=f'{path}: {entry.filename}', fix=again):
                     archive.extract(entry, folder)
-                except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, ValueError) as error:
-                    raise UserError(
-                        'damaged archive', where=f'{path}: {entry.filename}', value=error, fix='download it again'
-                    ) from error
-    except (zipfile.BadZipFile, EOFError, NotImplementedError, UnicodeDecodeError, struct.error) as error:
-        raise UserError('archive cannot be unpacked', where=path, value=error, fix='download it again') from error
     except OSError as error:
-        fix = 'make room; the same command goes on from there' if error.errno == errno.ENOSPC else 'download it again'
+        fix = MAKE_ROOM if error.errno == errno.ENOSPC else again
         raise UserError('archive cannot be unpacked', where=path, value=error, fix=fix) from error
 
 
