@@ -157,9 +157,8 @@ PLAIN: dict[str, Callable[[], contextlib.AbstractContextManager[None]]] = {
     **dict.fromkeys(
         ('CAVSR', 'FTVSR', 'BasicVSR', 'IconVSR', 'BasicVSRPlusPlus', 'RealBasicVSR', 'RealViformer'), clips
     ),
-    **dict.fromkeys(('EDVR', 'VOTES'), lambda: as_published(loop=True)),
-    **dict.fromkeys(('CVQENet', 'EDVRResUNet', 'PEN'), aligned_windows),
-    'EDVRIntra': lambda: as_published(loop=True),
+    **dict.fromkeys(('EDVR', 'EDVRIntra', 'PEN', 'VOTES'), lambda: as_published(loop=True)),
+    **dict.fromkeys(('CVQENet', 'EDVRResUNet'), aligned_windows),
     **{name: partial(stepping, name) for name in ('CDAVSR', 'COMISR', 'FRVSR', 'RFDA', 'TMP')},
     'RSDN': lambda: method(Cell, 'adapted', unfolded),
     'TDAN': lambda: method(TDAN, 'aligned', neighbour_by_neighbour),

@@ -142,9 +142,8 @@ class FrequencyTransformer(BlockDCT):
             past, future: flows of the grid of blocks (B, T - 1, 2, H / 8, W / 8), see flows_of.
         """
         count = enlarged.shape[1]
-        raw = in_pieces(self.coefficients_of, restored.flatten(0, 1))
-        blurred = in_pieces(lambda x: self.features(self.coefficients_of(x)), enlarged.flatten(0, 1))
-        sharp = in_pieces(self.features, raw)
+        raw, plain = (in_pieces(self.coefficients_of, x.flatten(0, 1)) for x in (restored, enlarged))
+        sharp, blurred = (in_pieces(self.features, x) for x in (raw, plain))
         # whatever the direction, a frame's own attention is the same
         few = AT_ONCE // self.channels
         guide = in_pieces(self.ftta, blurred, sharp, sharp, at_once=few).unflatten(0, (-1, count))
