@@ -27,7 +27,7 @@ from votes.archs import (
 )
 from votes.archs.contract import run_causal
 from votes.archs.iconvsr_arch import EDVRFeatures
-from votes.archs.parts.window_network import AlignedFeatures
+from votes.archs.parts.pcd import PCDAlignment
 from votes.archs.rsdn_arch import Cell
 from votes.archs.tdan_arch import TDAN
 from votes.archs.tga_arch import GROUPS, TGA, PlaneConv
@@ -120,20 +120,24 @@ def unfolded(cell: Cell, frame: Tensor, hidden: Tensor) -> Tensor:
     return hidden * torch.sigmoid((taps * around).sum(2))
 
 
-def one_frame_aligned(
-    net: AlignedFeatures, pyramid: list[Tensor], batch: int, shares: list[Tensor] | None = None
+align_at_once = PCDAlignment.forward
+
+
+def frame_by_frame(
+    net: PCDAlignment, frames: list[Tensor], centre: list[Tensor], shares: list[Tensor] | None = None
 ) -> Tensor:
     """Alignment in a loop over the window, each frame beside the centre through convolutions of both."""
-    windows = [level.unflatten(0, (batch, -1)) for level in pyramid]
-    centre = [window[:, net.centre] for window in windows]
-    frames = range(windows[0].shape[1])
-    return torch.stack([net.pcd_align([window[:, t] for window in windows], centre) for t in frames], 1)
+    windows = [level.unflatten(0, (len(centre[0]), -1)) for level in frames]
+    each = range(windows[0].shape[1])
+    return torch.stack([align_at_once(net, [window[:, t] for window in windows], centre) for t in each], 1).flatten(
+        0, 1
+    )
 
 
 @contextlib.contextmanager
 def aligned_windows() -> Iterator[None]:
     """Networks with EDVR's alignment in front of something else."""
-    with as_published(), mock.patch.object(AlignedFeatures, 'align', one_frame_aligned):
+    with as_published(), method(PCDAlignment, 'forward', frame_by_frame):
         yield
 
 

@@ -77,6 +77,20 @@ def test_a_network_against_its_plain_formulation(tmp_path):
     assert found['stream']['times_as_fast'] > 0
 
 
+def test_results_of_networks_are_merged_where_the_machine_is_the_same(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(FOLDER))
+    import machine
+    import zoo
+
+    before = {'machine': machine.describe(), 'results': {'RSDN': {}}}
+    machine.write(tmp_path / 'same.json', before)
+    assert zoo.kept(tmp_path / 'same.json') == {'RSDN': {}}
+    before['machine']['torch'] = 'another'
+    machine.write(tmp_path / 'other.json', before)
+    with pytest.raises(SystemExit, match='another torch'):
+        zoo.kept(tmp_path / 'other.json')
+
+
 def test_parity_of_a_case(tmp_path):
     """A case of our own: right numbers pass, wrong ones fail, and a network that is not there hides no other."""
     network = {'type': 'ARCNN', 'mid_channels': [4, 4, 4], 'input_skip': False}
