@@ -27,6 +27,14 @@ def test_what_networks_and_losses_are_made_of_is_told_by_name(name, arguments, t
         promise(network_of(path, 'cpu'))
 
 
+def test_a_network_that_restores_is_no_discriminator(tmp_path):
+    torch.save(
+        {'params': build_network({'type': 'EDVR', **NETWORKS.get('EDVR').small}).state_dict()}, tmp_path / 'g.pth'
+    )
+    with pytest.raises(UserError, match='another network: type EDVR'):
+        load_weights(build_network({'type': 'UNetDiscriminatorSN', **BARE['UNetDiscriminatorSN']}), tmp_path / 'g.pth')
+
+
 INSIDE = {
     'PIM': {'type': 'RCVN_B', **NETWORKS.get('RCVN_B').small},
     'Block2Rock': NETWORKS.get('Block2Rock').small['network'],

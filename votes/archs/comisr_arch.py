@@ -21,6 +21,7 @@ from votes.archs.parts.frame_recurrent import (
     linear_kernels,
     space_to_depth,
 )
+from votes.archs.parts.propagation import AT_ONCE, in_pieces
 from votes.archs.parts.published import Weights, fitting, from_tensorflow, renamed, size_of
 from votes.ops.warp import flow_warp
 
@@ -71,8 +72,11 @@ class COMISR(FrameRecurrent):
         bottom, right = (there - here for there, here in zip(frame.shape[-2:], found.shape[-2:], strict=True))
         found = mirrored_at_edges(found, 0, bottom, 0, right)
         with torch.autocast(frame.device.type, enabled=False):
-            large = self.flow_up(found) + self.linear(self.scale * found)
+            large = in_pieces(self._large, found, at_once=AT_ONCE // self.scale**2)
         return -large.flip(1)  # the published network has y first, and says where to a pixel moves
+
+    def _large(self, flow: Tensor) -> Tensor:
+        return self.flow_up(flow) + self.linear(self.scale * flow)
 
     def step(
         self, frames: Tensor, state: dict[str, Tensor] | None, flow: Tensor | None = None

@@ -140,7 +140,7 @@ class RestorationModel:
         net = build_network({'type': named.type, **named.args})
         path = self.opt.path
         if path.pretrain_network_d:
-            checkpoint.load_network(net, path.pretrain_network_d, path.strict_load_d, path.param_key_d)
+            load_weights(net, path.pretrain_network_d, path.strict_load_d, path.param_key_d)
             self.messages.append(f'discriminator: {path.pretrain_network_d}')
         return net
 
