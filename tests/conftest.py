@@ -1,6 +1,7 @@
 """Small clips on disk and tiny option files, for tests of every room."""
 
 import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from forked import Forked
 
 VDSR = {'type': 'VDSR', 'num_feat': 4, 'num_layer': 2, 'upscale': 2}  # of all networks the fastest to train
 # rooms whose tests start ranks and wait for each other's deaths: one of them at a time
@@ -114,6 +116,15 @@ def place(pairs, tmp_path, monkeypatch):
 def undrawn(monkeypatch):
     """Drawing the curves of a run takes longer than a validation here; tests/training/test_health.py does it."""
     monkeypatch.setattr('votes.training.validation.draw_curves', lambda folder: None)
+
+
+@pytest.fixture(autouse=True)
+def forked(request, monkeypatch):
+    """The quick tests start programs of this project without an interpreter of their own, see forked.py; with --all, as
+    in CI, all of them are started as users start them.
+    """
+    if request.config.getoption('markexpr') == 'not long':
+        monkeypatch.setattr(subprocess, 'Popen', Forked)
 
 
 @pytest.fixture

@@ -54,6 +54,30 @@ def launch(*arguments, **options):
     return process.returncode, output
 
 
+def ranks(program='train'):
+    """What `launch` starts, without torchrun."""
+    with socket.socket() as probe:
+        probe.bind(('localhost', 0))
+        port = probe.getsockname()[1]
+    place = {'MASTER_ADDR': 'localhost', 'MASTER_PORT': str(port), 'WORLD_SIZE': '2', 'LOCAL_WORLD_SIZE': '2'}
+    command = [sys.executable, '-m', 'votes.cli', program, '-opt', 'opt.yml', '--launcher', 'pytorch']
+    both = [
+        subprocess.Popen(
+            command,
+            env={**environment(), **place, 'RANK': rank, 'LOCAL_RANK': rank},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        for rank in '01'
+    ]
+    output = ''.join(process.communicate(timeout=200)[0] for process in both)
+    return max(process.returncode for process in both), output
+
+
+STARTED = pytest.mark.parametrize('started', [ranks, pytest.param(launch, marks=pytest.mark.long)])
+
+
 def left_over():
     """Processes that still work in this folder, which every test has for itself."""
     found = []
@@ -160,10 +184,11 @@ def test_a_port_in_use(place, capsys):
     assert '--rdzv HOST:PORT' in capsys.readouterr().err
 
 
-def test_a_nan_on_one_rank_is_skipped_by_both(place):
+@STARTED
+def test_a_nan_on_one_rank_is_skipped_by_both(place, started):
     """P8: no rank runs ahead, and the log names rank and samples."""
     place(**{**SMALL, 'train__pixel_opt': {'type': 'faults:NanLoss', 'at': [3], 'rank': 1}})
-    code, output = launch()
+    code, output = started()
     assert code == 0, output
     assert same(weights(2), weights(3))
     assert not same(weights(3), weights(4))
@@ -248,7 +273,8 @@ def test_refused_input_is_exit_code_2(place):
     assert 'num_feats: unknown key' in output
 
 
-def test_validation_shared_out_equals_one_process(place):
+@STARTED
+def test_validation_shared_out_equals_one_process(place, started):
     """P12: 21 frames on two ranks, two sets, every frame once."""
     second = {'type': 'VideoUVSSMTestDataset', 'dataroot_gt': 'gt', 'dataroot_lq': 'lq', 'padding': 'replicate'}
     changes = {'train': None, 'datasets__train': None, 'datasets__test_2': second, 'val': {'save_img': True}}
@@ -258,7 +284,7 @@ def test_validation_shared_out_equals_one_process(place):
     place('EDVRModel', path={'pretrain_network_g': weights_file}, **changes)
     assert main(['test', '-opt', 'opt.yml']) == 0
     shutil.move('results', 'alone')
-    code, output = launch(program='test')
+    code, output = started(program='test')
     assert code == 0, output
     one, two = (json.loads(Path(root, 'tiny/results.json').read_text())['results'] for root in ('alone', 'results'))
     assert one.keys() == two.keys() == {'val', 'test_2'}

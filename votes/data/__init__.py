@@ -126,7 +126,9 @@ class TrainLoader(DataLoader):
         watch.daemon = True
         watch.start()
         try:
-            return next(source)
+            batch = next(source)
+            watch.cancel()
+            watch.join()  # it may be killing the workers of a batch that came late: that would interrupt the step
         except StopIteration:
             raise
         except Exception as error:  # whatever it is that the death of a worker leads to
@@ -135,6 +137,9 @@ class TrainLoader(DataLoader):
             raise Stalled(self.frozen) from error
         finally:
             watch.cancel()
+        if self.frozen is not None:
+            raise Stalled(self.frozen)
+        return batch
 
     def _end_workers(self, source: Any) -> None:
         """Kills the workers, of which one gives nothing, so that waiting for it ends, and notes which it was."""
