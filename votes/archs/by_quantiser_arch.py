@@ -13,6 +13,7 @@ from torch import Tensor
 from votes.archs.contract import Window
 from votes.archs.parts.published import Weights
 from votes.archs.parts.several import Several
+from votes.ops.exporting import exported_form
 
 
 class ByQuantiser(Several):
@@ -50,7 +51,7 @@ class ByQuantiser(Several):
     def restored(self, x: Tensor, fields: dict[str, Tensor]) -> Tensor:
         """See Several."""
         chosen = self.chosen(fields['qp'])
-        if self.training:
+        if self.training or exported_form():  # a graph has no choice but the last
             found = torch.stack([self.result(number, x, fields) for number in range(len(self.networks))])
             return found[chosen, torch.arange(len(x), device=x.device)]
         numbers = chosen.tolist()

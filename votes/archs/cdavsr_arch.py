@@ -72,6 +72,7 @@ class CDAVSR(nn.Module):
     """
 
     sees = Causal(least=2)
+    no_graph = 'its course depends on the types of pictures'
     inputs = ('mv_past', 'past_valid', 'pict_type')
     parts = {
         'features': ('conv_first.', 'feature_extraction.'),

@@ -35,6 +35,7 @@ and may have
     degradation_map(x)           windows (B, T, 3, h, w) -> (B, 1, h, w) in [0, 1], where `senses` is True; of a
                                  network with a `map_field`, degradation_map(x, that field)
     map_field                    the field of `inputs` that its degradation map is made of; None where frames are enough
+    no_graph                     why no graph of operators is the network for all frames: `votes export` refuses with it
 
 `forward` returns the restored frames, or a mapping with them under 'out' and whatever else a loss may look at.
 """
@@ -378,8 +379,9 @@ _OFFSETS = (16.0, 128.0, 128.0)
 
 
 def _ycc(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    matrix = torch.tensor(_FORWARD, dtype=torch.float32, device=x.device) / 255
-    offset = torch.tensor(_OFFSETS, dtype=torch.float32, device=x.device) / 255
+    matrix, offset = (
+        torch.tensor(values, dtype=torch.float32, device=x.device) / 255 for values in (_FORWARD, _OFFSETS)
+    )
     return torch.einsum('oc,...chw->...ohw', matrix, x.float()) + offset.view(3, 1, 1), matrix, offset
 
 

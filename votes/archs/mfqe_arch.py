@@ -18,6 +18,7 @@ from votes.archs.parts.luma import set_channels
 from votes.archs.parts.published import Weights, fitting, size_of
 from votes.archs.qecnn_arch import QECNN
 from votes.archs.windows import Pick
+from votes.ops.exporting import exported_form
 from votes.ops.warp import flow_warp
 
 LEVELS = 5  # sizes of the baseline's flow
@@ -134,7 +135,7 @@ class MFQE(nn.Module):
         check_window(x, 3, self.multiple)
         frame = x[:, 1]
         at_peak = None if self.peaks is None or pqf is None else pqf[:, 1].bool()
-        if self.peaks and at_peak is not None and not self.training and bool(at_peak.all()):
+        if self.peaks and at_peak is not None and not (self.training or exported_form()) and bool(at_peak.all()):
             return {'out': self.peaks(frame)}
         before, after = self.motion[0](frame, x[:, 0]), self.motion[-1](frame, x[:, 2])
         features = [layer(part) for layer, part in zip(self.first, (before, frame, after), strict=True)]

@@ -93,6 +93,7 @@ class NLSN(nn.Module):
     """
 
     sees = Frame()
+    no_graph = 'its course depends on how many places there are to sort'
     small = {'num_feat': 8, 'num_block': 8, 'upscale': 2}
 
     def __init__(

@@ -12,6 +12,7 @@ from torch import Tensor
 from votes.archs import build_network
 from votes.archs.contract import Frame, Promise, Window, promise
 from votes.archs.parts.overlap import Around
+from votes.ops.exporting import exported_form
 
 AT_ONCE = 64  # patches of one batch; what a patch becomes does not depend on the others
 
@@ -32,6 +33,7 @@ class PIM(Around):
         patch: side of a patch, 72 in the authors' code.
     """
 
+    no_graph = ''  # grids are regular
     small = {
         'network': {'type': 'RCAN_A', 'n_feats': 8, 'n_resgroups': 2, 'n_resblocks': 1},
         'stride': 24,
@@ -54,7 +56,7 @@ class PIM(Around):
         self.rim = min(rim, (patch - stride) // 2)
 
     def _restored(self, patches: Tensor) -> Tensor:
-        found = [self.network(part) for part in patches.split(AT_ONCE)]
+        found = [self.network(part) for part in ([patches] if exported_form() else patches.split(AT_ONCE))]
         return torch.cat([x['out'] if isinstance(x, dict) else x for x in found])
 
     def _whole(self, counts: Sequence[int], bottom: bool, right: bool, device: torch.device) -> Tensor:
@@ -70,7 +72,9 @@ class PIM(Around):
         sides = [self.patch + (n - 1) * self.stride for n in counts]
         gaps = [side - used for side, used in zip(x.shape[-2:], sides, strict=True)]
         top, left = gaps[0] * bottom, gaps[1] * right
-        part = x[..., top : top + sides[0], left : left + sides[1]]
+        part = x  # copied: a slice that may be the whole frame would tie an exported graph to sizes where it is not
+        for axis, start, used in ((-2, top, sides[0]), (-1, left, sides[1])):
+            part = part.index_select(axis, torch.arange(start, start + used, device=x.device))
         patches = part.unfold(-2, self.patch, self.stride).unfold(-2, self.patch, self.stride)
         # (B, ..., rows, columns, patch, patch) -> (B * rows * columns, ..., patch, patch)
         patches = patches.movedim((-4, -3), (1, 2)).flatten(0, 2)

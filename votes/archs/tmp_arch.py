@@ -90,6 +90,7 @@ class TMP(nn.Module):
     """
 
     sees = Causal(least=2)
+    no_graph = 'its course depends on the number of a frame'
     parts = {
         'features': ('conv_first.', 'feature_extraction.'),
         'alignment': ('align.key.', 'align.value.', 'align.convs.'),

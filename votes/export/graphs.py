@@ -7,11 +7,12 @@ frame, which begins a state, and of every further one, which takes the state and
 from __future__ import annotations
 
 import contextlib
-import io
 import logging
 import re
+import sys
+import threading
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,8 +26,10 @@ from votes.errors import UserError
 from votes.ops.exporting import Form, exporting
 
 CLIP = 7  # frames of a clip, where nothing is said
-SIDES = ((64, 80), (80, 48))  # the graph is traced with the first, and tried with both
+SIDES = ((64, 80), (80, 96))  # the graph is traced with the first, and tried with both: larger ones always hold
+CLOSE = 1e-4  # the largest difference to PyTorch, of pictures in [0, 1]
 VERSION = 1
+FIX = '`votes restore` runs it as it is'
 EXPORTERS = ('torch', 'onnxscript', 'onnx_ir')
 
 
@@ -61,16 +64,31 @@ class Exported:
     trials: dict[str, list[list[Tensor]]] = field(default_factory=dict)
 
 
+class _Others:
+    """A stream without what this thread writes to it."""
+
+    def __init__(self, stream: Any):
+        self.stream, self.thread = stream, threading.get_ident()
+
+    def write(self, text: str) -> int:
+        return len(text) if threading.get_ident() == self.thread else int(self.stream.write(text))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.stream, name)
+
+
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Without what the exporters of PyTorch write for its authors: notes on operators, whole graphs where one fails."""
+    """Without what the exporters of PyTorch write for its authors: notes on operators, whole graphs where one fails.
+    What other threads write, and what other packages log and warn of, is left alone.
+    """
     names = [name for name in (*EXPORTERS, *logging.root.manager.loggerDict) if name.partition('.')[0] in EXPORTERS]
     before = {logging.getLogger(name): logging.getLogger(name).level for name in names}
     for logger in before:  # those below others have levels of their own
         logger.setLevel(logging.CRITICAL)
     try:
-        with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
-            warnings.simplefilter('ignore')
+        with warnings.catch_warnings(), contextlib.redirect_stderr(_Others(sys.stderr)):
+            warnings.filterwarnings('ignore', module=rf'({"|".join((*EXPORTERS, "votes", "copyreg"))})\b')
             yield
     finally:
         for logger, level in before.items():
@@ -129,6 +147,9 @@ def exported(net: nn.Module, options: Mapping[str, Any], form: Form, frames: int
     """
     net = net.float().eval().requires_grad_(False)
     said = promise(net)
+    reason = next((part.no_graph for part in net.modules() if getattr(part, 'no_graph', None)), None)
+    if reason:
+        raise UserError(f'{said.name} cannot be exported', value=reason, fix=FIX)
     count = said.frames(frames or CLIP) if isinstance(said.sees, Clip) else said.frames()
     sides = [tuple(-(-max(side, said.smallest) // said.multiple) * said.multiple for side in pair) for pair in SIDES]
     samples = [inputs_of(said, count, (height, width)) for height, width in sides]
@@ -151,10 +172,8 @@ def exported(net: nn.Module, options: Mapping[str, Any], form: Form, frames: int
     except UserError:
         raise
     except Exception as error:  # of whatever torch.export meets in a network
-        lines = str(error).strip().splitlines() or [type(error).__name__]
-        raise UserError(
-            f'{said.name} cannot be exported', value=lines[0][:200], fix='`votes restore` runs it as it is'
-        ) from error
+        told = 'its course depends on what it is shown' if 'data-dependent' in str(error) else first_line(error)
+        raise UserError(f'{said.name} cannot be exported', value=told, fix=FIX) from error
     bounds = [_least(graph.program) for graph in found.graphs]
     about['smallest'] = max(said.smallest, *bounds)
     return found
@@ -171,14 +190,13 @@ def inputs_of(said: Promise, count: int, size: tuple[int, int]) -> list[Tensor]:
     for name in said.inputs:
         kind = FIELDS[name]
         shape = (1, count, 2 if kind.kind == 'vectors' else 1, *size) if kind.spatial else (1, count)
-        value = torch.rand(shape, generator=draw) * (4 if kind.kind == 'vectors' else 1)
-        found.append(
-            torch.full(shape, float(ord('P')))
-            if name == 'pict_type'
-            else value.round()
-            if kind.kind == 'map'
-            else value
-        )
+        value = torch.rand(shape, generator=draw)
+        if name == 'pict_type':
+            found.append(torch.full(shape, float(ord('P'))))
+        elif kind.kind == 'vectors':
+            found.append(4 * value)
+        else:  # of a quantiser, about another one in each trial
+            found.append((value + 40 * torch.rand(1, generator=draw) * (name == 'qp')).round())
     if isinstance(said.sees, Frame):
         found = [value[:, 0] for value in found]
     return found
@@ -228,6 +246,40 @@ def _program(call: nn.Module, one: list[Tensor], other: list[Tensor]) -> Any:
             f'{type(call.net).__name__} cannot be exported for frames of any size', value=f'a side became {fixed[0]}'
         )
     return program
+
+
+def first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+
+
+def difference(
+    graph: Graph, trials: list[list[Tensor]], compute: Callable[[list[Tensor]], list[Tensor]], fix: str
+) -> float:
+    """The largest difference between a network and what was made of its graph, over trials.
+
+    Args:
+        compute: what was made of it: the inputs of the graph -> its outputs.
+        fix: what may be done where it is too large.
+
+    Raises:
+        UserError: it is CLOSE or more, or cannot be computed at a size.
+    """
+    name, worst = type(graph.call.net).__name__, 0.0
+    for trial in trials:
+        with torch.no_grad():
+            wanted = graph.call(*trial)
+            try:
+                found = compute(trial)
+            except Exception as error:  # onnxruntime has no classes of errors that are its own
+                size = f'at {trial[0].shape[-1]}x{trial[0].shape[-2]}'
+                raise UserError(f'{name} cannot be exported', where=size, value=first_line(error), fix=FIX) from error
+        pairs = zip(wanted if isinstance(wanted, tuple) else [wanted], found, strict=True)
+        gaps = [float((a - b).abs().max()) if a.shape == b.shape else float('inf') for a, b in pairs]
+        worst = max(worst, *gaps)
+    if not worst < CLOSE:
+        value = f'{worst:.1e} from PyTorch, less than {CLOSE:g} is wanted'
+        raise UserError(f'what was made of {name} gives other pictures', value=value, fix=fix)
+    return worst
 
 
 def _least(program: Any) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import operator
 from collections.abc import Callable
@@ -13,11 +14,10 @@ from torch import Tensor
 
 from votes import checkpoint
 from votes.errors import UserError
-from votes.export.graphs import Exported, Graph, quiet
+from votes.export.graphs import Exported, Graph, difference, first_line, quiet
 
 LEAST_OPSET = 19  # the first with DeformConv
 OPSET = 20
-CLOSE = 1e-4  # the largest difference to PyTorch, of pictures in [0, 1]
 FIRST = '.first'  # before the suffix of the graph of a clip's first frame
 KEY = 'votes'  # of the metadata
 
@@ -55,8 +55,11 @@ def write_onnx(found: Exported, target: Path, opset: int = OPSET) -> list[str]:
     if opset < LEAST_OPSET:
         raise UserError('the opset is too old', value=opset, fix=f'--opset {LEAST_OPSET} or later')
     models = {graph.name: _model(graph, found, opset) for graph in found.graphs}
-    lines = []
-    gaps = {graph.name: _difference(models[graph.name], graph, found.trials[graph.name]) for graph in found.graphs}
+    lines, gaps = [], {}
+    for graph in found.graphs:
+        compute = functools.partial(run, session(models[graph.name]), graph.inputs)
+        fix = '--deform grid, or --to torch-export'
+        gaps[graph.name] = difference(graph, found.trials[graph.name], compute, fix)
     for name, content in models.items():
         path = files_of(target, name)
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -92,8 +95,8 @@ def _model(graph: Graph, found: Exported, opset: int) -> bytes:
             program.model.metadata_props[KEY] = json.dumps({**found.about, 'graph': graph.name})
             content: bytes = program.model_proto.SerializeToString()
     except Exception as error:  # of whatever the exporter meets
-        lines = str(error).strip().splitlines() or [type(error).__name__]
-        told = next((line for line in reversed(lines) if 'rror' in line), lines[0]).strip()
+        lines = str(error).strip().splitlines()
+        told = next((line.strip() for line in reversed(lines) if 'rror' in line), first_line(error))
         name = found.about['network'].get('type')
         raise UserError(f'{name} has no form in ONNX', value=told[:200], fix='--to torch-export') from error
     return content
@@ -151,25 +154,3 @@ def run(opened: Any, names: list[str], values: list[Tensor]) -> list[Tensor]:
     feed = {name: value.detach().cpu().contiguous().numpy() for name, value in zip(names, values, strict=True)}
     found = opened.run(None, {name: value for name, value in feed.items() if name in known})
     return [torch.from_numpy(value) for value in found]
-
-
-def _difference(content: bytes, graph: Graph, trials: list[list[Tensor]]) -> float:
-    """The largest difference between a file and the network over its trials.
-
-    Raises:
-        UserError: it is CLOSE or more.
-    """
-    opened, worst = session(content), 0.0
-    for trial in trials:
-        with torch.no_grad():
-            wanted = graph.call(*trial)
-        wanted = list(wanted) if isinstance(wanted, tuple) else [wanted]
-        for ours, theirs in zip(wanted, run(opened, graph.inputs, trial), strict=True):
-            worst = max(worst, float((ours - theirs).abs().max())) if ours.shape == theirs.shape else float('inf')
-    if not worst < CLOSE:
-        raise UserError(
-            f'{graph.call.net.__class__.__name__} gives other pictures in ONNX',
-            value=f'{worst:.1e} from PyTorch, less than {CLOSE:g} is wanted',
-            fix='--deform grid, or --to torch-export',
-        )
-    return worst

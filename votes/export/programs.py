@@ -6,11 +6,12 @@ import json
 from pathlib import Path
 
 import torch
+from torch import Tensor, nn
+from torch.utils._pytree import tree_flatten
 
 from votes import checkpoint
-from votes.errors import UserError
-from votes.export.graphs import Exported
-from votes.export.onnx import CLOSE, KEY, files_of
+from votes.export.graphs import FIX, Exported, difference
+from votes.export.onnx import KEY, files_of
 
 
 def write_programs(found: Exported, target: Path) -> list[str]:
@@ -24,14 +25,12 @@ def write_programs(found: Exported, target: Path) -> list[str]:
     """
     lines = []
     for graph in found.graphs:
-        path, worst = files_of(target, graph.name), 0.0
-        with torch.no_grad():
-            for trial in found.trials[graph.name]:
-                wanted, ours = graph.call(*trial), graph.program.module()(*trial)
-                pairs = zip(wanted, ours, strict=True) if isinstance(wanted, tuple) else [(wanted, ours)]
-                worst = max([worst, *(float((a - b).abs().max()) for a, b in pairs)])
-        if not worst < CLOSE:
-            raise UserError('the exported graph gives other pictures', value=f'{worst:.1e} from the network')
+        path, module = files_of(target, graph.name), graph.program.module()
+
+        def compute(values: list[Tensor], module: nn.Module = module) -> list[Tensor]:
+            return list(tree_flatten(module(*values))[0])
+
+        worst = difference(graph, found.trials[graph.name], compute, FIX)
         path.parent.mkdir(parents=True, exist_ok=True)
         with checkpoint.writing('the exported network', path), checkpoint.atomic_write(path) as temporary:
             extra = {f'{KEY}.json': json.dumps({**found.about, 'graph': graph.name})}

@@ -35,6 +35,7 @@ class Around(nn.Module, ABC):
     """What shows patches to a network of its own: weights of that alone fit, by its names or published ones."""
 
     parts = {'network': ('network.',)}
+    no_graph = 'its course depends on how many patches a frame has'
     network: nn.Module
 
     @classmethod
