@@ -75,6 +75,26 @@ def test_a_configuration_of_mmagic_for_clips(tmp_path):
     assert opt.val.metrics['psnr'].args == {'crop_border': 2, 'test_y_channel': True}, '_delete_ and _base_'
 
 
+def test_a_configuration_of_mmagic_for_pictures(tmp_path):
+    source = tmp_path / 'edsr.py'
+    source.write_text("""
+scale = 2
+model = dict(
+    type='BaseEditModel',
+    generator=dict(type='EDSRNet', in_channels=3, out_channels=3, upscale_factor=scale, rgb_std=[1.0, 1.0, 1.0]),
+    pixel_loss=dict(type='L1Loss'))
+data = dict(type='BasicImageDataset', data_root='data' + '/DIV2K', data_prefix=dict(img='X2_sub', gt='HR_sub'))
+train_dataloader = dict(batch_size=16, dataset=dict(pipeline=[dict(type='PairedRandomCrop', gt_patch_size=96)], **data))
+val_dataloader = dict(dataset=dict(pipeline=[], **data))
+optim_wrapper = dict(optimizer=dict(type='Adam', lr=1e-4))
+train_cfg = dict(max_iters=300_000, val_interval=5000)
+""")
+    opt, _ = again(source, tmp_path)
+    data = opt.datasets['train']
+    assert (data.args['dataroot_lq'], data.args['io_backend']) == ('data/DIV2K/X2_sub', {'type': 'pictures'})
+    assert (opt.network_g.type, opt.scale, data.args['gt_size']) == ('EDSR', 2, 96)
+
+
 def test_a_file_of_redux(tmp_path):
     opt, found = again(HERE / 'redux' / 'ESRGAN.yml', tmp_path)
     assert (opt.network_g.type, opt.network_g.args) == ('RRDBNet', {'scale': 4})
@@ -91,6 +111,13 @@ def test_a_file_of_redux(tmp_path):
         'train.losses: mssimloss is not here',
         'network_d: dunet is not here, UNetDiscriminatorSN is in its place',
     ]
+
+
+def test_a_network_that_is_not_here_is_no_misspelling_of_one(tmp_path):
+    text = (HERE / 'redux' / 'ESRGAN.yml').read_text()
+    (tmp_path / 'opt.yml').write_text(text.replace('type: esrgan', 'type: span'))  # SAN is here
+    with pytest.raises(OptionError, match='span is a network that is not here'):
+        migrate_file(tmp_path / 'opt.yml')
 
 
 FOREIGN = {

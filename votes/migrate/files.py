@@ -61,7 +61,7 @@ def migrate_file(path: str | Path) -> Migrated:
             found = Migrated('traiNNer-redux', *redux.converted(file.data))
         else:
             found = Migrated('BasicSR or the release', *basicsr.converted(file.data))
-    refused = refusals(found.options, pictures=True)
+    refused = refusals(found.options, migrated=True)
     if refused:
         raise OptionError(path, [f'{dotted(key)}: {text}' for key, text in refused])
     _complete(found, path)

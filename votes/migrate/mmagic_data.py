@@ -93,7 +93,7 @@ def _train(loader: dict[str, Any], network: dict[str, Any], changed: list[str], 
     section['num_frame'] = 1 if pictures else int(dataset.get('num_input_frames', 5))
     if septuplets and not _windows(network):
         section['num_frame'] = -1
-    section['center_gt'] = pictures or _windows(network)
+    section['center_gt'] = _windows(network)
     section |= _cut(steps, changed)
     for name in steps.keys() - PLAIN - CUTS - {'Flip', 'RandomTransposeHW', 'MirrorSequence', 'TemporalReverse'}:
         left_out.append(f'train_pipeline: {name} is not here')

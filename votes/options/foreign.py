@@ -50,29 +50,29 @@ def is_redux(data: Mapping[str, Any]) -> bool:
     return 'model_type' not in data and bool(OF_REDUX & data.keys() or listed)
 
 
-def refusals(data: Mapping[str, Any], pictures: bool = False) -> list[tuple[Key, str]]:
+def refusals(data: Mapping[str, Any], migrated: bool = False) -> list[tuple[Key, str]]:
     """Why a whole file cannot be read here, a sentence for each reason with its key; none where it can.
 
     Args:
-        pictures: pairs of pictures are taken, as where a file is migrated.
+        migrated: of what `votes migrate` makes of it: pairs of pictures are taken, and names are not misspelt.
     """
     if is_redux(data):
         return [((), f'is an option file of {REDUX}: {MIGRATE}')]
-    found = list(_types(data, pictures))
+    found = list(_types(data, migrated))
     network = data.get('network_g')
     name = network.get('type') if isinstance(network, Mapping) else None
-    if isinstance(name, str) and data.get('model_type') and is_unknown(name):
+    if isinstance(name, str) and data.get('model_type') and is_unknown(name, 1 if migrated else NEAR):
         found = [(key, text) for key, text in found if key != ('model_type',)]
         found.append((('network_g', 'type'), not_in_zoo(name)))
     return found
 
 
-def is_unknown(network: str) -> bool:
+def is_unknown(network: str, near: float = NEAR) -> bool:
     """Whether a network is not here, nor one with nearly its name."""
     if network in NETWORKS.table or ':' in network:
         return False
     lower = [name.lower() for name in NETWORKS.table]
-    return not difflib.get_close_matches(network.lower(), lower, n=1, cutoff=NEAR)
+    return not difflib.get_close_matches(network.lower(), lower, n=1, cutoff=near)
 
 
 def not_in_zoo(network: str) -> str:
