@@ -16,8 +16,8 @@ from votes.commands.finetune import NOTHING_GAINED
 from votes.commands.verbs import parsers
 from votes.data.tools import check_content, open_clips
 from votes.data.tools.demo import SCENES
-from votes.export.graphs import CLIP, SIDES
-from votes.export.onnx import CLOSE, LEAST_OPSET, OPSET
+from votes.export.graphs import CLIP, CLOSE, SIDES
+from votes.export.onnx import LEAST_OPSET, OPSET
 from votes.inference.stream import SAME
 from votes.platforms import pairing
 from votes.processes.signals import PREEMPTED
@@ -130,6 +130,8 @@ SAID = {
     'export.md': {
         '1e-4': CLOSE,
         'two sizes': len(SIDES),
+        'three sizes': 'tests/export/test_graphs.py, one more',
+        'Two steps': 'tests/export/test_graphs.py',
         'Opset 20': (OPSET, default('export', 'opset'))[0],
         '`--opset 19`': LEAST_OPSET,
         'frames (7)': CLIP,

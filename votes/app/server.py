@@ -153,9 +153,7 @@ class Request:
 
 
 def too_large(limit: int) -> Refused:
-    text = (
-        f'too large: at most {limit / 1e9:.2g} GB are taken' if limit >= 10**7 else f'too large: at most {limit} bytes'
-    )
+    text = f'too large: at most {limit / 1e9:g} GB are taken' if limit >= 10**7 else f'too large: at most {limit} bytes'
     return Refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, text)
 
 

@@ -44,7 +44,7 @@ const clock = (seconds) => {
   const rest = `${String(Math.floor(s / 60) % 60).padStart(s >= 3600 ? 2 : 1, '0')}:${String(s % 60).padStart(2, '0')}`;
   return s >= 3600 ? `${Math.floor(s / 3600)}:${rest}` : rest;
 };
-const bytes = (n) => (n >= 1e9 ? `${(n / 1e9).toFixed(1)} GB` : n >= 1e6 ? `${(n / 1e6).toFixed(1)} MB` : `${Math.ceil(n / 1e3)} kB`);
+const bytes = (n) => (n >= 1e9 ? `${+(n / 1e9).toFixed(1)} GB` : n >= 1e6 ? `${+(n / 1e6).toFixed(1)} MB` : `${Math.ceil(n / 1e3)} kB`);
 const button = (text, kind = '') => element('button', { type: 'button', class: kind }, text);
 
 // Uploads, one after the other.
