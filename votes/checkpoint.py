@@ -76,7 +76,14 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
         temporary.write_text(text, encoding='utf-8')
 
 
-def check_target(target: Path, overwrite: bool) -> None:
+def begin(path: Path, job: dict[str, Any], what: str) -> None:
+    """Notes at `path` what a folder is made of; raises UserError where another job was begun there."""
+    if path.exists() and json.loads(path.read_text()) != job:
+        raise UserError(f'{what} was begun here', where=path.parent, value=path.read_text(), fix='remove this folder')
+    write_json(path, job)
+
+
+def check_target(target: Path, overwrite: bool = False) -> None:
     """Raises UserError where something stands at `target`."""
     if target.exists() and not overwrite:
         raise UserError('the output exists', where=target, fix='choose another name, or --overwrite')

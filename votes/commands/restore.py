@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import itertools
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -197,22 +196,17 @@ def _with_helpers(args: argparse.Namespace) -> None:
     if args.restart:
         raise UserError('--restart and --gpus do not go together', fix='remove the job folder')
     environment = os.environ | child_environment() | {'PYTHONPATH': os.pathsep.join(p for p in sys.path if p)}
-    given = [a for a in sys.argv[1:] if not a.startswith('--gpus')]
-    if '--gpus' in sys.argv:
-        at = sys.argv.index('--gpus')
-        given = sys.argv[1:at] + sys.argv[at + 2 :]
     children: list[subprocess.Popen[bytes]] = []
     with Lease(job_folder(args.output), f'a restoration in {args.gpus} processes'), StopRequests() as stop:
         for i in range(args.gpus):
             device = f'cuda:{i}' if args.device in ('auto', 'cuda') and torch.cuda.device_count() > i else args.device
-            command = [*given, '--part', f'{i}/{args.gpus}', '--device', device, '--progress', 'none']
-            children.append(subprocess.Popen([sys.executable, '-m', 'votes.cli', *command], env=environment))
+            own = ['--gpus', '1', '--part', f'{i}/{args.gpus}', '--device', device, '--progress', 'none']
+            children.append(subprocess.Popen([sys.executable, '-m', 'votes.cli', *sys.argv[1:], *own], env=environment))
         while any(child.poll() is None for child in children):
             time.sleep(0.2)
             if stop.asked():
                 for child in children:
-                    if child.poll() is None:
-                        child.send_signal(signal.SIGTERM)
+                    child.terminate()
                 for child in children:
                     child.wait()
                 raise Preempted('stopped; the same command continues')

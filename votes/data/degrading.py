@@ -20,7 +20,7 @@ import cv2
 import numpy as np
 from av import library_versions
 
-from votes.checkpoint import whole_folder, write_json
+from votes.checkpoint import begin, whole_folder, write_json
 from votes.data.codec_metadata import write_metadata
 from votes.data.open_source import open_source
 from votes.data.sources import Crop, Frame, FrameSource, cropped
@@ -92,9 +92,7 @@ def degrade_source(
         raise UserError('the output exists', where=target, fix='choose another name')
     target.mkdir(parents=True, exist_ok=True)
     asked = recipe.model_dump(mode='json') | ({'seed': seed} if recipe.drawn_from else {})
-    if job.exists() and json.loads(job.read_text()) != asked:
-        raise UserError('this folder was begun with another recipe', where=target, fix='remove it')
-    write_json(job, asked)
+    begin(job, asked, 'another recipe')
     opened = threading.local()  # a decoder belongs to one thread
 
     def one(number: int) -> None:
@@ -112,10 +110,8 @@ def degrade_source(
     with ThreadPoolExecutor(max(1, workers)) as pool:  # coding and decoding release Python's lock
         list(pool.map(one, range(len(names))))  # after an error no more is begun
     clips = {clip: json.loads((_said(target, clip)).read_text()) for clip in names}
-    versions: dict[str, Any] = {'av': version('av'), 'libavcodec': list(library_versions['libavcodec'])}
-    versions['decoding'] = DECODING
-    about = {'recipe': asked, 'grid': recipe.grid, 'versions': versions, 'clips': clips}
-    write_json(manifest, about)
+    versions = {'av': version('av'), 'libavcodec': list(library_versions['libavcodec']), 'decoding': DECODING}
+    write_json(manifest, {'recipe': asked, 'grid': recipe.grid, 'versions': versions, 'clips': clips})
     for path in [job, *(_said(target, clip) for clip in clips)]:
         path.unlink()
 

@@ -14,6 +14,7 @@ from typing import Any
 from numpy.typing import NDArray
 from torch import nn
 
+from votes.processes.devices import pick_device
 from votes.restore.settings import Settings, Summary, check_paths
 from votes.restore.suited import suited
 from votes.restore.video import Restoration, restore_video
@@ -53,8 +54,6 @@ def restore(
     Raises:
         UserError: bad input, with what to do about it.
     """
-    from votes.processes.devices import pick_device
-
     place = pick_device(device)
     check_paths(source, target, overwrite)
     net, card = _network(weights, str(place))
@@ -75,8 +74,6 @@ def stream(
     Raises:
         UserError: bad input.
     """
-    from votes.processes.devices import pick_device
-
     place = pick_device(device)
     net, card = _network(weights, str(place))
     work = Restoration(net, source, suited(Settings(**settings), card, source)[0], place)

@@ -36,10 +36,9 @@ class VideoSink:
         self.writer: VideoWriter | None = None
         self.announcement: Announcement | None = None
 
-    def prepare(self) -> list[str]:
-        """Finds out whether the output can be written; says what will be kept, converted and dropped."""
+    def prepare(self) -> None:
+        """Finds out whether the output can be written, before anything is computed."""
         self.announcement = announce(self.target, self.size, self.reader, self.encoding, self.source)
-        return self.announcement.lines()
 
     def open(self, number: int) -> None:
         suffix = '.mov' if self.encoding.codec == 'prores' else '.nut'
@@ -68,7 +67,8 @@ class VideoSink:
 
     def join(self, segments: list[Segment]) -> tuple[Path, list[str]]:
         """Makes the output of all segments; where it is, and what was kept, converted and dropped."""
-        said = self.announcement or announce(self.target, self.size, self.reader, self.encoding, self.source)
+        said = self.announcement
+        assert said is not None
         pieces = [Piece(segment.path, segment.first) for segment in segments]
         try:
             assemble(pieces, self.target, said.shape, self.source, said.plan)
@@ -126,8 +126,8 @@ class PictureSink:
             shutil.rmtree(self.folder)
             self.folder = None
 
-    def prepare(self) -> list[str]:
-        return []
+    def prepare(self) -> None:
+        """Pictures can always be written."""
 
     def join(self, segments: list[Segment]) -> tuple[Path, list[str]]:
         whole = self.job.folder / 'all'

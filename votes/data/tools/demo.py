@@ -15,7 +15,7 @@ from av import library_versions
 from numpy.typing import NDArray
 from skimage import data
 
-from votes.checkpoint import whole_folder, write_json
+from votes.checkpoint import check_target, whole_folder, write_json
 from votes.data.degrading import write_clip
 from votes.errors import UserError
 from votes.video.degrade import encode_h264
@@ -192,8 +192,7 @@ def make_demo_data(
         raise UserError(
             'clips need a size that is a multiple of 4 from 64 up, and 5 frames', value=f'{size}, {frames} frames'
         )
-    if out.exists() and not overwrite:
-        raise UserError('the folder exists', where=out, fix='choose another name, or --overwrite')
+    check_target(out, overwrite)
     if out.is_file() or any(parent.is_file() for parent in out.parents):
         raise UserError('a file stands where the folder should be', where=out)
     with whole_folder(out) as partial:

@@ -62,19 +62,11 @@ def pack(source: str | Path, target: str | Path, to: str = 'packed', workers: in
     with checkpoint.writing('the store', partial, '; the same command goes on from there'):
         partial.mkdir(parents=True, exist_ok=True)
         with Lease(partial, 'packing'), ThreadPoolExecutor(max(1, workers)) as pool:
-            _same_job(partial, {'source': str(Path(source).resolve()), 'to': to})
+            checkpoint.begin(partial / 'job.json', {'source': str(Path(source).resolve()), 'to': to}, 'another job')
             (_pack_clips if to == 'packed' else _pack_lmdb)(_Progress(frames, say), partial, pool)
             (partial / 'job.json').unlink()
             os.replace(partial, target)
     say(f'{target}: {len(frames.clips())} clips, read back and equal')
-
-
-def _same_job(partial: Path, job: dict[str, str]) -> None:
-    path = partial / 'job.json'
-    if not path.exists():
-        checkpoint.write_json(path, job)
-    elif json.loads(path.read_text()) != job:
-        raise UserError('another job was begun here', where=partial, value=path.read_text(), fix='remove this folder')
 
 
 class _Progress:
