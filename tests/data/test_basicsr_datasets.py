@@ -131,7 +131,7 @@ def test_evaluation_clips_by_basicsrs_name(pairs):
     )
     dataset = build_test_set(data, 2, CLIP)
     assert len(dataset.positions()) == len(dataset) == 6 + 8 + 7
-    assert dataset[3]['lq'].shape == (1, 3, 16, 20)
+    assert dataset.shown('000', 3)['lq'].shape == (1, 3, 16, 20)
 
 
 class Mine(Dataset):

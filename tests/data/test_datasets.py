@@ -10,7 +10,6 @@ from conftest import write_clip
 from hypothesis import given
 from hypothesis import strategies as st
 
-from votes.archs.windows import window_indices
 from votes.data import build_test_set, build_train_loader, build_train_set
 from votes.data.clip_lists import excluded_by, read_meta_info, split_clips
 from votes.data.sampler import EndlessBatches
@@ -169,31 +168,28 @@ def test_evaluation_windows(pairs, cache):
     options = DatasetOptions(type='VideoUVSSMTestDataset', **roots(root), cache_data=cache)
     dataset = build_test_set(options, 2)
     assert len(dataset) == 6 + 8 + 7
-    wanted = [(clip, index, length) for clip, length in (('000', 6), ('001', 8), ('002', 7)) for index in range(length)]
-    for i, (clip, index, length) in enumerate(wanted):
-        item = dataset[i]
-        assert (item['clip'], item['index']) == (clip, index)
-        frames = files_of(root, 'lq', clip)[window_indices(index, length, 5, 'reflection_circle')]
-        assert np.array_equal(item['lq'].permute(0, 2, 3, 1).numpy(), frames)
-        assert np.array_equal(item['gt'].permute(1, 2, 0).numpy(), files_of(root, 'gt', clip)[index])
-    with pytest.raises(IndexError):
-        dataset[21]
+    wanted = [(clip, index) for clip, length in (('000', 6), ('001', 8), ('002', 7)) for index in range(length)]
+    assert dataset.positions() == wanted
+    for clip, index in wanted:
+        shown = dataset.shown(clip, index)['lq'].permute(0, 2, 3, 1).numpy()
+        assert np.array_equal(shown, files_of(root, 'lq', clip)[index][None])
+        assert np.array_equal(dataset.gt(clip, index).permute(1, 2, 0).numpy(), files_of(root, 'gt', clip)[index])
 
 
-def test_windows_read_in_order_decode_each_frame_once(pairs, monkeypatch):
-    dataset = VideoUVSSMTestDataset(**roots(pairs()))
+def test_a_test_set_that_is_kept_in_memory_decodes_each_frame_once(pairs, monkeypatch):
     reads, read = [], FolderSource.read
     monkeypatch.setattr(FolderSource, 'read', lambda self, *a: reads.append((self.root.name, *a[:2])) or read(self, *a))
-    for i in range(len(dataset)):
-        dataset[i]
-    assert len(reads) == len(set(reads)) == 2 * len(dataset)
+    dataset = VideoUVSSMTestDataset(**roots(pairs()), cache_data=True)
+    for clip, index in [*dataset.positions(), *dataset.positions()]:
+        dataset.shown(clip, index)
+    assert len(reads) == len(set(reads)) == len(dataset)
 
 
 @pytest.mark.parametrize('size', [(31, 39), (33, 41), (32, 40)])
 def test_odd_sizes_line_up(tmp_path, size):
     write_clip(tmp_path / 'lq' / '000', 6, (16, 20))
     gt = write_clip(tmp_path / 'gt' / '000', 6, size)
-    found = VideoUVSSMTestDataset(**roots(tmp_path))[3]['gt'].permute(1, 2, 0).numpy()
+    found = VideoUVSSMTestDataset(**roots(tmp_path)).gt('000', 3).permute(1, 2, 0).numpy()
     assert found.shape == (32, 40, 3)
     inner = np.s_[: min(32, size[0]), : min(40, size[1])]
     assert np.array_equal(found[inner], gt[3][inner])
@@ -286,9 +282,12 @@ def test_damaged_frame_is_named_when_it_is_reached(pairs):
     root = pairs()
     broken = root / 'lq' / '000' / '00000003.png'
     broken.write_bytes(broken.read_bytes()[:200])
-    for dataset, key in ((VideoUVSSMTestDataset(**roots(root)), 1), (UVSSMDataset(**roots(root), gt_size=16), (0, 0))):
+    for read in (
+        lambda: VideoUVSSMTestDataset(**roots(root)).shown('000', 3),
+        lambda: UVSSMDataset(**roots(root), gt_size=16)[0, 0],
+    ):
         with pytest.raises(UserError, match=r'damaged picture[\s\S]*000/00000003\.png'):
-            dataset[key]
+            read()
 
 
 def test_crops_that_cannot_be(pairs):

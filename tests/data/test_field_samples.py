@@ -105,7 +105,6 @@ def test_blocks_mirrored_clips_and_ends(pairs):
     inner = VideoUVSSMTestDataset(*pairs, skip_ends=2)
     assert inner.positions() == [('000', i) for i in range(2, 6)]
     assert len(inner) == 4
-    assert inner[0]['index'] == 2
     vimeo = VideoTestVimeo90KDataset(*pairs, mirror=True)
     assert vimeo.positions() == [('000', 4)]
     with pytest.raises(UserError, match='one of warm_up, mirror and block'):

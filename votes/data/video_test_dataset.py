@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import lru_cache
+from functools import cache
 from typing import Any, Literal
 
 from torch import Tensor
-from torch.utils.data import Dataset
 
-from votes.archs.windows import Padding, Pick, window_indices
+from votes.archs.windows import Padding, Pick
 from votes.data.clip_lists import Split
 from votes.data.codec_metadata import CodecMetadata
 from votes.data.pairs import ClipPairs
@@ -18,13 +17,11 @@ from votes.data.transforms import to_tensor
 from votes.errors import UserError
 
 
-class VideoUVSSMTestDataset(Dataset):
-    """Clips of LQ and GT frames; ``dataset[i]`` is the window around frame i of all frames: {'lq': uint8 (T, 3, h, w),
-    'gt': uint8 (3, S*h, S*w), 'clip': name, 'index': frame of the clip}.
+class VideoUVSSMTestDataset:
+    """Clips of LQ and GT frames, frame by frame: `positions` of what is evaluated, what is `shown` and its `gt`.
 
     Args:
-        num_frame: the least length of a clip, and the window of ``dataset[i]``; -1: one frame, as networks that see
-            clips need no more.
+        num_frame: the least length of a clip; -1: one frame, as networks that see clips need no more.
         padding: what stands in for frames beyond a clip's end, see `window_indices`.
         cache_data: keep all decoded LQ frames in memory.
         center_gt: accepted for the release's option files; GT is always of the frame that is restored.
@@ -63,7 +60,6 @@ class VideoUVSSMTestDataset(Dataset):
         dataroot_dfm: str | None = None,
         scale: int = 2,
     ):
-        num_frame = max(1, num_frame)
         if warm_up < 0 or (warm_up and (codec_metadata or dataroot_dfm)):
             raise UserError(
                 'warm_up is a number of frames, whose motion is not that of codec_metadata or dataroot_dfm',
@@ -79,7 +75,7 @@ class VideoUVSSMTestDataset(Dataset):
             )
         self.warm_up, self.mirror, self.block = warm_up, mirror, block
         self.skip_ends, self.middle = skip_ends, measure == 'middle'
-        self.num_frame, self.padding = num_frame, padding
+        self.padding = padding
         self.pairs = ClipPairs(
             dataroot_gt,
             dataroot_lq,
@@ -88,7 +84,7 @@ class VideoUVSSMTestDataset(Dataset):
             split=split,
             io_backend=io_backend,
             middle_gt=self.middle,
-            least=max(num_frame, warm_up + 1, 2 * skip_ends + 1),
+            least=max(1, num_frame, warm_up + 1, 2 * skip_ends + 1),
         )
         self.clips = self.pairs.names()
         self.metadata = CodecMetadata(codec_metadata) if codec_metadata else None
@@ -96,7 +92,7 @@ class VideoUVSSMTestDataset(Dataset):
         for clip in self.clips if self.metadata else ():
             self.metadata.check(clip, self.pairs.lengths[clip], self.pairs.lq.size(clip))  # type: ignore[union-attr]
         self.places = [(clip, index) for clip in self.clips for index in self.measured(clip)]
-        self._read = lru_cache(maxsize=None if cache_data else num_frame + 2)(self.pairs.lq.read)
+        self._read = cache(self.pairs.lq.read) if cache_data else self.pairs.lq.read
 
     def positions(self) -> list[tuple[str, int]]:
         """(clip, frame) of everything that is evaluated, in order."""
@@ -136,14 +132,6 @@ class VideoUVSSMTestDataset(Dataset):
 
     def __len__(self) -> int:
         return len(self.places)
-
-    def __getitem__(self, i: int) -> dict[str, Any]:
-        if not 0 <= i < len(self):
-            raise IndexError(i)
-        clip, index = self.places[i]
-        length = self.pairs.lengths[clip]
-        lq = [self._read(clip, j) for j in window_indices(index, length, self.num_frame, self.padding)]
-        return {'lq': to_tensor(lq), 'gt': self.gt(clip, index), 'clip': clip, 'index': index}
 
 
 class VideoTestVimeo90KDataset(VideoUVSSMTestDataset):
