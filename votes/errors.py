@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 
@@ -22,6 +22,11 @@ class UserError(Exception):
         self.what = what
         self.details = {'where': where, 'value': value, 'fix': fix}
 
+    @property
+    def line(self) -> str:
+        """All of it in one line."""
+        return ' '.join(str(self).split())
+
     def __reduce__(self) -> tuple[Any, ...]:  # from a worker process to its parent
         return _rebuild, (self.what, {name: detail and str(detail) for name, detail in self.details.items()})
 
@@ -33,6 +38,12 @@ class UserError(Exception):
 
 def _rebuild(what: str, details: dict[str, Any]) -> UserError:
     return UserError(what, **details)
+
+
+def listed(title: str, problems: Sequence[str], most: int = 10) -> str:
+    """A title and the problems below it, a line each; of many the first ones, and how many more there are."""
+    more = [f'... and {len(problems) - most} more'] if len(problems) > most else []
+    return '\n  '.join([title, *problems[:most], *more])
 
 
 @contextlib.contextmanager

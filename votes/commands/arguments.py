@@ -86,7 +86,7 @@ def settings(args: argparse.Namespace, rate: Fraction = Fraction(25)) -> Setting
     pairs = [tuple(text.split('=', 1)) for text in args.e]
     if any(len(pair) != 2 for pair in pairs):
         raise UserError('options of the encoder are KEY=VALUE', value=' '.join(args.e))
-    frames = frame_range(getattr(args, 'frames', None), getattr(args, 'preview', None), rate)
+    frames = frame_range(args.frames, args.preview, rate)
     found = {'encoder_options': tuple(pairs), 'frames': frames, 'reading': reading(args)}
     return Settings(**{f.name: getattr(args, f.name) for f in fields(Settings) if hasattr(args, f.name)} | found)
 

@@ -7,11 +7,10 @@ from pathlib import Path
 
 from votes.archs import load_pretrained
 from votes.commands import arguments
-from votes.commands.restore import tell, until_stopped
+from votes.commands.restore import one, until_stopped
 from votes.processes.devices import pick_device
 from votes.restore.compare import HeatMap
 from votes.restore.settings import check_paths
-from votes.restore.video import restore_video
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -21,25 +20,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     arguments.add_running(parser)
     arguments.add_encoding(parser)
     arguments.add_reading(parser)
+    parser.set_defaults(frames=None, preview=None, dry_run=False, gpus=1, part=None, compare=[])  # of `votes restore`
 
 
 def run(args: argparse.Namespace) -> int:
     device = pick_device(args.device)
     check_paths(args.input, args.output, args.overwrite)
     net = HeatMap(load_pretrained(str(args.weights), device))
-
-    def work() -> int:
-        summary = restore_video(
-            net,
-            args.input,
-            args.output,
-            device=device,
-            settings=arguments.settings(args),
-            overwrite=args.overwrite,
-            progress=args.progress,
-            restart=args.restart,
-        )
-        tell(summary, args.progress)
-        return 0
-
-    return until_stopped(work)
+    return until_stopped(lambda: one(args, net, None, device))

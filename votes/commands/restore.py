@@ -29,10 +29,9 @@ from votes.restore.job import job_folder
 from votes.restore.ledger import announce
 from votes.restore.progress import clock
 from votes.restore.settings import Settings, Summary, check_paths
-from votes.restore.suited import suited
+from votes.restore.suited import guessed, suited
 from votes.restore.video import Restoration, restore_video
 from votes.video.encoders import CODECS
-from votes.video.probe import strength
 from votes.weights import Card, found
 
 
@@ -72,7 +71,7 @@ def run(args: argparse.Namespace) -> int:
     if card and args.part is None:
         other = '; --weights names others' if args.weights is None else ''
         tell(f'weights: {card.name}, which ship with votes: {card.what}{other}', args.progress)
-    return until_stopped(lambda: _several(args, net, card, device, videos) if videos else _one(args, net, card, device))
+    return until_stopped(lambda: _several(args, net, card, device, videos) if videos else one(args, net, card, device))
 
 
 def until_stopped(work: Callable[[], int]) -> int:
@@ -97,7 +96,7 @@ def _several(
         suffix = video.suffix if video.suffix.lower() in CODECS['h264'].suffixes else '.mp4'
         own = argparse.Namespace(**vars(args) | {'input': str(video), 'output': folder / f'{video.stem}{suffix}'})
         try:
-            _one(own, net, card, device)
+            one(own, net, card, device)
             table.append(f'done    {own.output}')
         except UserError as error:
             failed += 1
@@ -107,7 +106,8 @@ def _several(
     return 1 if failed else 0
 
 
-def _one(args: argparse.Namespace, net: nn.Module, card: Card | None, device: torch.device) -> int:
+def one(args: argparse.Namespace, net: nn.Module, card: Card | None, device: torch.device) -> int:
+    """One video, as the arguments of `votes restore` say."""
     source = Path(args.input)
     chosen = arguments.settings(args, _rate(source, args) if args.preview else Fraction(25))
     chosen, said = suited(chosen, card, source)
@@ -129,7 +129,7 @@ def _one(args: argparse.Namespace, net: nn.Module, card: Card | None, device: to
     )
     if args.part is not None:
         return 0
-    summary.notes += said or _hint(source)
+    summary.notes += said or (_hint(source) if promise(net).restores else [])
     kinds = args.compare or (['side'] if args.preview else [])
     for kind in kinds:
         summary.notes.append(f'comparison: {compare(kind, source, args.output, chosen, net, device, args.overwrite)}')
@@ -149,11 +149,8 @@ def _rate(source: Path, args: argparse.Namespace) -> Fraction:
 
 def _hint(source: Path) -> list[str]:
     """A line for who restores what hardly needs it."""
-    if not source.is_file():
-        return []
-    try:
-        guess = strength(source, 30)
-    except UserError:
+    guess = guessed(source)
+    if guess is None:
         return []
     advice = '; a network for compressed video may smooth it' if guess.word == 'hardly' else ''
     return [f'the source is {guess}{advice}']

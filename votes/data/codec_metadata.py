@@ -19,7 +19,7 @@ from votes.archs.windows import CUT, PICKED, TYPES, Pick
 from votes.checkpoint import read_record, sha256, whole_folder, write_record
 from votes.data.sources import Crop
 from votes.data.video_source import VideoSource
-from votes.errors import UserError, explained
+from votes.errors import UserError, explained, listed
 from votes.video.metadata import FrameMetadata, each_frame, pqf_labels
 from votes.video.scenes import SceneCuts
 
@@ -97,7 +97,7 @@ def extract_metadata(videos: str | Path, target: str | Path, say: Callable[[str]
             if again or before is None:
                 write_metadata(target / clip, each_frame(source.path(clip)))
         except (UserError, FFmpegError, OSError, ValueError, RuntimeError, MemoryError) as error:
-            problems.append(f'  {source.path(clip)}: {str(error) or type(error).__name__}')
+            problems.append(f'{source.path(clip)}: {str(error) or type(error).__name__}')
             say(f'{clip}: NOT READ, {str(error).splitlines()[0] if str(error) else type(error).__name__}')
             continue
         found = CodecMetadata(target)
@@ -109,11 +109,9 @@ def extract_metadata(videos: str | Path, target: str | Path, say: Callable[[str]
             line += ', its labels need --peaks again' if before.get('labels', not before) else ''
         say(line)
     if problems:
-        raise UserError(
-            '\n'.join([f'{len(problems)} of {len(source.clips())} videos could not be read:', *problems]),
-            where=videos,
-            fix='mend or remove them; the same command does what is missing',
-        )
+        title = f'{len(problems)} of {len(source.clips())} videos could not be read:'
+        fix = 'mend or remove them; the same command does what is missing'
+        raise UserError(listed(title, problems, len(problems)), where=videos, fix=fix)
 
 
 def _before(target: Path, clip: str) -> dict[str, Any] | None:

@@ -8,7 +8,7 @@ from votes.data.clip_lists import Split, excluded_by, read_meta_info, split_clip
 from votes.data.degrading import OnTheFly
 from votes.data.open_source import open_source
 from votes.data.sources import Crop, Frame, FrameSource
-from votes.errors import UserError
+from votes.errors import UserError, listed
 
 
 class ClipPairs:
@@ -73,12 +73,10 @@ class ClipPairs:
             )
         found = ((name, self._problem(name, counts[name], least)) for name in names)
         self.problems = {name: problem for name, problem in found if problem}
-        problems = [f'  {name}: {problem}' for name, problem in self.problems.items()]
+        problems = [f'{name}: {problem}' for name, problem in self.problems.items()]
         if problems and not tolerant:
-            more = [f'  ... and {len(problems) - 10} more'] if len(problems) > 10 else []
-            title = f'{len(problems)} of {len(names)} clips cannot be used:'
             raise UserError(
-                '\n'.join([title, *problems[:10], *more]),
+                listed(f'{len(problems)} of {len(names)} clips cannot be used:', problems),
                 where=f'lq {dataroot_lq or degradation}, gt {dataroot_gt}',
                 fix='mend them, or name the clips to use in a meta_info_file',
             )

@@ -20,7 +20,7 @@ from torch.utils.data import default_collate
 from votes import checkpoint
 from votes.archs.contract import Causal, Clip, Promise, apply
 from votes.data import VideoUVSSMTestDataset
-from votes.inference.frames import piece_that_fits, restored_frames, to_float
+from votes.inference.frames import piece_that_fits, restored_frames, to_float, to_image
 from votes.inference.stream import Stream
 from votes.models.restoration_model import RestorationModel
 from votes.options import Spec
@@ -35,11 +35,6 @@ FrameValues = dict[str, dict[str, float]]  # row ('bilinear', 'restored') -> met
 def to_floats(frame: Tensor) -> NDArray[np.float32]:
     """(3, H, W), 1 is white -> float32 RGB (H, W, 3), 255 is white; neither clamped nor rounded."""
     return (frame.float() * 255).permute(1, 2, 0).cpu().numpy()
-
-
-def to_image(frame: Tensor) -> NDArray[np.uint8]:
-    """(3, H, W) in [0, 1] -> uint8 RGB (H, W, 3), rounded."""
-    return frame.detach().clamp(0, 1).mul(255).round().byte().permute(1, 2, 0).cpu().numpy()
 
 
 @dataclass

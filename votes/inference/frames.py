@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import closing
-from typing import cast
+from typing import Any, cast
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from votes.archs.contract import Clip, padding_of, promise
@@ -14,17 +16,22 @@ from votes.archs.fields import padded
 from votes.archs.windows import window_indices
 from votes.data import VideoUVSSMTestDataset
 from votes.data.ahead import ahead
+from votes.data.sources import Crop
 from votes.inference.stream import Shown, Stream, trial_bytes
 from votes.inference.tiles import SHARE, free_bytes
 from votes.inference.views import View, Views
-
-Crop = tuple[int, int, int, int]  # top, left, height, width
 
 
 def to_float(frames: Tensor, device: torch.device) -> Tensor:
     """uint8 -> float32 in [0, 1] on the device; floats as they are."""
     moved = frames.to(device, non_blocking=True)
     return moved.float().div_(255) if frames.dtype == torch.uint8 else moved.float()
+
+
+def to_image(frame: Tensor, deep: bool = False) -> NDArray[Any]:
+    """(3, H, W) in [0, 1] -> RGB (H, W, 3), rounded: uint8, or uint16 up to 65535 if `deep`."""
+    values = frame.detach().clamp(0, 1).mul(65535 if deep else 255).round().permute(1, 2, 0)
+    return values.cpu().numpy().astype(np.uint16) if deep else values.byte().cpu().numpy()
 
 
 def restored_frames(

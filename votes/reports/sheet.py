@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from votes.checkpoint import check_target
 from votes.data import VideoUVSSMTestDataset, build_test_set
 from votes.errors import UserError
-from votes.inference.evaluation import to_image, write_image
-from votes.inference.frames import map_of_frame, restored_frames, to_float
+from votes.inference.evaluation import write_image
+from votes.inference.frames import map_of_frame, restored_frames, to_float, to_image
 from votes.inference.stream import Stream
 from votes.metrics.psnr_ssim import calculate_psnr
 from votes.models import RestorationModel, build_model

@@ -47,7 +47,7 @@ class HeatMap(nn.Module):
         UserError: the network does not sense.
     """
 
-    scale = 1
+    scale, restores = 1, False
 
     def __init__(self, net: nn.Module):
         super().__init__()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from pathlib import Path
 
@@ -9,10 +10,17 @@ import numpy as np
 
 from votes.errors import UserError
 from votes.restore.settings import Settings
-from votes.video.probe import strength
+from votes.video.probe import Strength, strength
 from votes.weights import Card
 
 LOOKED_AT = 30  # frames of which quantisers are read
+
+
+def guessed(source: str | Path) -> Strength | None:
+    """How strongly a video seems to be compressed; None of pictures, and of what cannot be read."""
+    with contextlib.suppress(UserError):
+        return strength(source, LOOKED_AT) if Path(source).is_file() else None
+    return None
 
 
 def suited(settings: Settings, card: Card | None, source: str | Path) -> tuple[Settings, list[str]]:
@@ -25,11 +33,8 @@ def suited(settings: Settings, card: Card | None, source: str | Path) -> tuple[S
         return settings, []
     if card.exact_colour:
         settings = dataclasses.replace(settings, reading=dataclasses.replace(settings.reading, exact=True))
-    if not card.strength or not Path(source).is_file():
-        return settings, []
-    try:
-        guess = strength(source, LOOKED_AT)
-    except UserError:
+    guess = guessed(source) if card.strength else None
+    if guess is None:
         return settings, []
     quantisers, shares = zip(*card.strength, strict=True)
     share = round(float(np.interp(guess.quantiser, quantisers, shares)), 2)

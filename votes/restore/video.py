@@ -27,6 +27,7 @@ from votes.archs.parts.blocks import compile_blocks, enlarged
 from votes.data.ahead import ahead
 from votes.errors import UserError
 from votes.inference.ensemble import Ensemble, check_ensemble, parse_ensemble
+from votes.inference.frames import to_image
 from votes.inference.stream import SAME, Shown, Stream, fit, laid_out, precision_gap
 from votes.inference.tiles import Limits
 from votes.inference.views import View, Views, groups
@@ -46,12 +47,6 @@ def to_tensor(frame: TimedFrame, device: torch.device) -> Tensor:
     white = np.iinfo(rgb.dtype).max
     values = torch.from_numpy(rgb if rgb.dtype == np.uint8 else rgb.astype(np.float32)).to(device)
     return values.permute(2, 0, 1).unsqueeze(0).float().div_(white).contiguous()
-
-
-def to_rgb(frame: Tensor, deep: bool) -> NDArray[Any]:
-    """(3, h, w) -> RGB (h, w, 3), uint8, or uint16 up to 65535 if `deep`."""
-    values = frame.clamp(0, 1).mul(65535 if deep else 255).round().permute(1, 2, 0)
-    return values.byte().cpu().numpy() if not deep else values.cpu().numpy().astype(np.uint16)
 
 
 class Restoration:
@@ -182,7 +177,7 @@ class Restoration:
                 if causal and (index + 1) % size == 0 and wanted(index):
                     self.snapshots[index // size] = {'next': index + 1, 'maker': maker.snapshot()}
                 if self.settings.asked_for(index) and (not causal or wanted(index)):
-                    yield index, needed[index].pts, to_rgb(self._weakened(picture, frames[index]['lq']), deep)
+                    yield index, needed[index].pts, to_image(self._weakened(picture, frames[index]['lq']), deep)
 
     def _weakened(self, picture: Tensor, lq: Tensor) -> Tensor:
         """A restored frame (3, S*h, S*w) and its source (1, 3, h, w) mixed by the strength that was asked for."""

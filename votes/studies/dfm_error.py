@@ -18,8 +18,8 @@ from torch import Tensor
 
 from votes.data import VideoUVSSMTestDataset, build_test_set
 from votes.errors import UserError
-from votes.inference.evaluation import to_image, write_image
-from votes.inference.frames import map_of_frame, piece_that_fits, restored_frames, to_float
+from votes.inference.evaluation import write_image
+from votes.inference.frames import map_of_frame, piece_that_fits, restored_frames, to_float, to_image
 from votes.inference.stream import Stream
 from votes.models import RestorationModel, build_model
 from votes.options import Options

@@ -13,8 +13,7 @@ from typing import Any
 import torch
 
 from votes.data import VideoUVSSMTestDataset, build_test_set
-from votes.inference.evaluation import to_image
-from votes.inference.frames import piece_that_fits, restored_frames, to_float
+from votes.inference.frames import piece_that_fits, restored_frames, to_float, to_image
 from votes.inference.stream import Stream
 from votes.inference.tiles import LiveBytes
 from votes.metrics.temporal import FLOW, warping_error

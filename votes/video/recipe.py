@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from votes.errors import UserError
+from votes.errors import UserError, listed
 from votes.options.yaml_file import dotted, read_option_file
 from votes.video import draws, steps
 from votes.video.convert import ONE_THREAD
@@ -151,7 +151,7 @@ def read_recipe(path: str | Path) -> Recipe:
             place = file.place(key) or str(path)
             problems += [f'{place}: {dotted(key)} may be drawn as {value!r}: {text}' for text in dict.fromkeys(said)]
     if problems:
-        raise UserError('\n'.join([f'problems in {path}', *(f'  {p}' for p in problems)]))
+        raise UserError(listed(f'problems in {path}', problems, len(problems)))
     return recipe
 
 

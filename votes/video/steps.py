@@ -196,7 +196,7 @@ def problems(steps: Sequence[dict[str, Any]]) -> list[str]:
         try:
             taken = inspect.signature(DEGRADATIONS.get(str(step['type']))).parameters
         except UserError as error:
-            found.append(' '.join(str(error).split()))
+            found.append(error.line)
             continue
         known = [name for name in (*taken, 'prob') if name not in ('rng', 'sizes')]
         unknown = [key for key in step if key not in known and key != 'type']

@@ -69,7 +69,7 @@ def write_fixed(pairs: ClipPairs, spoilt: Iterable[str], target: Path, least: in
             lookup = lookup or _catalogue(pairs)
             found, whose = _repaired(pairs, originals, clip, lookup)
         except UserError as error:
-            yield clip, f'is left out: {" ".join(str(error).split())}', 'replace it'
+            yield clip, f'is left out: {error.line}', 'replace it'
             continue
         if isinstance(found, str):
             yield clip, f'is left out: {found}', 'replace it'

@@ -22,7 +22,7 @@ from votes.data.degrading import write_clip
 from votes.data.sources import SUFFIXES, Frame, read_picture
 from votes.data.tools.pack import pack
 from votes.data.tools.versions import make_versions
-from votes.errors import UserError
+from votes.errors import UserError, listed
 from votes.video.read import VideoReader
 from votes.video.recipe import read_recipe
 
@@ -159,13 +159,11 @@ def _found(clips: list[OpenClip], root: Path) -> dict[str, Path]:
         if hits:
             found[clip.clip] = hits[0]
         else:
-            missing.append(f'  {clip.clip}: {clip.source}, sha256 {clip.sha256[:16]}...')
+            missing.append(f'{clip.clip}: {clip.source}, sha256 {clip.sha256[:16]}...')
     if missing:
-        raise UserError(
-            '\n'.join([f'{len(missing)} of {len(clips)} files of the list are not there, or are others:', *missing]),
-            where=root,
-            fix='`votes prepare open-clips FOLDER` says where each is to be had',
-        )
+        title = f'{len(missing)} of {len(clips)} files of the list are not there, or are others:'
+        fix = '`votes prepare open-clips FOLDER` says where each is to be had'
+        raise UserError(listed(title, missing, len(missing)), where=root, fix=fix)
     return found
 
 

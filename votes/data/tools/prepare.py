@@ -22,7 +22,7 @@ from votes.data.tools.layouts import LAYOUTS, Clips, Layout, Places
 from votes.data.tools.ldv_like import prepare_ldv_like
 from votes.data.tools.open_clips import prepare_open_clips
 from votes.data.tools.pack import MAKE_ROOM, need_room
-from votes.errors import UserError, explained
+from votes.errors import UserError, explained, listed
 from votes.video.recipe import read_recipe
 
 Say = Callable[[str], None]
@@ -169,16 +169,14 @@ def _counts(layout: Layout, most: int | None, say: Say) -> dict[str, int]:
         try:
             lengths = [clips[clip][0].length(clips[clip][1]) for clips in (layout.gt, *layout.lq.values())]
         except UserError as error:
-            problems.append(f'  {clip}: {" ".join(str(error).split())}')
+            problems.append(f'{clip}: {error.line}')
             continue
         if len(set(lengths)) > 1:
             say(f'{clip}: {", ".join(map(str, lengths))} frames on its sides, the first {min(lengths)} are taken')
         counts[clip] = min([*lengths, most or lengths[0]])
     if problems:
-        raise UserError(
-            '\n'.join([f'{len(problems)} of {len(layout.gt)} clips cannot be read:', *problems[:10]]),
-            fix='mend them or move them elsewhere',
-        )
+        title = f'{len(problems)} of {len(layout.gt)} clips cannot be read:'
+        raise UserError(listed(title, problems), fix='mend them or move them elsewhere')
     return counts
 
 
