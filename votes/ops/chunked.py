@@ -22,7 +22,7 @@ FORWARD_BYTES = 4 << 20  # columns that stay in the cache are measurably faster 
 MAX_ROW_CHUNKS = 8  # of one image in the backward pass, each of which clears a whole gradient map
 
 
-def _power_of_two(size: int) -> int:
+def power_of_two(size: int) -> int:
     return 1 << (size - 1).bit_length()
 
 
@@ -180,7 +180,7 @@ def _prepare(
     taps = weight.shape[2] * weight.shape[3]
     groups = offset.shape[1] // (2 * taps)
     size = offset.shape[2:]
-    maps = F.pad(x.to(dtype), (0, _power_of_two(width) - width, 0, _power_of_two(height) - height))
+    maps = F.pad(x.to(dtype), (0, power_of_two(width) - width, 0, power_of_two(height) - height))
     sampler = _Sampler(
         maps.contiguous().view(batch, groups, channels // groups, *maps.shape[2:]),
         offset.to(dtype).reshape(batch, groups, taps, 2, *size),

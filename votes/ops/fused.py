@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.utils.flop_counter import register_flop_formula
 
 from votes.ops import triton_kernels as kernels
+from votes.ops.chunked import power_of_two
 
 INTERPRETED = os.environ.get('TRITON_INTERPRET') == '1'
 SPLITS = 32  # of the pixels, for the gradient of the weight
@@ -48,10 +49,6 @@ def interleaved(parameter: Tensor, groups: int, taps: int) -> Tensor:
     return torch.cat([part.movedim(0, 2) for part in parts], 1).flatten(0, 2)
 
 
-def _pow2(n: int) -> int:
-    return 1 << (n - 1).bit_length()
-
-
 def tile(channels: int, out_channels: int, groups: int, element_size: int) -> dict[str, int]:
     """Sizes of the tiles, and warps: what compiles for sm_80 and sm_90 without spilling registers.
 
@@ -59,45 +56,39 @@ def tile(channels: int, out_channels: int, groups: int, element_size: int) -> di
     most 128 output channels.
     """
     per_group = channels // groups
-    padded = _pow2(per_group)
-    block = max(1, min(_pow2(groups), (64 if element_size <= 2 else 32) // padded))
+    padded = power_of_two(per_group)
+    block = max(1, min(power_of_two(groups), (64 if element_size <= 2 else 32) // padded))
     while padded * block < 16:
         block *= 2
     many = max(channels, out_channels) > 64 or element_size > 2
     pixels = 16 if INTERPRETED or max(channels, out_channels) > 128 else 32 if many else 64
-    sizes = {'CG': per_group, 'CGP': padded, 'GB': block, 'BM': pixels, 'BN': max(16, min(128, _pow2(out_channels)))}
+    sizes = {
+        'CG': per_group,
+        'CGP': padded,
+        'GB': block,
+        'BM': pixels,
+        'BN': max(16, min(128, power_of_two(out_channels))),
+    }
     return sizes if INTERPRETED else sizes | {'num_warps': 8 if many else 4}
 
 
 def _common(
-    x: Tensor,
-    om: Tensor,
-    out_channels: int,
-    kernel: tuple[int, int],
-    groups: int,
-    geometry: tuple[int, int, int],
-    side_by_side: bool,
-) -> tuple[list[int], dict[str, Any]]:
-    """Arguments that all kernels take: numbers, then what they are compiled for."""
+    x: Tensor, om: Tensor, weight: Tensor, groups: int, stride: int, padding: int, dilation: int, side_by_side: bool
+) -> tuple[list[int], dict[str, Any], Tensor]:
+    """Arguments that all kernels take: numbers, what they are compiled for, and weights (K, C, Co) as x is."""
     height, width, channels = x.shape[1:]
     out_height, out_width = om.shape[1:3]
-    taps = kernel[0] * kernel[1]
+    out_channels, taps = weight.shape[0], weight.shape[2] * weight.shape[3]
     order = interleaved_order(groups) if side_by_side else stored_order(groups, taps)
     pixels = om.shape[0] * out_height * out_width
     numbers = [pixels, channels, out_channels, height, width, out_height, out_width]
-    stride, padding, dilation = geometry
-    fixed: dict[str, Any] = {'K': taps, 'KW': kernel[1], 'STRIDE': stride, 'PAD': padding, 'DILATION': dilation}
+    fixed: dict[str, Any] = {'K': taps, 'KW': weight.shape[3], 'STRIDE': stride, 'PAD': padding, 'DILATION': dilation}
     fixed |= {'G': groups, 'ROW': om.shape[3], **order}
     fixed |= tile(channels, out_channels, groups, x.element_size())
     fixed['MASKED'] = om.shape[3] == 3 * taps * groups
     tf32 = torch.backends.cuda.matmul.allow_tf32 and not INTERPRETED
     fixed['PRECISION'] = 'tf32' if tf32 else 'ieee'
-    return numbers, fixed
-
-
-def _by_tap(weight: Tensor) -> Tensor:
-    """(Co, C, kh, kw) -> (K, C, Co)."""
-    return weight.flatten(2).permute(2, 1, 0).contiguous()
+    return numbers, fixed, weight.flatten(2).permute(2, 1, 0).contiguous().to(x.dtype)
 
 
 @torch.library.custom_op('votes::deform_conv', mutates_args=())
@@ -123,10 +114,8 @@ def deform_conv(
     Returns:
         The output, and the sum of |offset| over everything, float32 of shape (parts,).
     """
-    kernel = (weight.shape[2], weight.shape[3])
     x, om = x.contiguous(), om.contiguous()
-    numbers, fixed = _common(x, om, weight.shape[0], kernel, groups, (stride, padding, dilation), side_by_side)
-    by_tap = _by_tap(weight).to(x.dtype)
+    numbers, fixed, by_tap = _common(x, om, weight, groups, stride, padding, dilation, side_by_side)
     out = x.new_empty(*om.shape[:3], weight.shape[0])
     parts = -(-numbers[0] // fixed['BM'])
     stat = torch.empty(parts, dtype=torch.float32, device=x.device)
@@ -163,10 +152,8 @@ def deform_conv_backward(
     The gradient of x is added up in no fixed order, unless torch.use_deterministic_algorithms asks for one: then in
     fixed point, where the order does not matter.
     """
-    kernel = (weight.shape[2], weight.shape[3])
     x, om, grad_out = x.contiguous(), om.contiguous(), grad_out.contiguous()
-    numbers, fixed = _common(x, om, weight.shape[0], kernel, groups, (stride, padding, dilation), side_by_side)
-    by_tap = _by_tap(weight).to(x.dtype)
+    numbers, fixed, by_tap = _common(x, om, weight, groups, stride, padding, dilation, side_by_side)
     exact = torch.are_deterministic_algorithms_enabled()
     steps = fixed['K'] * -(-groups // fixed['GB'])
     grad_x = torch.zeros(x.shape, dtype=torch.int64 if exact else torch.float32, device=x.device)
