@@ -13,7 +13,7 @@ from votes.archs import build_network, stored_options
 from votes.archs.contract import Promise, promise
 from votes.data.clip_lists import read_meta_info
 from votes.data.codec_metadata import extract_metadata
-from votes.data.tools.check import check_option_file, may_train
+from votes.data.tools.check import Check, may_train
 from votes.data.tools.prepare import Wish, prepare
 from votes.data.video_source import VIDEO_SUFFIXES as VIDEOS
 from votes.errors import UserError
@@ -87,7 +87,7 @@ def adapt(args: argparse.Namespace, name: str, network: dict[str, Any], said: Pr
         refuse_changes(known, made_of, args.platform)
     options = write_options(args, network, said, data, Path('experiments') / f'{name}.yml')
     alone = lq_folder(data) != data / 'LQ_frames'  # no pairs but those of the recipe, which fit
-    found = check_option_file(options, made=lambda clip: alone or clip.startswith('made__'))
+    found = Check(made=lambda clip: alone or clip.startswith('made__')).option_file(options)
     print('\n'.join(map(str, found)))
     if not may_train(found):
         raise UserError('these pairs are not fit for training', where=args.data, fix='see the findings above')

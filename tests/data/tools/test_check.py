@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from votes.cli import main
-from votes.data.tools.check import check_option_file
+from votes.data.tools.check import Check
 from votes.video.colour import Colour
 
 COUNT = 20
@@ -36,7 +36,7 @@ def clip(place):
             small = cv2.resize(scene(j), (48, 32), interpolation=cv2.INTER_AREA).astype(int)
             noisy = np.random.default_rng(j).integers(-noise, noise + 1, small.shape) if noise else 0
             write(Path(f'lq/000/{i:08d}.png'), change(np.clip(small + noisy, 0, 255).astype(np.uint8)))
-        return check_option_file(place(datasets__val=None), everything)
+        return Check(everything).option_file(place(datasets__val=None))
 
     return check
 
@@ -93,15 +93,15 @@ def test_a_damaged_frame_wherever_it_is(clip, place):
     path = Path('lq/000/00000004.png')
     whole = path.read_bytes()
     path.write_bytes(whole[:200])
-    (found,) = check_option_file('opt.yml')
+    (found,) = Check().option_file('opt.yml')
     assert '00000004.png' in found.text
     for i in range(COUNT, 40):
         write(Path(f'gt/000/{i:08d}.png'), scene(i))
         write(Path(f'lq/000/{i:08d}.png'), cv2.resize(scene(i), (48, 32), interpolation=cv2.INTER_AREA) // 2 * 2)
     path.write_bytes(whole)
     Path('lq/000/00000030.png').write_bytes(whole[:200])
-    assert any('00000030' in f.text for f in check_option_file('opt.yml')), 'its file is much smaller than the others'
-    assert any('00000030' in f.text for f in check_option_file('opt.yml', everything=True))
+    assert any('00000030' in f.text for f in Check().option_file('opt.yml')), 'its file is much smaller than the others'
+    assert any('00000030' in f.text for f in Check(everything=True).option_file('opt.yml'))
 
 
 def test_exit_code_and_json(place, capsys):

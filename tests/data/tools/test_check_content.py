@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from skimage import data as photographs
 
-from votes.data.tools.check import check_option_file
+from votes.data.tools.check import Check
 from votes.video.colour import Colour
 from votes.video.recipe import Recipe, degrade
 
@@ -42,7 +42,7 @@ def check(clips, place):
                 cv2.imwrite(f'{folder}/photo/{i:08d}.png', np.ascontiguousarray(frame[..., ::-1]))
         Path('one.txt').write_text(f'photo {COUNT}\n')
         options = place(datasets__val=None, datasets__train__meta_info_file='one.txt', datasets__train__num_frame=None)
-        return [(found.level, found.text) for found in check_option_file(options)]
+        return [(found.level, found.text) for found in Check().option_file(options)]
 
     return lambda *args: findings(*args)
 

@@ -9,7 +9,7 @@ from skimage import data as photographs
 
 from votes.cli import main
 from votes.data.sources import read_picture
-from votes.data.tools.check import check_option_file
+from votes.data.tools.check import Check
 from votes.video.colour import Colour
 
 SIZE = (112, 176)
@@ -87,7 +87,7 @@ def test_a_good_clip_is_looked_at_all_over(data, capsys):
 
 def test_weights_of_stage_1_need_not_be_there(data):
     options = data({'good': pair()}, path__bin_model='nowhere.pth')
-    assert check_option_file(options) == []
+    assert Check().option_file(options) == []
 
 
 def test_repairs(data, capsys):
@@ -135,4 +135,4 @@ def test_repairs(data, capsys):
     content = safe_load(Path(options).read_text())
     content['datasets']['train'] |= {key.rsplit('__', 1)[1]: value for key, value in (roots | lists).items()}
     Path('fixed.yml').write_text(safe_dump(content))
-    assert [f for f in check_option_file('fixed.yml', everything=True) if f.level == 'error'] == []
+    assert [f for f in Check(everything=True).option_file('fixed.yml') if f.level == 'error'] == []

@@ -37,80 +37,75 @@ class Finding:
 
 
 @dataclass
-class Amount:
-    """How many frames of LQ were read, of how many there are."""
-
-    read: int = 0
-    there: int = 0
-
-    def __str__(self) -> str:
-        return f'{self.read} of {self.there} frames of LQ were read'
-
-
-def check_option_file(
-    path: str | Path,
-    everything: bool = False,
-    good: Path | None = None,
-    fixed: Path | None = None,
-    amount: Amount | None = None,
-    made: Callable[[str], bool] = lambda clip: False,
-) -> list[Finding]:
-    """Looks through every dataset of an option file. Weights that it names need not be there.
+class Check:
+    """Looks through datasets, and counts the frames of LQ that were `read`, of how many there are.
 
     Args:
         everything: reads all frames; otherwise some 24 of each clip, spread over it, and those whose files stand out.
         good: takes a meta_info list of the training clips in which no error was found.
         fixed: takes the clips of every dataset, those with errors repaired where that can be done, see check_fix.
-        amount: counts what was read.
         made: whether LQ of a clip was made of its GT here: it is not compared with it.
-
-    Raises:
-        UserError: the option file itself is wrong.
     """
-    datasets = read_option_file(path).data.get('datasets')
-    mode = 'train' if isinstance(datasets, dict) and datasets.get('train') else 'test'
-    opt = load_options(path, mode=mode, check_paths=False)
-    found = []
-    for name, data in opt.datasets.items():
-        listed = good if name == 'train' else None
-        found += list(_check_dataset(name, data, opt.scale, everything, listed, fixed and fixed / name, amount, made))
-    return found
 
+    everything: bool = False
+    good: Path | None = None
+    fixed: Path | None = None
+    made: Callable[[str], bool] = lambda clip: False
+    read: int = 0
+    there: int = 0
 
-def _check_dataset(
-    name: str,
-    data: DatasetOptions,
-    scale: int,
-    everything: bool,
-    good: Path | None,
-    fixed: Path | None,
-    amount: Amount | None,
-    made: Callable[[str], bool],
-) -> Iterator[Finding]:
-    args = data.args
-    middle_gt, least = getattr(DATASETS.get(data.type), 'middle_gt', False), int(args.get('num_frame', 5))
-    chosen = {key: value for key, value in args.items() if key in inspect.signature(ClipPairs).parameters}
-    try:
-        pairs = ClipPairs(**chosen | {'scale': scale, 'middle_gt': middle_gt, 'least': least, 'tolerant': True})
-    except UserError as error:
-        yield Finding('error', name, 'all clips', error.what, str(error.details['fix'] or 'see above'))
-        return
-    spoilt = set(pairs.problems)
-    for clip, problem in pairs.problems.items():
-        yield Finding('error', name, clip, problem, _remedy(pairs, clip, scale))
-    for clip in pairs.names():
-        crop = int(args.get('gt_size', 0)) // scale
-        for level, text, fix in _check_clip(pairs, clip, everything, crop, amount, made(clip)):
-            spoilt |= {clip} if level == 'error' else set()
-            yield Finding(level, name, clip, text, fix)
-    clean = [f'{clip} {pairs.lengths[clip]}' for clip in pairs.names() if clip not in spoilt]
-    if good and spoilt and clean:
-        checkpoint.write_text(good, '\n'.join(clean) + '\n')
-        fix = f'in the option file: datasets.{name}.meta_info_file: {good}'
-        yield Finding('note', name, f'{len(clean)} clips', 'have no error', fix)
-    if fixed and not isinstance(pairs.lq, OnTheFly):
-        for clip, said, fix in write_fixed(pairs, spoilt, fixed, least):
-            yield Finding('note', name, clip, said, fix)
+    def option_file(self, path: str | Path) -> list[Finding]:
+        """Of every dataset of an option file. Weights that it names need not be there.
+
+        Raises:
+            UserError: the option file itself is wrong.
+        """
+        datasets = read_option_file(path).data.get('datasets')
+        mode = 'train' if isinstance(datasets, dict) and datasets.get('train') else 'test'
+        opt = load_options(path, mode=mode, check_paths=False)
+        return [found for name, data in opt.datasets.items() for found in self._dataset(name, data, opt.scale)]
+
+    def _dataset(self, name: str, data: DatasetOptions, scale: int) -> Iterator[Finding]:
+        args = data.args
+        middle_gt, least = getattr(DATASETS.get(data.type), 'middle_gt', False), int(args.get('num_frame', 5))
+        chosen = {key: value for key, value in args.items() if key in inspect.signature(ClipPairs).parameters}
+        try:
+            pairs = ClipPairs(**chosen | {'scale': scale, 'middle_gt': middle_gt, 'least': least, 'tolerant': True})
+        except UserError as error:
+            yield Finding('error', name, 'all clips', error.what, str(error.details['fix'] or 'see above'))
+            return
+        spoilt = set(pairs.problems)
+        for clip, problem in pairs.problems.items():
+            yield Finding('error', name, clip, problem, _remedy(pairs, clip, scale))
+        for clip in pairs.names():
+            for level, text, fix in self._clip(pairs, clip, int(args.get('gt_size', 0)) // scale):
+                spoilt |= {clip} if level == 'error' else set()
+                yield Finding(level, name, clip, text, fix)
+        clean = [f'{clip} {pairs.lengths[clip]}' for clip in pairs.names() if clip not in spoilt]
+        if self.good and name == 'train' and spoilt and clean:
+            checkpoint.write_text(self.good, '\n'.join(clean) + '\n')
+            fix = f'in the option file: datasets.{name}.meta_info_file: {self.good}'
+            yield Finding('note', name, f'{len(clean)} clips', 'have no error', fix)
+        if self.fixed and not isinstance(pairs.lq, OnTheFly):
+            for clip, said, fix in write_fixed(pairs, spoilt, self.fixed / name, least):
+                yield Finding('note', name, clip, said, fix)
+
+    def _clip(self, pairs: ClipPairs, clip: str, crop: int) -> Iterator[tuple[str, str, str]]:
+        """(level, what, what to do)."""
+        smallest = min(pairs.lq.size(clip))
+        if crop > smallest:
+            yield 'error', 'gt_size is larger than its frames', f'gt_size: {smallest // 4 * 4 * pairs.scale} or less'
+        yield from depths(pairs, clip)
+        if self.made(clip) or not comparable(pairs, clip):
+            return
+        try:
+            looked = examined(pairs, clip, self.everything)
+        except UserError as error:
+            yield 'error', error.line, str(error.details['fix'] or 'replace it')
+            return
+        self.read += looked.read
+        self.there += pairs.lengths[clip]
+        yield from looked.found
 
 
 def _remedy(pairs: ClipPairs, clip: str, scale: int) -> str:
@@ -124,27 +119,6 @@ def _remedy(pairs: ClipPairs, clip: str, scale: int) -> str:
     if ratio not in (0, scale) and all(abs(g - n * ratio) < ratio for g, n in pairs_of_sides):
         return f'in the option file: scale: {ratio}'
     return 'leave it out: --write-list GOOD.txt writes a meta_info_file of the others'
-
-
-def _check_clip(
-    pairs: ClipPairs, clip: str, everything: bool, crop: int, amount: Amount | None, made: bool
-) -> Iterator[tuple[str, str, str]]:
-    """(level, what, what to do)."""
-    smallest = min(pairs.lq.size(clip))
-    if crop > smallest:
-        yield 'error', 'gt_size is larger than its frames', f'gt_size: {smallest // 4 * 4 * pairs.scale} or less'
-    yield from depths(pairs, clip)
-    if made or not comparable(pairs, clip):
-        return
-    try:
-        looked = examined(pairs, clip, everything)
-    except UserError as error:
-        yield 'error', str(error).replace('\n', ' '), str(error.details['fix'] or 'replace it')
-        return
-    if amount is not None:
-        amount.read += looked.read
-        amount.there += pairs.lengths[clip]
-    yield from looked.found
 
 
 def comparable(pairs: ClipPairs, clip: str) -> bool:
@@ -187,13 +161,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    amount = Amount()
-    found = check_option_file(args.opt, args.all, args.write_list, args.write_fixed, amount)
+    check = Check(args.all, args.write_list, args.write_fixed)
+    found = check.option_file(args.opt)
     if args.json:
-        read = {'frames_read': amount.read, 'frames': amount.there}
-        print(json.dumps(as_json(found) | read, indent=1))
+        print(json.dumps(as_json(found) | {'frames_read': check.read, 'frames': check.there}, indent=1))
     else:
         print('\n'.join([*map(str, found), *([] if found else ['nothing found'])]))
-        spread = '' if amount.read >= amount.there else ', spread over each clip; --all reads all'
-        print(f'({amount}{spread})')
+        spread = '' if check.read >= check.there else ', spread over each clip; --all reads all'
+        print(f'({check.read} of {check.there} frames of LQ were read{spread})')
     return 0 if may_train(found) else 1
