@@ -206,15 +206,8 @@ def build_train_loader(
     Batches: {'lq': uint8 (B, T, 3, h, w), 'gt': uint8 (B, 3, H, W) or (B, T, 3, H, W), 'key': list of str} and further
     fields, see archs.fields; B is `accumulate` times batch_size_per_gpu.
     """
-    batches = EndlessBatches(
-        len(dataset) * options.dataset_enlarge_ratio,
-        options.batch_size_per_gpu * accumulate,
-        seed,
-        rank,
-        world_size,
-        consumed,
-        options.use_shuffle,
-    )
+    size, batch = len(dataset) * options.dataset_enlarge_ratio, options.batch_size_per_gpu * accumulate
+    batches = EndlessBatches(size, batch, seed, rank, world_size, consumed, options.use_shuffle)
     workers = options.num_worker_per_gpu
     return TrainLoader(
         _Samples(dataset, seed),

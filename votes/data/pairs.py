@@ -124,8 +124,7 @@ class ClipPairs:
         Args:
             shift: pixels of GT that the crop begins further up and to the left.
         """
-        height, width = self.lq.size(clip) if lq_crop is None else lq_crop[2:]
-        top, left = (0, 0) if lq_crop is None else lq_crop[:2]
+        top, left, height, width = lq_crop or (0, 0, *self.lq.size(clip))
         scale = self.scale
         if self.middle_gt and self.gt.length(clip) == 1:
             if index != self.lengths[clip] // 2:
@@ -137,9 +136,7 @@ class ClipPairs:
         before = max(0, -starts[0]), max(0, -starts[1])
         sides = height * scale - before[0], width * scale - before[1]
         frame = self.gt.read(clip, index, (max(0, starts[0]), max(0, starts[1]), *sides))
-        if any(before):
-            frame = np.pad(frame, ((before[0], 0), (before[1], 0), (0, 0)), mode='edge')
-        missing = height * scale - frame.shape[0], width * scale - frame.shape[1]
-        if missing != (0, 0):
-            frame = np.pad(frame, ((0, missing[0]), (0, missing[1]), (0, 0)), mode='edge')
+        after = sides[0] - frame.shape[0], sides[1] - frame.shape[1]
+        if any(before + after):
+            frame = np.pad(frame, (*zip(before, after, strict=True), (0, 0)), mode='edge')
         return frame
