@@ -60,18 +60,13 @@ class VideoUVSSMTestDataset:
         dataroot_dfm: str | None = None,
         scale: int = 2,
     ):
-        if warm_up < 0 or (warm_up and (codec_metadata or dataroot_dfm)):
+        ways = {'warm_up': warm_up, 'mirror': mirror, 'block': block}
+        told = codec_metadata or (warm_up and dataroot_dfm)
+        if sum(map(bool, ways.values())) > 1 or (told and (warm_up or mirror)) or min(warm_up, block, skip_ends) < 0:
             raise UserError(
-                'warm_up is a number of frames, whose motion is not that of codec_metadata or dataroot_dfm',
+                'one of warm_up, mirror and block, none below 0; those that go backwards have no metadata of frames',
                 where=dataroot_lq,
-                value=f'warm_up {warm_up}, codec_metadata {codec_metadata}, dataroot_dfm {dataroot_dfm}',
-                fix='one of the two',
-            )
-        if sum(map(bool, (warm_up, mirror, block))) > 1 or (mirror and codec_metadata) or min(block, skip_ends) < 0:
-            raise UserError(
-                'one of warm_up, mirror and block; mirrored frames have no codec_metadata; none is below 0',
-                where=dataroot_lq,
-                value=f'warm_up {warm_up}, mirror {mirror}, block {block}, skip_ends {skip_ends}',
+                value=f'{ways}, skip_ends {skip_ends}, metadata {told}',
             )
         self.warm_up, self.mirror, self.block = warm_up, mirror, block
         self.skip_ends, self.middle = skip_ends, measure == 'middle'

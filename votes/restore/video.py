@@ -213,33 +213,24 @@ def _write_segments(
     def wanted(index: int) -> bool:
         return work.settings.asked_for(index) and index // size not in done and mine(index // size)
 
-    current, count, first = -1, 0, 0
     missing = next(number for number in itertools.count() if number not in done)
     before = job.recall_state(missing) if isinstance(work.said.sees, Causal) else None
     results = work.results(reader, wanted, before)
-
-    def finish() -> None:
-        job.remember(dataclasses.asdict(work.limits))
-        if current in work.snapshots:
-            job.remember_state(current, work.snapshots.pop(current))
-        job.finish(current, sink.close(), count, first)
-
     with StopRequests() as stop:
         try:
-            for index, pts, rgb in results:
-                if index // size != current:
-                    if current >= 0:
-                        finish()
-                        if stop.asked():
-                            current = -1
-                            return False
-                    sink.open(index // size)
-                    current, count, first = index // size, 0, pts
-                sink.write(rgb, index, pts)
-                count += 1
-                reporter.advance()
-            if current >= 0:
-                finish()
+            for made, (number, rows) in enumerate(itertools.groupby(results, lambda row: row[0] // size)):
+                if made and stop.asked():
+                    return False
+                sink.open(number)
+                count, first = 0, 0
+                for count, (index, pts, rgb) in enumerate(rows, 1):
+                    first = pts if count == 1 else first
+                    sink.write(rgb, index, pts)
+                    reporter.advance()
+                job.remember(dataclasses.asdict(work.limits))
+                if number in work.snapshots:
+                    job.remember_state(number, work.snapshots.pop(number))
+                job.finish(number, sink.close(), count, first)
         except OSError as error:
             if error.errno == errno.ENOSPC:
                 free = shutil.disk_usage(job.folder).free
