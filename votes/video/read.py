@@ -246,15 +246,12 @@ class VideoReader:
         self.size = (first.width, first.height) if self.rotation in (90, 270) else (first.height, first.width)
         ratio = self.stream.sample_aspect_ratio
         self.aspect = 1 / ratio if ratio and self.rotation in (90, 270) else ratio
-        full = int(first.color_range) if int(first.color_range) else (2 if first.format.name.startswith('yuvj') else 1)
+        full = int(first.color_range) or (2 if first.format.name.startswith('yuvj') else 1)
         if self.full is not None:
             full = FULL_RANGE if self.full else 1
         context: Any = self.stream.codec_context
-        self.colour = dataclasses.replace(
-            Colour.of(int(first.colorspace), full, first.height, first.width),
-            primaries=int(context.color_primaries or 0),
-            transfer=int(context.color_trc or 0),
-        )
+        others = int(context.color_primaries or 0), int(context.color_trc or 0)
+        self.colour = Colour.of(int(first.colorspace), full, first.height, first.width, *others)
         if self.matrix or first.format.is_rgb:
             self.colour = dataclasses.replace(self.colour, matrix=self.matrix or self.colour.matrix, assumed=False)
         self.bits = max(8, frame_bits(first))
