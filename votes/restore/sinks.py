@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from votes.checkpoint import whole_folder
 from votes.errors import UserError
 from votes.restore.inputs import Reader
 from votes.restore.job import Job, Segment
@@ -19,6 +22,8 @@ from votes.restore.ledger import Announcement, announce, check
 from votes.video.encoders import Encoding
 from votes.video.mux import Piece, Plan, Source, assemble
 from votes.video.write import VideoWriter
+
+Write = Callable[[NDArray[Any], int, int], None]  # of a picture, its number and its time
 
 
 class VideoSink:
@@ -33,37 +38,21 @@ class VideoSink:
     ):
         self.target, self.job, self.size, self.encoding, self.source = target, job, size, encoding, source
         self.reader = reader
-        self.writer: VideoWriter | None = None
         self.announcement: Announcement | None = None
 
     def prepare(self) -> None:
         """Finds out whether the output can be written, before anything is computed."""
         self.announcement = announce(self.target, self.size, self.reader, self.encoding, self.source)
 
-    def open(self, number: int) -> None:
-        suffix = '.mov' if self.encoding.codec == 'prores' else '.nut'
-        path = self.job.folder / f'{number:06d}{suffix}'
+    @contextlib.contextmanager
+    def segment(self, number: int) -> Iterator[tuple[Path, Write]]:
+        """Where a segment will be, and what takes its frames; where that raises nothing is left of it."""
+        path = self.job.folder / f'{number:06d}{".mov" if self.encoding.codec == "prores" else ".nut"}'
         about = self.reader
-        self.writer = VideoWriter(
+        with VideoWriter(
             path, self.size, about.rate, about.time_base, about.colour, self.encoding, about.aspect
-        ).__enter__()
-
-    def write(self, rgb: NDArray[Any], index: int, pts: int) -> None:
-        assert self.writer is not None
-        self.writer.write(rgb, pts)
-
-    def close(self) -> Path:
-        assert self.writer is not None
-        writer, self.writer = self.writer, None
-        writer.__exit__(None, None, None)
-        return writer.path
-
-    def drop(self) -> None:
-        """Forgets a segment that was not finished."""
-        if self.writer is not None:
-            writer, self.writer = self.writer, None
-            error = InterruptedError('not finished')
-            writer.__exit__(type(error), error, None)
+        ) as writer:
+            yield path, lambda rgb, index, pts: writer.write(rgb, pts)
 
     def join(self, segments: list[Segment]) -> tuple[Path, list[str]]:
         """Makes the output of all segments; where it is, and what was kept, converted and dropped."""
@@ -99,32 +88,21 @@ class PictureSink:
 
     def __init__(self, target: Path, job: Job):
         self.target, self.job = target, job
-        self.folder: Path | None = None
 
-    def open(self, number: int) -> None:
-        self.drop()
-        self.folder = self.job.folder / f'{number:06d}'
-        shutil.rmtree(self.folder, ignore_errors=True)  # of a run that was killed
-        self.folder.mkdir()
+    @contextlib.contextmanager
+    def segment(self, number: int) -> Iterator[tuple[Path, Write]]:
+        """As of VideoSink."""
+        with whole_folder(self.job.folder / f'{number:06d}') as folder:
 
-    def write(self, rgb: NDArray[Any], index: int, pts: int) -> None:
-        assert self.folder is not None
-        path = self.folder / f'{index:08d}.png'
-        if not cv2.imwrite(str(path), np.ascontiguousarray(rgb[..., ::-1])):
-            raise UserError('a picture cannot be written', where=path, fix='is the disk full?')
+            def write(rgb: NDArray[Any], index: int, pts: int) -> None:
+                path = folder / f'{index:08d}.png'
+                if not cv2.imwrite(str(path), np.ascontiguousarray(rgb[..., ::-1])):
+                    raise UserError('a picture cannot be written', where=path, fix='is the disk full?')
 
-    def close(self) -> Path:
-        assert self.folder is not None
-        folder, self.folder = self.folder, None
-        for path in folder.iterdir():
-            with open(path, 'rb') as file:
-                os.fsync(file.fileno())
-        return folder
-
-    def drop(self) -> None:
-        if self.folder is not None:
-            shutil.rmtree(self.folder)
-            self.folder = None
+            yield self.job.folder / f'{number:06d}', write
+            for path in folder.iterdir():
+                with open(path, 'rb') as file:
+                    os.fsync(file.fileno())
 
     def prepare(self) -> None:
         """Pictures can always be written."""

@@ -221,16 +221,16 @@ def _write_segments(
             for made, (number, rows) in enumerate(itertools.groupby(results, lambda row: row[0] // size)):
                 if made and stop.asked():
                     return False
-                sink.open(number)
                 count, first = 0, 0
-                for count, (index, pts, rgb) in enumerate(rows, 1):
-                    first = pts if count == 1 else first
-                    sink.write(rgb, index, pts)
-                    reporter.advance()
+                with sink.segment(number) as (path, write):
+                    for count, (index, pts, rgb) in enumerate(rows, 1):
+                        first = pts if count == 1 else first
+                        write(rgb, index, pts)
+                        reporter.advance()
                 job.remember(dataclasses.asdict(work.limits))
                 if number in work.snapshots:
                     job.remember_state(number, work.snapshots.pop(number))
-                job.finish(number, sink.close(), count, first)
+                job.finish(number, path, count, first)
         except OSError as error:
             if error.errno == errno.ENOSPC:
                 free = shutil.disk_usage(job.folder).free
@@ -239,7 +239,6 @@ def _write_segments(
             raise
         finally:
             cast(Any, results).close()
-            sink.drop()
     return True
 
 

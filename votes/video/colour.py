@@ -42,8 +42,8 @@ class Colour:
 
     @classmethod
     def of(cls, code: int, range_code: int, height: int, width: int, *others: int) -> Colour:
-        """From the tags of a stream; `others` are primaries and transfer. Without a matrix: BT.709 from 720 lines or 1280
-        columns up, else BT.601."""
+        """From the tags of a stream; `others` are primaries and transfer. Without a matrix: BT.709 from 720 lines or
+        1280 columns up, else BT.601."""
         guess = 'bt709' if height >= 720 or width >= 1280 else 'bt601'
         return cls(MATRIX_OF_CODE.get(code, guess), range_code == FULL_RANGE, code not in MATRIX_OF_CODE, *others)
 
