@@ -111,11 +111,13 @@ def test_restart_begins_anew(tmp_path, whole):
 
 
 def test_two_processes_do_not_work_on_one_output(tmp_path):
-    job = Job(tmp_path / 'out.mp4', {'a': 1})
-    with pytest.raises(UserError, match='another process owns this folder: a restoration'):
-        Job(tmp_path / 'out.mp4', {'a': 1})
-    job.close()
-    Job(tmp_path / 'out.mp4', {'a': 1}).close()
+    def job():
+        return Job.of(tmp_path / 'out.mp4', {'a': 1})
+
+    with job(), pytest.raises(UserError, match='another process owns this folder: a restoration'), job():
+        pytest.fail('both have it')
+    with job() as again:
+        assert again.folder.is_dir()
 
 
 def test_killed_when_the_output_was_there_and_the_job_too(tmp_path, whole, monkeypatch):
@@ -134,12 +136,12 @@ def test_killed_when_the_output_was_there_and_the_job_too(tmp_path, whole, monke
 
 
 def test_a_process_that_lost_its_output_writes_no_more(tmp_path):
-    job = Job(tmp_path / 'out.mp4', {'a': 1})
-    assert job.lease is not None
-    job.lease.path.rename(job.lease.path.with_name('.out.mp4.votes-job.owner.7.json'))  # as one that took over
-    with pytest.raises(UserError, match='has taken over this output'):
-        job.finish(0, tmp_path / 'x.nut', 3, 0)
-    assert job.segments() == {}
+    with Job.of(tmp_path / 'out.mp4', {'a': 1}) as job:
+        assert job.lease is not None
+        job.lease.path.rename(job.lease.path.with_name('.out.mp4.votes-job.owner.7.json'))  # as one that took over
+        with pytest.raises(UserError, match='has taken over this output'):
+            job.finish(0, tmp_path / 'x.nut', 3, 0)
+        assert job.segments() == {}
 
 
 def test_limits_of_memory_are_remembered(tmp_path, monkeypatch):

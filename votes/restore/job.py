@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -69,42 +70,50 @@ def segments_in(folder: Path, known: Mapping[int, Segment] | None = None) -> dic
 class Job:
     """``OUTPUT.votes-job/``: ``job.json`` says what is made of what, ``000012.nut`` and ``000012.json`` are a segment.
 
-    Args:
-        target: the output.
-        description: all that the result depends on; a job that was begun with another one is not gone on with.
-        restart: begin anew where there is another.
-        helper: one of several processes that work on a job which another has begun.
-
     Attributes:
         resumed: segments that were there already.
-
-    Raises:
-        UserError: the job was begun with something else, or another process works on it.
+        lease: what this process owns it by; None of a helper.
     """
 
-    def __init__(self, target: Path, description: dict[str, Any], restart: bool = False, helper: bool = False):
-        self.folder = job_folder(target)
+    resumed = 0
+
+    def __init__(self, target: Path, description: dict[str, Any], lease: Lease | None):
+        self.folder, self.lease = job_folder(target), lease
         self.description = json.loads(json.dumps(description))
         self._done = self.folder.with_name(f'.{self.folder.name}.done')
-        self.lease = None if helper else Lease(self.folder, 'a restoration')
-        if self.lease is not None:
-            self.lease.acquire()
-        try:
-            self.folder.mkdir(exist_ok=True)
-            if not helper:
-                shutil.rmtree(self._done, ignore_errors=True)  # of a process that was killed while it tidied up
-            if not helper and restart:
-                self._empty()
-            self._compare()
-        except BaseException:
-            self.close()
-            raise
-        self.resumed = len(self.segments())
+        self.folder.mkdir(exist_ok=True)
 
-    def close(self) -> None:
-        """Another process may go on with it."""
-        if self.lease is not None:
-            self.lease.release()
+    @classmethod
+    @contextlib.contextmanager
+    def of(
+        cls, target: Path, description: dict[str, Any], restart: bool = False, helper: bool = False
+    ) -> Iterator[Job]:
+        """Begins a job, or goes on with it; one that fails before its first segment leaves no folder.
+
+        Args:
+            target: the output.
+            description: all that the result depends on; a job that was begun with another one is not gone on with.
+            restart: begin anew where there is another.
+            helper: one of several processes that work on a job which another has begun.
+
+        Raises:
+            UserError: the job was begun with something else, or another process works on it.
+        """
+        lease = None if helper else Lease(job_folder(target), 'a restoration')
+        with lease or contextlib.nullcontext():
+            job = cls(target, description, lease)
+            if not helper:
+                shutil.rmtree(job._done, ignore_errors=True)  # of a process that was killed while it tidied up
+            if not helper and restart:
+                job._empty()
+            job._compare()
+            job.resumed = len(job.segments())
+            try:
+                yield job
+            except BaseException:
+                if not helper and not job.segments():
+                    job.remove()
+                raise
 
     def _still_mine(self) -> None:
         if self.lease is not None:
@@ -176,4 +185,3 @@ class Job:
         shutil.rmtree(self._done, ignore_errors=True)
         self.folder.rename(self._done)
         shutil.rmtree(self._done, ignore_errors=True)
-        self.close()

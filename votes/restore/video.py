@@ -5,7 +5,6 @@ Memory does not depend on the video's length. Finished segments outlive an inter
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import errno
 import itertools
@@ -273,8 +272,8 @@ def restore_video(
     check_paths(source, target, overwrite)
     work = Restoration(net, source, settings or Settings(), device)
     encoding = work.settings.encoding(target) if target.suffix else None
-    job = Job(target, work.description(target), restart, helper=part is not None)
-    with _left_clean(job, part is not None), work.open() as reader:
+    begun = Job.of(target, work.description(target), restart, helper=part is not None)
+    with begun as job, work.open() as reader:
         if job.recall():
             work.limits = Limits(**job.recall())
         else:
@@ -332,16 +331,3 @@ def _warnings(work: Restoration, reader: Reader) -> list[str]:
     if work.limits.tile:
         found.append(f'in tiles of {work.limits.tile} pixels: whole frames do not fit into the memory that is free')
     return found
-
-
-@contextlib.contextmanager
-def _left_clean(job: Job, helper: bool) -> Iterator[None]:
-    """A job that failed before its first segment leaves no folder."""
-    try:
-        yield
-    except BaseException:
-        if not helper and not job.segments():
-            job.remove()
-        raise
-    finally:
-        job.close()
