@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Iterable
 from fractions import Fraction
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import av
@@ -16,7 +16,7 @@ from av.error import FFmpegError
 from numpy.typing import NDArray
 
 from votes.checkpoint import atomic_write
-from votes.errors import UserError
+from votes.errors import explained
 from votes.video.colour import FULL_RANGE, RGB_CODE, Colour
 from votes.video.encoders import CODECS, FORMATS, RGB, Encoding, last_packets
 from votes.video.tracks import MP4
@@ -47,33 +47,43 @@ class VideoWriter:
         encoding: Encoding | None = None,
         aspect: Fraction | None = None,
     ):
-        self.path, self.time_base, self.frames = Path(path), time_base, 0
-        self.encoding = encoding or Encoding()
+        self.path, self.size, self.rate, self.time_base, self.aspect = Path(path), size, rate, time_base, aspect
+        self.encoding, self.frames = encoding or Encoding(), 0
         ranged = CODECS[self.encoding.codec].ranged
         self.colour = colour if ranged else dataclasses.replace(colour, full=False)
         if self.path.suffix != '.nut':
             self.encoding.check_container(self.path)
-        self._atomic = atomic_write(self.path)
-        temporary = self._atomic.__enter__()
+
+    def __enter__(self) -> VideoWriter:
         suffix = self.path.suffix.lower()
         # MP4 keeps the start in ticks of the whole movie, a thousandth of a second unless told otherwise
-        exact = {'movie_timescale': str(time_base.denominator)} if suffix in MP4 else {}
-        try:
-            self.container = av.open(str(temporary), 'w', format=FORMATS[suffix], options=exact)
-            self.stream: Any = self.container.add_stream(CODECS[self.encoding.codec].encoder, rate=rate)
-            self._configure(size, aspect)
-            self.stream.codec_context.open()
-        except (FFmpegError, OSError, ValueError) as error:
-            self._atomic.__exit__(type(error), error, None)
-            raise UserError('this video cannot be written', where=self.path, value=error) from error
+        exact = {'movie_timescale': str(self.time_base.denominator)} if suffix in MP4 else {}
+        with contextlib.ExitStack() as opened:
+            temporary = opened.enter_context(atomic_write(self.path))
+            with explained('this video cannot be written', FFmpegError, OSError, ValueError, where=self.path):
+                self.container = av.open(str(temporary), 'w', format=FORMATS[suffix], options=exact)
+                opened.enter_context(self.container)
+                self.stream: Any = self.container.add_stream(CODECS[self.encoding.codec].encoder, rate=self.rate)
+                self._configure()
+                self.stream.codec_context.open()
+            opened.push(self._finish)
+            self._opened = opened.pop_all()
+        return self
 
-    def _configure(self, size: tuple[int, int], aspect: Fraction | None) -> None:
+    def _finish(self, kind: type[BaseException] | None, *_: Any) -> None:
+        if kind is None:
+            self.container.mux(last_packets(self.stream, self.frames))
+
+    def __exit__(self, *problem: Any) -> None:
+        self._opened.__exit__(*problem)
+
+    def _configure(self) -> None:
         context = self.stream.codec_context
-        context.height, context.width = size
-        context.pix_fmt = self.encoding.pixels(size)
+        context.height, context.width = self.size
+        context.pix_fmt = self.encoding.pixels(self.size)
         context.time_base = self.time_base
-        if aspect:
-            context.sample_aspect_ratio = aspect
+        if self.aspect:
+            context.sample_aspect_ratio = self.aspect
         self.tags = self.colour.tags()
         if context.pix_fmt in RGB.values():
             self.tags |= {'colorspace': RGB_CODE, 'color_range': FULL_RANGE}
@@ -99,21 +109,6 @@ class VideoWriter:
             levels = np.rint(rgb.astype(np.float32) * (most / np.iinfo(rgb.dtype).max)).astype(np.uint16)
             return av.VideoFrame.from_ndarray(levels, wanted)
         return yuv_frame(self.colour.to_yuv(rgb, depth_of(wanted)), wanted, repeated=rgb.dtype == np.uint8)
-
-    def __enter__(self) -> VideoWriter:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        try:
-            if kind is None:
-                self.container.mux(last_packets(self.stream, self.frames))
-            self.container.close()
-        except BaseException as problem:
-            self._atomic.__exit__(type(problem), problem, problem.__traceback__)
-            raise
-        self._atomic.__exit__(kind, error, trace)
 
 
 def eight_bits(rgb: NDArray[Any]) -> NDArray[np.uint8]:
