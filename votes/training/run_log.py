@@ -15,7 +15,6 @@ import time
 from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import torch
@@ -103,9 +102,7 @@ class RunLog:
     def __enter__(self) -> RunLog:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         for handler in self.handlers:
             logger.removeHandler(handler)
             handler.close()
