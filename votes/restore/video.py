@@ -5,6 +5,7 @@ Memory does not depend on the video's length. Finished segments outlive an inter
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import errno
 import itertools
@@ -214,8 +215,8 @@ def _write_segments(
 
     missing = next(number for number in itertools.count() if number not in done)
     before = job.recall_state(missing) if isinstance(work.said.sees, Causal) else None
-    results = work.results(reader, wanted, before)
-    with StopRequests() as stop:
+    results = cast(Any, work.results(reader, wanted, before))
+    with StopRequests() as stop, contextlib.closing(results):
         try:
             for made, (number, rows) in enumerate(itertools.groupby(results, lambda row: row[0] // size)):
                 if made and stop.asked():
@@ -236,8 +237,6 @@ def _write_segments(
                 fix = 'make room and repeat the command: finished segments are kept'
                 raise UserError('the disk is full', where=job.folder, value=f'{free} bytes free', fix=fix) from error
             raise
-        finally:
-            cast(Any, results).close()
     return True
 
 
@@ -289,12 +288,10 @@ def restore_video(
             sink.prepare()
         done = sum(segment.frames for segment in job.segments().values())
         reporter = Reporter(progress, work.settings.count(reader.frames_hint), done, work.device)
-        try:
+        with contextlib.closing(reporter):
             complete = _write_segments(
                 work, reader, job, sink, reporter, lambda number: part is None or number % part[1] == part[0]
             )
-        finally:
-            reporter.close()
         segments = [segment for _, segment in sorted(job.segments().items())]
         frames = sum(segment.frames for segment in segments)
         if not complete:
