@@ -1,5 +1,7 @@
 """Work that is done before it is asked for."""
 
+import multiprocessing
+
 import pytest
 import torch
 
@@ -35,3 +37,15 @@ def test_batches_arrive_on_the_gpu():
         assert batch['lq'].is_cuda
         assert batch['key'] == [str(i)]
         assert float(total) == pytest.approx(i, abs=1e-3)
+
+
+def test_what_is_forked_there_ends_well():
+    """Data workers are: one that ends with another exit code would end the training."""
+
+    def codes():
+        process = multiprocessing.get_context('fork').Process(target=int)
+        process.start()
+        process.join()
+        yield process.exitcode
+
+    assert list(ahead(codes(), 1)) == [0]

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections import deque
+import queue
+import threading
 from collections.abc import Generator, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -15,18 +15,32 @@ T = TypeVar('T')
 
 def ahead(items: Iterable[T], depth: int) -> Iterator[T]:
     """The items, made in a thread of their own, at most `depth` ahead. What goes wrong there is raised here."""
-    source, end = iter(items), object()
+    # no pool of threads: what is forked from one of its threads, as data workers are, would wait for it as it ends
+    ready: queue.SimpleQueue[tuple[Any, BaseException | None]] = queue.SimpleQueue()
+    source, room, stopped = iter(items), threading.Semaphore(depth), threading.Event()
+
+    def work() -> None:
+        try:
+            while room.acquire() and not stopped.is_set():
+                ready.put((next(source), None))
+        except BaseException as error:
+            ready.put((None, error))
+
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
     try:
-        with ThreadPoolExecutor(1) as thread:
-            waiting = deque(thread.submit(next, source, end) for _ in range(depth))
-            try:
-                while (item := waiting.popleft().result()) is not end:
-                    waiting.append(thread.submit(next, source, end))
-                    yield cast(T, item)
-            finally:
-                for future in waiting:
-                    future.cancel()
+        while True:
+            item, error = ready.get()
+            if isinstance(error, StopIteration):
+                return
+            if error is not None:
+                raise error
+            room.release()
+            yield item
     finally:
+        stopped.set()
+        room.release()
+        thread.join()
         if hasattr(source, 'close'):
             source.close()
 
