@@ -165,15 +165,8 @@ def demuxed(origin: Any, indices: Any) -> Iterator[Any]:
     """Packets until the end, or until the file is damaged beyond reading."""
     if not indices:
         return
-    packets = origin.demux([origin.streams[i] for i in indices])
-    while True:
-        try:
-            packet = next(packets, None)
-        except FFmpegError:
-            return
-        if packet is None:
-            return
-        yield packet
+    with contextlib.suppress(FFmpegError):
+        yield from origin.demux([origin.streams[i] for i in indices])
 
 
 def _packets(origin: Any, writers: dict[int, Writer], source: Source, limit: int | None) -> Iterator[tuple[float, Any]]:
@@ -239,7 +232,8 @@ def _video_packets(pieces: Sequence[Piece], shape: Shape) -> Iterator[tuple[int,
     before = sorted(pts for times in shown for pts in times)
     order = on_grid(before, shape)
     moved = dict(zip(before, order, strict=True))
-    delay = max(i - rank for times in shown for i, rank in enumerate(_ranks(times)))
+    orders = (sorted(range(len(times)), key=times.__getitem__) for times in shown)
+    delay = max(i - rank for places in orders for rank, i in enumerate(places))
     step = min((b - a for a, b in itertools.pairwise(order)), default=1)
     lasting = {a: b - a for a, b in itertools.pairwise(order)}
     end = order[-1] + ((shape.last if shape.grid is None else 1) or step)
@@ -264,8 +258,3 @@ def _times(piece: Piece, time_base: Fraction) -> list[int]:
         found = [packet.pts * unit for packet in container.demux(video=0) if packet.pts is not None]
     start = min(found)
     return [piece.first + round((t - start) / time_base) for t in found]
-
-
-def _ranks(times: list[int]) -> list[int]:
-    place = {pts: i for i, pts in enumerate(sorted(times))}
-    return [place[pts] for pts in times]

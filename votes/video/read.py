@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import itertools
 import re
@@ -68,13 +69,11 @@ def _whole_frames(frames: Iterator[Any]) -> Iterator[Any]:
 
 
 def _pulled(graph: Any, unit: Fraction) -> Iterator[Any]:
-    while True:
-        try:
+    with contextlib.suppress(BlockingIOError, EOFError):
+        while True:
             frame = graph.pull()
-        except (BlockingIOError, EOFError):
-            return
-        frame.pts, frame.time_base = round(frame.pts * frame.time_base / unit), unit  # the filter halves its ticks
-        yield frame
+            frame.pts, frame.time_base = round(frame.pts * frame.time_base / unit), unit  # the filter halves its ticks
+            yield frame
 
 
 def _raw_options(text: str) -> dict[str, str]:
@@ -306,20 +305,17 @@ class VideoReader:
             return
         assert self.survey is not None
         clock = self.survey.clock()
-        packets = self.container.demux(self.stream)
-        while True:
-            try:
-                packet = next(packets, None)
-            except InvalidDataError:  # the survey said so, and why
-                return
-            if packet is None:
-                return
+        for packet in self._readable():
             clock.mend(packet)
             try:
                 yield from packet.decode()
             except InvalidDataError:
                 if packet.pts is not None:
                     self.corrupt.append(packet.pts)
+
+    def _readable(self) -> Iterator[Any]:
+        with contextlib.suppress(InvalidDataError):  # the survey said so, and why
+            yield from self.container.demux(self.stream)
 
     def _upright(self, frame: Any) -> NDArray[Any]:
         rgb = frame_to_rgb(frame, self.colour, self.deep, self.exact)

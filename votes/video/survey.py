@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 from array import array
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import lru_cache
@@ -146,7 +145,7 @@ def _survey(
         rate = container.streams[video].average_rate or Fraction(25)  # type: ignore[union-attr]
         broken = ''
         try:
-            for packet in _all_packets(container):
+            for packet in filter(has_content, container.demux()):
                 counted, stream = streams[packet.stream_index], packet.stream
                 if epochs:
                     _follow(epochs, counted, packet, stream)
@@ -178,12 +177,6 @@ def _last(container: Any, video: int, shown: tuple[int, int]) -> int:
     if 'mov' in container.format.name and stream.duration:
         return max(0, (stream.start_time or 0) + int(stream.duration) - shown[0])
     return shown[1]
-
-
-def _all_packets(container: Any) -> Iterator[Any]:
-    for packet in container.demux():
-        if has_content(packet):
-            yield packet
 
 
 def _follow(epochs: _Epochs, counted: Counted, packet: Any, stream: Any) -> None:
