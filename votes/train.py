@@ -7,7 +7,7 @@ import contextlib
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -65,9 +65,10 @@ def train(opt: Options, args: argparse.Namespace) -> None:
         loader = build_train_loader(dataset, data, opt.manual_seed, *ranks, at.consumed, opt.training.accumulate)
         introduce(model, at, setup, device)
         distributed.on_first(lambda: note_start(folder, opt, at, setup, environment()))
+        run = Run(opt, folder, model, saves, at, setup, validation, log, stop)
         if distributed.any_rank(stop.asked(), device=device)[0] or not validation.run_if_due(model, at):
-            leave(folder, at, saves, stop)
-        loop(Run(opt, folder, model, saves, at, setup, validation, log, stop), loader, device)
+            leave(run)
+        loop(run, loader, device)
         if distributed.rank() == 0:
             saves.write_weights('latest', model.weights()['net_g'])
             saves.finish()
@@ -87,14 +88,15 @@ class Run:
     validation: Validation
     log: RunLog
     stop: StopRequests
+    meter: StepMeter = field(init=False)
 
 
 def loop(run: Run, loader: TrainLoader, device: torch.device) -> None:
     """The training loop: a batch, a step, what came of it, and now and then a line, a checkpoint, a validation."""
-    opt, model, saves, at, setup, validation = run.opt, run.model, run.saves, run.at, run.setup, run.validation
-    guard, meter = Guard(opt, run.folder), StepMeter(at.iteration, opt.training.total_iter, at.meter)
-    supply = Supply(loader, device)
-    with contextlib.closing(loader), crash_summary(lambda: situation(at, supply.batch, saves)):
+    opt, model, at, setup, validation = run.opt, run.model, run.at, run.setup, run.validation
+    meter = run.meter = StepMeter(at.iteration, opt.training.total_iter, at.meter)
+    guard, supply = Guard(opt, run.folder), Supply(loader, device)
+    with contextlib.closing(loader), crash_summary(lambda: situation(run, supply.batch)):
         while at.iteration < opt.training.total_iter and not validation.exhausted(at):
             batch, void = supply.next()
             meter.data_ready()
@@ -104,27 +106,27 @@ def loop(run: Run, loader: TrainLoader, device: torch.device) -> None:
                 batch, at.iteration, lr_scale=at.lr_scale, stop=run.stop.asked, want_gain=printing, void=void
             )
             if outcome.void:
-                give_up(model, saves, at, setup, meter, supply)
-            if guard.went_back(outcome, batch, model, at, saves, setup.samples_a_step):
+                give_up(run, supply)
+            if guard.went_back(outcome, batch, model, at, run.saves, setup.samples_a_step):
                 run.log.rewind(at.iteration, at.validated)
                 meter.restore(at.meter)
                 continue
             meter.step_done(outcome.terms if outcome.finite else {})
             if printing and outcome.gain is not None and outcome.finite:
-                progress(run.log, model, guard, meter, at, float(distributed.mean(outcome.gain)))
+                progress(run, guard, float(distributed.mean(outcome.gain)))
             elif meter.silent_for_long():
                 sign_of_life(meter, at, outcome)
             last = at.iteration == opt.training.total_iter
             if at.iteration % opt.logger.save_checkpoint_freq == 0 or last or outcome.stop:
-                save(model, saves, at, setup, meter)
+                save(run)
             if outcome.stop or not validation.run_if_due(model, at):
-                save(model, saves, at, setup, meter)
-                leave(run.folder, at, saves, run.stop)
+                save(run)
+                leave(run)
             meter.mark = time.monotonic()
             if meter.done == meter.first + 1:  # built, compiled, workers started: now every rank answers soon
                 distributed.set_timeout(opt.dist_params.timeout)
     if validation.exhausted(at):
-        save(model, saves, at, setup, meter)
+        save(run)
         logger.info('nothing was gained in %d validations: training ends at iteration %d', at.stale, at.iteration)
 
 
@@ -186,43 +188,30 @@ def introduce(model: RestorationModel, at: Position, setup: Setup, device: torch
     """Says what is about to be trained."""
     for message in model.messages:
         logger.info('%s', message)
-    trained = sum(p.numel() for p in model.net.parameters() if p.requires_grad)
-    total = sum(p.numel() for p in model.net.parameters())
+    total = sum(p.numel() for p in model.net.parameters()) / 1e6
+    trained = sum(p.numel() for p in model.net.parameters() if p.requires_grad) / 1e6
     logger.info(
-        '%s: %s with %.3f M parameters, %.3f M of them trained, on %s x %d, %d samples a step, iterations %d to %d',
-        model.opt.name,
-        model.opt.network_g.type,
-        total / 1e6,
-        trained / 1e6,
-        device.type,
-        distributed.world_size(),
-        setup.samples_a_step,
-        at.iteration + 1,
-        model.opt.training.total_iter,
+        f'{model.opt.name}: {model.opt.network_g.type} with {total:.3f} M parameters, {trained:.3f} M of them trained, '
+        f'on {device.type} x {distributed.world_size()}, {setup.samples_a_step} samples a step, '
+        f'iterations {at.iteration + 1} to {model.opt.training.total_iter}'
     )
 
 
-def progress(log: RunLog, model: RestorationModel, guard: Guard, meter: StepMeter, at: Position, gain: float) -> None:
+def progress(run: Run, guard: Guard, gain: float) -> None:
     """One line a print_freq."""
+    at, model, meter = run.at, run.model, run.meter
     values = meter.summary(at.iteration)
     values |= {'lr': model.generator.learning_rate(at.iteration, at.lr_scale), 'gain_db': gain}
     offsets = {name: float(mean) for name, mean in model.offset_means().items()}
     values |= {f'offset.{name}': offset for name, offset in offsets.items()}
+    largest = f' offset {max(offsets.values()):.2f} px' if offsets else ''
     logger.info(
-        'it %d/%d %.1f%% loss %.5g lr %.2e %.3f s/it (data %.0f%%) gain %+.2f dB%s ETA %s',
-        at.iteration,
-        meter.total,
-        100 * at.iteration / meter.total,
-        values['loss'],
-        values['lr'],
-        values['seconds'],
-        100 * values['data'],
-        gain,
-        f' offset {max(offsets.values()):.2f} px' if offsets else '',
-        duration(values['eta']),
+        f'it {at.iteration}/{meter.total} {at.iteration / meter.total:.1%} loss {values["loss"]:.5g} '
+        f'lr {values["lr"]:.2e} {values["seconds"]:.3f} s/it (data {values["data"]:.0%}) gain {gain:+.2f} dB{largest} '
+        f'ETA {duration(values["eta"])}'
     )
     guard.check_offsets(offsets)
-    log.scalars(at.iteration, values)
+    run.log.scalars(at.iteration, values)
 
 
 def sign_of_life(meter: StepMeter, at: Position, outcome: Outcome) -> None:
@@ -234,46 +223,45 @@ def sign_of_life(meter: StepMeter, at: Position, outcome: Outcome) -> None:
         logger.info('it %d/%d (this step alone) loss %.5g, %.3f s/it, ETA %s', at.iteration, meter.total, *values)
 
 
-def save(model: RestorationModel, saves: Saves, at: Position, setup: Setup, meter: StepMeter) -> None:
+def save(run: Run) -> None:
     """Writes a checkpoint of this iteration, unless there is one, or the weights are broken."""
-    at.meter = meter.state()
-    distributed.on_first(saves.check_lease)
-    if distributed.rank() != 0 or saves.written == at.iteration:
+    at = run.at
+    at.meter = run.meter.state()
+    distributed.on_first(run.saves.check_lease)
+    if distributed.rank() != 0 or run.saves.written == at.iteration:
         return
-    nets = [learner.net for learner in model.learners.values()]
+    nets = [learner.net for learner in run.model.learners.values()]
     if not all(bool(torch.isfinite(p).all()) for net in nets for p in net.parameters()):
         logger.warning('warning: no checkpoint at iteration %d: the weights hold NaN or Inf', at.iteration)
         return
-    position.save(model, saves, at, setup)
+    position.save(run.model, run.saves, at, run.setup)
 
 
-def give_up(
-    model: RestorationModel, saves: Saves, at: Position, setup: Setup, meter: StepMeter, supply: Supply
-) -> NoReturn:
+def give_up(run: Run, supply: Supply) -> NoReturn:
     """Ends a run that gets no samples any more, saved as it was before the step that lacks them."""
-    at.retreat(setup.samples_a_step)
-    save(model, saves, at, setup, meter)
+    run.at.retreat(run.setup.samples_a_step)
+    save(run)
     if distributed.rank() == 0:
-        saves.finish()
+        run.saves.finish()
     whose = [f'rank {rank}: {text}' for rank, text in enumerate(distributed.gather(supply.frozen)) if text]
-    error = Stalled(f'{"; ".join(whose)}. Saved after iteration {at.iteration}; the same command goes on')
+    error = Stalled(f'{"; ".join(whose)}. Saved after iteration {run.at.iteration}; the same command goes on')
     error.__dict__['repeated'] = distributed.rank() != 0
     distributed.barrier()
     raise error
 
 
-def leave(folder: Path, at: Position, saves: Saves, stop: StopRequests) -> NoReturn:
+def leave(run: Run) -> NoReturn:
     """Ends a run that was asked to stop and has been saved."""
-    distributed.on_first(saves.check_lease)
-    asked = next((name for name in distributed.gather(stop.requested) if name), None)
-    marker = folder / 'PREEMPTED.json'
+    distributed.on_first(run.saves.check_lease)
+    asked = next((name for name in distributed.gather(run.stop.requested) if name), None)
+    marker = run.folder / 'PREEMPTED.json'
 
     def say() -> None:
-        saves.finish()
-        with checkpoint.writing(marker.name, folder):
+        run.saves.finish()
+        with checkpoint.writing(marker.name, run.folder):
             now = time.strftime('%Y-%m-%d %H:%M:%S')
-            checkpoint.write_record(marker, {'iter': at.iteration, 'signal': asked, 'time': now})
-        logger.info('stopped on request after iteration %d; the same command goes on from here', at.iteration)
+            checkpoint.write_record(marker, {'iter': run.at.iteration, 'signal': asked, 'time': now})
+        logger.info('stopped on request after iteration %d; the same command goes on from here', run.at.iteration)
 
     distributed.on_first(say)
     tell_launcher('stopped', str(marker.absolute()))
@@ -281,12 +269,12 @@ def leave(folder: Path, at: Position, saves: Saves, stop: StopRequests) -> NoRet
     raise Preempted
 
 
-def situation(at: Position, batch: Any, saves: Saves) -> dict[str, Any]:
+def situation(run: Run, batch: Any) -> dict[str, Any]:
     """What a crash is told with."""
-    newest = saves.newest_good()[0]
+    newest = run.saves.newest_good()[0]
     return {
         'rank': distributed.rank(),
-        'iteration': at.iteration,
+        'iteration': run.at.iteration,
         'samples': ', '.join(batch['key']) if batch else 'none yet',
         'checkpoint': newest if newest is not None else 'none yet',
         'go on': 'with the same command',

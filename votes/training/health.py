@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import logging
+import math
 from pathlib import Path
 from typing import Any
-
-import torch
 
 from votes import checkpoint
 from votes.errors import Diverged
@@ -66,35 +65,26 @@ class Guard:
             for key, learner in model.learners.items()
             for name in learner.worst_gradients()
         ]
-        path = self.folder / 'bad_batches' / f'{at.iteration}_rank{distributed.rank()}.pth'
-        mine: dict[str, Any] = {
-            'rank': distributed.rank(),
-            'terms': [
-                f'{name} = {value}' for name, value in terms.items() if value != value or abs(value) == torch.inf
-            ],
-            'samples': list(batch.get('key', [])),
-            'gradients': gradients,
-        }
+        rank = distributed.rank()
+        broken = [f'{name} = {value}' for name, value in terms.items() if not math.isfinite(value)]
+        mine = {'rank': rank, 'terms': broken, 'samples': list(batch.get('key', [])), 'gradients': gradients}
         ranks = distributed.gather(mine)
         logger.warning(
-            'warning: NaN or Inf at iteration %d (%d in a row), no rank updates; worst gradients: %s',
-            at.iteration,
-            at.bad_in_row,
-            ', '.join(gradients) or 'all finite',
+            f'warning: NaN or Inf at iteration {at.iteration} ({at.bad_in_row} in a row), no rank updates; '
+            f'worst gradients: {", ".join(gradients) or "all finite"}'
         )
         # where losses are finite and only gradients are not, they have been averaged: every rank is suspect
         suspects = [r for r in ranks if r['terms']] or ranks
         for found in suspects:
-            logger.warning(
-                '  rank %d: %s; samples %s', found['rank'], ', '.join(found['terms']) or 'finite loss', found['samples']
-            )
+            said = ', '.join(found['terms']) or 'finite loss'
+            logger.warning('  rank %d: %s; samples %s', found['rank'], said, found['samples'])
         if self.dumped:
             return
         self.dumped = True
-        if any(found['rank'] == mine['rank'] for found in suspects):
-            checkpoint.save({'iter': at.iteration, **mine, **checkpoint.copied(batch)}, path)
-        names = [path.with_name(f'{at.iteration}_rank{found["rank"]}.pth') for found in suspects]
-        logger.warning('  the batch is in %s', ', '.join(map(str, names)))
+        files = {r['rank']: self.folder / 'bad_batches' / f'{at.iteration}_rank{r["rank"]}.pth' for r in suspects}
+        if rank in files:
+            checkpoint.save({'iter': at.iteration, **mine, **checkpoint.copied(batch)}, files[rank])
+        logger.warning('  the batch is in %s', ', '.join(map(str, files.values())))
 
     def _go_back(self, model: RestorationModel, at: Position, saves: Saves, samples: int) -> None:
         if distributed.rank() == 0:
@@ -110,9 +100,8 @@ class Guard:
         at.rollbacks += 1
         saves.written = None
         at.lr_scale *= self.plan.lr_factor
-        logger.warning(
-            'warning: back to checkpoint %d, with %.3g times the learning rate from now on', newest, at.lr_scale
-        )
+        rate = f'{at.lr_scale:.3g} times the learning rate'
+        logger.warning('warning: back to checkpoint %d, with %s from now on', newest, rate)
 
     def check_offsets(self, offsets: dict[str, float]) -> None:
         """Warns once a layer where deformable convolutions look further than training survives."""
@@ -120,9 +109,6 @@ class Guard:
             if offset > LARGE_OFFSET and name not in self.warned:
                 self.warned.add(name)
                 logger.warning(
-                    'warning: mean |offset| of %s is %.0f pixels: above %d training diverges; '
-                    'lower the rate or train.dcn_lr_mul',
-                    name,
-                    offset,
-                    LARGE_OFFSET,
+                    f'warning: mean |offset| of {name} is {offset:.0f} pixels: above {LARGE_OFFSET} training diverges; '
+                    'lower the rate or train.dcn_lr_mul'
                 )

@@ -174,9 +174,8 @@ def resume(model: RestorationModel, saves: Saves, opt: Options, setup: Setup, al
         logger.warning('warning: changed:%s', change)
     logger.info('resumed from %s', state_path(folder, iteration))
     if 'setup' in state and state['setup']['samples_a_step'] != setup.samples_a_step:
-        logger.warning(
-            'warning: a step now has %d samples, it had %d', setup.samples_a_step, state['setup']['samples_a_step']
-        )
+        before = state['setup']['samples_a_step']
+        logger.warning('warning: a step now has %d samples, it had %d', setup.samples_a_step, before)
     return position
 
 
