@@ -26,7 +26,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from votes.errors import UserError
+from votes.errors import UserError, first_line
 
 WEIGHT_KEYS = ('params_ema', 'params', 'state_dict')
 TRAINERS = ('generator_ema.', 'generator.')  # mmagic keeps a network inside its trainer, beside a discriminator
@@ -235,11 +235,10 @@ def load(path: str | os.PathLike[str]) -> dict[str, Any]:
                 where=path,
                 fix='where its code is, and if you trust it: torch.save(network.state_dict(), FILE)',
             ) from error
-        first_line = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
         raise UserError(
             'checkpoint cannot be read',
             where=path,
-            value=f'{path.stat().st_size} bytes: {first_line}',
+            value=f'{path.stat().st_size} bytes: {first_line(error)[:200]}',
             fix='an incomplete download or save, or a file that holds code: take another copy',
         ) from error
     if not isinstance(content, dict):

@@ -55,6 +55,11 @@ def explained(what: str, *kinds: type[Exception], where: object = None, fix: str
         raise UserError(what, where=where, value=error, fix=fix) from error
 
 
+def first_line(error: BaseException) -> str:
+    """What an error says, in a line; its kind where it says nothing."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
 class Diverged(Exception):
     """Training produces NaN or Inf again and again; going on makes no sense."""
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from votes.checkpoint import Mismatch, Unfit, load, load_network, read_weights
-from votes.errors import UserError
+from votes.errors import UserError, first_line
 from votes.registry import NETWORKS
 
 
@@ -24,8 +24,9 @@ def build_network(options: dict[str, Any]) -> nn.Module:
     try:
         return cls(**arguments)
     except (TypeError, ValueError, RuntimeError, MemoryError, OverflowError) as error:  # the last three: far too large
-        first_line = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise UserError(f'network {options["type"]} cannot be built', value=first_line, where=arguments) from error
+        raise UserError(
+            f'network {options["type"]} cannot be built', value=first_line(error), where=arguments
+        ) from error
 
 
 def stored_options(path: str | os.PathLike[str]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from votes.migrate import basicsr, mmagic, redux
 from votes.options import OptionError, Options, examine
 from votes.options.check import key_in
 from votes.options.foreign import is_redux, refusals
-from votes.options.habits import LISTS, NO_EFFECT, SHIPPED_LISTS
+from votes.options.habits import LISTS, SHIPPED_LISTS
 from votes.options.yaml_file import Key, OptionFile, dotted, read_option_file
 
 # an argument of these changes what is computed: none is left out
@@ -91,7 +91,7 @@ def _complete(found: Migrated, path: Path) -> None:
     found.left_out += [f'{n.removeprefix(idle)}: no effect here' for n in opt.notices if n.startswith(idle)]
     shipped = 'the list that comes with this package is used'  # so it is for the new file
     found.changed += [notice for notice in opt.notices if not notice.startswith(idle) and shipped not in notice]
-    found.options = _ordered(_without_idle(found.options))
+    found.options = _ordered(_without_empty(found.options))
 
 
 def _spare(key: Key, data: dict[str, Any]) -> bool:
@@ -116,12 +116,12 @@ def _ordered(options: dict[str, Any]) -> dict[str, Any]:
     return {key: options[key] for key in Options.model_fields if key in options}
 
 
-def _without_idle(options: dict[str, Any]) -> dict[str, Any]:
-    """Without keys that have no effect, and without empty sections."""
+def _without_empty(options: dict[str, Any]) -> dict[str, Any]:
+    """Without empty sections."""
 
     def plain(value: Any) -> Any:
         if isinstance(value, dict):
-            kept = {str(key): plain(item) for key, item in value.items() if key not in NO_EFFECT}
+            kept = {str(key): plain(item) for key, item in value.items()}
             return {key: item for key, item in kept.items() if item != {}}
         if isinstance(value, list | tuple):
             return [plain(item) for item in value]

@@ -16,7 +16,7 @@ from torch.utils.checkpoint import checkpoint as recompute
 
 from votes.archs.contract import AMP, Result, apply, promise
 from votes.archs.parts.blocks import compile_blocks
-from votes.errors import UserError
+from votes.errors import UserError, first_line
 from votes.models.clipping import clip_adaptively
 from votes.models.terms import total
 from votes.options import PartOptions, Spec, TrainOptions
@@ -154,7 +154,7 @@ class Learner:
         try:
             total({name: value.mean() for name, value in self.forward(sample).items()}).backward()
         except Exception as error:  # of whatever compiler there is; training without one is the answer to all of them
-            self.messages.append(f'notice: train.compile does not work here: {str(error).strip().splitlines()[0]}')
+            self.messages.append(f'notice: train.compile does not work here: {first_line(error)}')
             for block in blocks:
                 block._compiled_call_impl = None
         finally:

@@ -70,21 +70,16 @@ def take_step(
     """
     torch.manual_seed((seed * 1_000_003 + iteration) * 4099 + distributed.rank())
     terms: dict[str, Tensor] = {}
-    overflows, bad = [], []
+    judged = []
     for phase in phases:
         phase.learner.begin(iteration, lr_scale)
         own = phase.learner.gradients(pieces, phase.losses)
-        found, overflow = phase.learner.judge(own.values())
+        judged.append(phase.learner.judge(own.values()))
         terms |= own
-        bad.append(found)
-        overflows.append(overflow)
-    device = phases[0].learner.device
-    any_bad, any_stop, any_void = distributed.any_rank(torch.stack(bad).any(), stop(), void, device=device)
-    for phase, overflow in zip(phases, overflows, strict=True):
-        if any_void:
-            continue
+    bad = torch.stack([found for found, _ in judged]).any()
+    any_bad, any_stop, any_void = distributed.any_rank(bad, stop(), void, device=phases[0].learner.device)
+    for phase, (_, overflow) in zip(phases, judged, strict=True) if not any_void else ():
         if not any_bad:
             phase.learner.update(overflow)
         phase.learner.scaler.update()
-    terms = {name: term.detach() for name, term in terms.items()}
     return Outcome(terms, not any_bad, any_stop, void=any_void)

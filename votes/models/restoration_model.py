@@ -20,7 +20,6 @@ from votes.archs.fields import FIELDS
 from votes.archs.parts.blocks import enlarged, in_layout
 from votes.data.sensed import check_complete, check_dsm
 from votes.data.transforms import orient
-from votes.errors import UserError
 from votes.models.learner import Learner
 from votes.models.optimisation import Outcome, Phase, take_step
 from votes.models.terms import Beside, build_terms, target_of
@@ -64,7 +63,6 @@ class RestorationModel:
         self.learners: dict[str, Learner] = {}
         if opt.train is not None:
             self._learn(opt)
-        self._check_scale()
 
     def _learn(self, opt: Options) -> None:
         train = opt.training
@@ -91,20 +89,11 @@ class RestorationModel:
         those of the part `dsm`.
         """
         parts = dict(self.opt.train.parts) if self.opt.train else {}
-        files = dict(self.opt.path.parts)
-        if self.opt.path.bin_model:
-            files.setdefault('dsm', self.opt.path.bin_model)
+        files = {'dsm': self.opt.path.bin_model, **self.opt.path.parts}
         for name, file in files.items():
-            plan = parts.get(name, PartOptions())
-            parts[name] = plan.model_copy(update={'weights': plan.weights or file})
-        unknown = [name for name in parts if name not in self.said.parts]
-        if unknown:
-            raise UserError(
-                f'{self.said.name} has no such part',
-                value=', '.join(unknown),
-                where='train.parts',
-                fix=f'its parts: {", ".join(self.said.parts) or "none"}',
-            )
+            if file:
+                plan = parts.get(name, PartOptions())
+                parts[name] = plan.model_copy(update={'weights': plan.weights or file})
         return parts
 
     def _load_weights(self) -> None:
@@ -143,15 +132,6 @@ class RestorationModel:
             load_weights(net, path.pretrain_network_d, path.strict_load_d, path.param_key_d)
             self.messages.append(f'discriminator: {path.pretrain_network_d}')
         return net
-
-    def _check_scale(self) -> None:
-        small = any(entry.get('target', 'gt').startswith('gt_small') for entry in self.said.supervised.values())
-        if self.said.scale != self.opt.scale and not (small and self.said.scale == 1):
-            raise UserError(
-                f'{self.said.name} enlarges {self.said.scale} times, scale is {self.opt.scale}',
-                where='scale',
-                fix=f'scale: {self.said.scale}, or another network_g',
-            )
 
     # training
 
@@ -258,12 +238,10 @@ class RestorationModel:
     def _judge(self, pictures: Tensor) -> Tensor:
         """The discriminator's logits of (B, 3, H, W), for gradients of the pictures alone."""
         assert self.net_d is not None
-        for parameter in self.net_d.parameters():
-            parameter.requires_grad_(False)
+        self.net_d.requires_grad_(False)
         with self.learners['d'].autocast():
             logits: Tensor = self.net_d(pictures).float()
-        for parameter in self.net_d.parameters():
-            parameter.requires_grad_(True)
+        self.net_d.requires_grad_(True)
         return logits
 
     def _judged(self, piece: Batch) -> dict[str, Tensor]:
@@ -363,17 +341,15 @@ class RestorationModel:
         """What the files of a checkpoint hold, by their names: 'net_g' with 'params', 'params_ema' where there is a
         moving average, and 'network_g'; 'net_d' of a discriminator.
         """
+        found: dict[str, dict[str, Any]] = {'net_g': {'params': self.net.state_dict()}}
+        for name, learner in self.learners.items():
+            found[f'net_{name}'] = {'params': learner.net.state_dict()}
+            if learner.ema is not None:
+                found[f'net_{name}']['params_ema'] = learner.ema.state_dict()
         named = self.opt.network_g
-        content: dict[str, Any] = {'params': self.net.state_dict()}
-        if self.best_net is not self.net:
-            content['params_ema'] = self.best_net.state_dict()
-        content['network_g'] = {'type': named.type, **named.args}
-        found = {'net_g': {**content, **({'grid': self.grid} if self.grid else {})}}
-        if self.net_d is not None:
-            average = self.learners['d'].ema if self.learners else None
-            found['net_d'] = {'params': self.net_d.state_dict()}
-            if average is not None:
-                found['net_d']['params_ema'] = average.state_dict()
+        found['net_g']['network_g'] = {'type': named.type, **named.args}
+        if self.grid:
+            found['net_g']['grid'] = self.grid
         return found
 
     def state(self) -> dict[str, Any]:
@@ -386,13 +362,9 @@ class RestorationModel:
 
     def resume(self, weights: dict[str, Path], state: dict[str, Any]) -> None:
         """Takes over what files of weights, by name, and `state` said when they were saved."""
-        checkpoint.load_network(self.net, weights['net_g'], param_key='params')
-        if self.generator.ema is not None:
-            checkpoint.load_network(self.generator.ema, weights['net_g'], param_key='params_ema')
-        if self.net_d is not None:
-            checkpoint.load_network(self.net_d, weights['net_d'], param_key='params')
-            if self.learners['d'].ema is not None:
-                checkpoint.load_network(self.learners['d'].ema, weights['net_d'], param_key='params_ema')
         scalers = state.get('scalers') or {'g': state.get('scaler')}  # of the version before, which had one
         for (name, learner), moments in zip(self.learners.items(), state['optimizers'], strict=True):
+            checkpoint.load_network(learner.net, weights[f'net_{name}'], param_key='params')
+            if learner.ema is not None:
+                checkpoint.load_network(learner.ema, weights[f'net_{name}'], param_key='params_ema')
             learner.load_state(moments, scalers.get(name))

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor
 
-from votes.errors import UserError
+from votes.errors import UserError, first_line
 from votes.ops import chunked, exporting, optional, reference
 
 Backend = Callable[[Tensor, Tensor, Tensor | None, Tensor, Tensor | None, int, int, int], Tensor]
@@ -32,7 +32,7 @@ def backend_problem(name: str, device_type: str = 'cpu') -> str | None:
     try:
         out = BACKENDS[name](make(1, 2, 4, 4), make(1, 18, 4, 4), make(1, 9, 4, 4), make(2, 2, 3, 3), None, 1, 1, 1)
     except (ImportError, RuntimeError, OSError, AttributeError, ValueError) as error:
-        return (str(error).strip().splitlines() or [type(error).__name__])[0]
+        return first_line(error)
     return None if bool(out.isfinite().all()) else 'gives NaN'
 
 

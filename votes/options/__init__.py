@@ -13,7 +13,16 @@ from votes.options.check import all_signature_problems, consistency_problems, ke
 from votes.options.foreign import refusals
 from votes.options.habits import accept_habits
 from votes.options.paths import drop_spare_dsm, path_problems
-from votes.options.schema import DatasetOptions, Options, PartOptions, Section, Spec, TrainOptions, ValOptions
+from votes.options.schema import (
+    DatasetOptions,
+    Options,
+    PartOptions,
+    Section,
+    Spec,
+    TrainOptions,
+    ValOptions,
+    sections_in,
+)
 from votes.options.trials import nan_problems, value_problems
 from votes.options.yaml_file import Key, OptionFile, apply_overrides, dotted, read_option_file
 
@@ -82,8 +91,8 @@ def _known_beside(key: Key) -> list[str]:
     section: type[Any] = Options
     for part in key[:-1]:
         field = section.model_fields.get(str(part))
-        candidates = [field.annotation, *getattr(field.annotation, '__args__', ())] if field else []
-        section = next((c for c in candidates if isinstance(c, type) and issubclass(c, Section)), section)
+        inner = [part for part in sections_in(field.annotation) if issubclass(part, Section)] if field else []
+        section = inner[0] if inner else section
     return list(section.model_fields)
 
 

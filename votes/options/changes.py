@@ -10,7 +10,8 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from votes.errors import UserError
-from votes.options.schema import Options
+from votes.options.habits import NO_EFFECT
+from votes.options.schema import Options, sections_in
 from votes.registry import DATASETS
 
 
@@ -43,7 +44,7 @@ def may_change(key: str, options: Mapping[str, Any]) -> bool:
     trained on may change as they like.
     """
     words = key.split('.')
-    if words[0] == 'datasets' and words[1:2] != ['train']:
+    if (words[0] == 'datasets' and words[1:2] != ['train']) or words[-1] in set().union(*NO_EFFECT.values()):
         return True
     for field, _ in _fields(key):
         if isinstance(field.json_schema_extra, dict) and field.json_schema_extra.get('anytime'):
@@ -59,19 +60,12 @@ def _fields(key: str) -> Iterator[tuple[FieldInfo, bool]]:
         field = section.model_fields[words[0]]
         yield field, len(words) == 1
         named = typing.get_origin(field.annotation) is dict
-        section, words = _section(field.annotation), words[2 if named else 1 :]
+        section, words = next(iter(sections_in(field.annotation)), None), words[2 if named else 1 :]
 
 
 def _default(key: str) -> Any:
     """Of a key of the schema; None of arguments of what a type names."""
     return next((field.get_default(call_default_factory=True) for field, own in _fields(key) if own), None)
-
-
-def _section(hint: Any) -> type[BaseModel] | None:
-    """The section that a type holds, None of values."""
-    if isinstance(hint, type) and issubclass(hint, BaseModel):
-        return hint
-    return next(filter(None, map(_section, typing.get_args(hint))), None)
 
 
 def _of_dataset(options: Mapping[str, Any]) -> tuple[str, ...]:

@@ -16,7 +16,7 @@ from typing import Any
 from pydantic import ConfigDict, PydanticSchemaGenerationError, TypeAdapter, ValidationError
 
 from votes import registry
-from votes.errors import UserError
+from votes.errors import UserError, first_line
 from votes.options.outline import shapes_only
 from votes.options.schema import DatasetOptions, Options, Spec, TrainOptions, ValOptions
 from votes.options.yaml_file import Key
@@ -55,14 +55,20 @@ def key_in(data: Any, loc: Iterable[Any]) -> Key:
     return tuple(key)
 
 
-def _parameters(spec: Spec, kind: registry.Registry) -> dict[str, inspect.Parameter]:
-    """What an option file may say about `spec.type`.
+def _named(name: str, kind: registry.Registry) -> Any:
+    """What a name stands for; None where there is no such."""
+    try:
+        return kind.get(name)
+    except UserError:
+        return None
 
-    Raises:
-        UserError: there is no such type.
-    """
+
+def _parameters(spec: Spec, kind: registry.Registry) -> dict[str, inspect.Parameter]:
+    """What an option file may say about `spec.type`; nothing where there is no such type."""
+    target = _named(spec.type, kind)
     supplied = set() if kind is registry.NETWORKS else SUPPLIED
-    return {name: p for name, p in inspect.signature(kind.get(spec.type)).parameters.items() if name not in supplied}
+    parameters = inspect.signature(target).parameters if target is not None else {}
+    return {name: parameter for name, parameter in parameters.items() if name not in supplied}
 
 
 def _adapter(hint: Any) -> TypeAdapter[Any]:
@@ -81,12 +87,12 @@ def signature_problems(
         beside: further arguments and their types.
     """
     try:
-        parameters = _parameters(spec, kind)
+        target = kind.get(spec.type)
     except UserError as error:
         if spec.type:
             yield (*key, 'type'), f'{error.what}; {error.details["fix"]}'
         return
-    target = kind.get(spec.type)
+    parameters = _parameters(spec, kind)
     hints = {**typing.get_type_hints(target.__init__ if inspect.isclass(target) else target), **(beside or {})}
     for name, value in list(spec.args.items()):
         if name not in parameters and name not in (beside or ()):
@@ -103,37 +109,38 @@ def signature_problems(
             first = error.errors()[0]
             yield (*key, name, *key_in(value, first['loc'])), f'{first["msg"]} (value {first["input"]!r})'
     for name, parameter in parameters.items():
-        optional = parameter.default is not parameter.empty or parameter.kind in (
-            parameter.VAR_KEYWORD,
-            parameter.VAR_POSITIONAL,
-        )
-        if not optional and name not in spec.args:
+        of_any_number = parameter.kind in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL)
+        if parameter.default is parameter.empty and not of_any_number and name not in spec.args:
             yield key, f'{spec.type} needs {name!r}'
 
 
-def all_signature_problems(opt: Options) -> Iterator[Problem]:
-    """Everything that has a ``type:``."""
-    yield from signature_problems(opt.network_g, registry.NETWORKS, ('network_g',))
+def specs(opt: Options) -> Iterator[tuple[Key, Spec, registry.Registry]]:
+    """Everything that has a ``type:``, and what that names."""
+    yield ('network_g',), opt.network_g, registry.NETWORKS
     for name, data in opt.datasets.items():
-        yield from signature_problems(data, registry.DATASETS, ('datasets', name))
-    if opt.model_type and opt.model_type not in registry.MODELS.table and ':' not in opt.model_type:
-        yield ('model_type',), f'unknown (value {opt.model_type!r}); known: {", ".join(registry.MODELS.names())}'
+        yield ('datasets', name), data, registry.DATASETS
     if opt.network_d is not None:
-        yield from signature_problems(opt.network_d, registry.NETWORKS, ('network_d',))
+        yield ('network_d',), opt.network_d, registry.NETWORKS
     if opt.train:
         for field, kind in OF_TRAINING.items():
-            spec = getattr(opt.train, field)
-            if spec is not None:
-                yield from signature_problems(spec, kind, ('train', field))
+            if getattr(opt.train, field) is not None:
+                yield ('train', field), getattr(opt.train, field), kind
         for name, spec in opt.train.losses.items():
-            yield from signature_problems(spec, registry.LOSSES, ('train', 'losses', name), ABOUT_LOSSES)
+            yield ('train', 'losses', name), spec, registry.LOSSES
     for name, spec in (opt.val.metrics if opt.val else {}).items():
-        yield from signature_problems(spec, registry.METRICS, ('val', 'metrics', name))
+        yield ('val', 'metrics', name), spec, registry.METRICS
+
+
+def all_signature_problems(opt: Options) -> Iterator[Problem]:
+    if opt.model_type and opt.model_type not in registry.MODELS.table and ':' not in opt.model_type:
+        yield ('model_type',), f'unknown (value {opt.model_type!r}); known: {", ".join(registry.MODELS.names())}'
+    for key, spec, kind in specs(opt):
+        yield from signature_problems(spec, kind, key, ABOUT_LOSSES if key[:2] == ('train', 'losses') else None)
 
 
 def _argument(spec: Spec, kind: registry.Registry, name: str) -> Any:
     """An argument as given or by its default; None where there is no such parameter, or none that can be read."""
-    parameter = _known(spec, kind).get(name)
+    parameter = _parameters(spec, kind).get(name)
     default = None if parameter is None or parameter.default is parameter.empty else parameter.default
     return spec.args.get(name, default)
 
@@ -142,19 +149,16 @@ def blueprint(spec: Spec) -> tuple[Any, str | None]:
     """The network that an option file names, without memory for its weights; and what is wrong where it cannot be
     built. Neither where an argument is missing.
     """
-    try:
-        missing = [name for name, p in _parameters(spec, registry.NETWORKS).items() if p.default is p.empty]
-        cls = registry.NETWORKS.get(spec.type)
-    except UserError:
-        return None, None
-    if any(spec.args.get(name) is None and name not in ('args', 'kwargs') for name in missing):
+    cls = _named(spec.type, registry.NETWORKS)
+    missing = [name for name, p in _parameters(spec, registry.NETWORKS).items() if p.default is p.empty]
+    if cls is None or any(spec.args.get(name) is None and name not in ('args', 'kwargs') for name in missing):
         return None, None
     try:
         with shapes_only(), warnings.catch_warnings():
             warnings.simplefilter('ignore')  # zeros that cannot be initialised are said to be wrong below
             net = cls(**spec.args)
     except (UserError, ValueError, TypeError, ZeroDivisionError, RuntimeError, OverflowError, MemoryError) as error:
-        return None, str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        return None, first_line(error)
     empty = next((name for name, p in net.named_parameters() if not p.numel()), None)
     return (net, None) if empty is None else (None, f'{empty} would hold no values')
 
@@ -182,6 +186,12 @@ def consistency_problems(opt: Options, mode: str, buildable: bool = True) -> Ite
         yield ('path', 'pretrain_network_g'), 'is missing: which weights are to be tested? (~ for none)'
 
 
+def _compared(opt: Options, net: Any) -> list[Mapping[str, Any]]:
+    """What losses say of the outputs and targets that they compare."""
+    losses = opt.train.losses if opt.train else {}
+    return [*getattr(net, 'supervised', {}).values(), *(spec.args for spec in losses.values())]
+
+
 def _network_problems(opt: Options, net: Any) -> Iterator[Problem]:
     """What a network says about itself against the rest of a file."""
     name = type(net).__name__
@@ -189,11 +199,7 @@ def _network_problems(opt: Options, net: Any) -> Iterator[Problem]:
         yield ('network_g', 'type'), f'{name} is no network of videos by itself'
         return
     scale = getattr(net, 'scale', 1)
-    compared = [
-        *getattr(net, 'supervised', {}).values(),
-        *(s.args for s in (opt.train.losses if opt.train else {}).values()),
-    ]
-    small = any(str(entry.get('target', '')).startswith('gt_small') for entry in compared)
+    small = any(str(entry.get('target', '')).startswith('gt_small') for entry in _compared(opt, net))
     if opt.scale and scale != opt.scale and not (scale == 1 and small):
         takes = inspect.signature(type(net)).parameters
         key = next((key for key in ('sr_factor', 'scale', 'upscale') if key in takes), None)
@@ -230,7 +236,7 @@ def _dataset_problems(key: Key, data: DatasetOptions, net: Any) -> Iterator[Prob
         if needed and not data.args.get(given):
             yield key, f'{given} is needed: {type(net).__name__} reads {", ".join(needed)}'
     both = [key for key in ('dataroot_lq', 'degradation') if data.args.get(key)]
-    taken = _known(data, registry.DATASETS)
+    taken = _parameters(data, registry.DATASETS)
     if {'dataroot_lq', 'degradation'} <= taken.keys() and len(both) != 1:
         yield key, f'either dataroot_lq or degradation is needed (there is {" and ".join(both) or "neither"})'
     intervals = data.args.get('interval_list')
@@ -243,22 +249,6 @@ def _dataset_problems(key: Key, data: DatasetOptions, net: Any) -> Iterator[Prob
         yield (*key, 'io_backend'), f'{{type: {stores}}} is needed, or module:Class (value {backend!r})'
 
 
-def _named(name: str, kind: registry.Registry) -> Any:
-    """What a name stands for; None where there is no such."""
-    try:
-        return kind.get(name)
-    except UserError:
-        return None
-
-
-def _known(spec: Spec, kind: registry.Registry) -> dict[str, inspect.Parameter]:
-    """`_parameters`; none where there is no such type."""
-    try:
-        return _parameters(spec, kind)
-    except UserError:
-        return {}
-
-
 def _train_problems(opt: Options, net: Any) -> Iterator[Problem]:
     data, train = opt.datasets.get('train'), opt.train
     if net is not None and not (opt.path.pretrain_network_g or opt.path.resume_state):
@@ -267,10 +257,8 @@ def _train_problems(opt: Options, net: Any) -> Iterator[Problem]:
         for part in getattr(net, 'trained_before', ()):
             if part not in there:
                 where = 'network_g.bin_model' if part == 'dsm' else f'train.parts.{part}.weights'
-                yield (
-                    ('network_g',),
-                    f'needs the {part.upper()} trained in an earlier stage: {where} (or path.pretrain_network_g)',
-                )
+                before = f'needs the {part.upper()} trained in an earlier stage: {where} (or path.pretrain_network_g)'
+                yield ('network_g',), before
     if data is None:
         yield ('datasets', 'train'), 'is missing, training needs it'
     else:
@@ -286,15 +274,17 @@ def _train_problems(opt: Options, net: Any) -> Iterator[Problem]:
     if net is not None:
         yield from _part_problems(train, net)
     adversarial: list[Key] = [('train', 'gan_opt')] if train.gan_opt else []
-    adversarial += [('train', 'losses', name) for name, spec in train.losses.items() if _adversarial(spec)]
-    for key in adversarial if opt.network_d is None else ():
-        yield key, 'needs a discriminator: network_d'
     for name, spec in train.losses.items():
-        if getattr(_named(spec.type, registry.LOSSES), 'compares_average', False) and not train.ema_decay:
+        loss = _named(spec.type, registry.LOSSES)
+        if getattr(loss, 'adversarial', False):
+            adversarial.append(('train', 'losses', name))
+        if getattr(loss, 'compares_average', False) and not train.ema_decay:
             yield ('train', 'losses', name), 'compares with the moving average of the weights: train.ema_decay'
         first, last = spec.args.get('from_iter') or 0, spec.args.get('until_iter')
         if last is not None and last <= first:
             yield ('train', 'losses', name, 'until_iter'), f'is not after from_iter ({first}; value {last})'
+    for key in adversarial if opt.network_d is None else ():
+        yield key, 'needs a discriminator: network_d'
     if train.grad_clip and train.adaptive_clip:
         yield ('train', 'adaptive_clip'), 'clips in place of grad_clip: one of the two'
     if opt.network_d is not None and train.optim_d is None:
@@ -306,10 +296,6 @@ def _train_problems(opt: Options, net: Any) -> Iterator[Problem]:
     periods = _argument(train.scheduler, registry.SCHEDULERS, 'periods') if train.scheduler else None
     if periods and sum(periods) < train.total_iter:
         yield ('train', 'scheduler', 'periods'), f'end at {sum(periods)}, total_iter is {train.total_iter}'
-
-
-def _adversarial(spec: Spec) -> bool:
-    return bool(getattr(_named(spec.type, registry.LOSSES), 'adversarial', False))
 
 
 def _part_problems(train: TrainOptions, net: Any) -> Iterator[Problem]:
@@ -340,9 +326,6 @@ def _sample_problems(opt: Options, data: DatasetOptions, net: Any) -> Iterator[P
         yield (*key, 'dataroot_dfm'), f'{name} reads no degradation map of its own, or frames are not stored ones'
     if net is None or data.args.get('center_gt') is not True:
         return
-    entries = [
-        *getattr(net, 'supervised', {}).values(),
-        *(s.args for s in (opt.train.losses if opt.train else {}).values()),
-    ]
-    if getattr(getattr(net, 'sees', None), 'frames', None) is None or any(entry.get('frame') for entry in entries):
+    apart = any(entry.get('frame') for entry in _compared(opt, net))
+    if apart or getattr(getattr(net, 'sees', None), 'frames', None) is None:
         yield (*key, 'center_gt'), f'{type(net).__name__} is compared with more than the centre frame: center_gt: false'

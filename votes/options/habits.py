@@ -13,7 +13,8 @@ OLDER_NAMES = {
     'path': {'pretrain_model_g': 'pretrain_network_g', 'strict_load': 'strict_load_g'},
     'datasets': {'use_hflip': 'use_flip'},
 }
-# keys of BasicSR and mmagic for parts of networks: section, key, its name here, parts
+# keys of BasicSR and mmagic for trained networks inside a network: where their weights are, how long they rest, and how
+# slowly they learn afterwards. Section, key, its name here, parts
 OF_PARTS = (
     ('network_g', 'spynet_path', 'weights', ('flow',)),
     ('network_g', 'spynet_pretrained', 'weights', ('flow',)),
@@ -21,21 +22,15 @@ OF_PARTS = (
     ('train', 'fix_flow', 'freeze', ('flow', 'keyframes')),
     ('train', 'fix_iter', 'freeze', ('flow', 'keyframes')),  # its older name
     ('train', 'flow_lr_mul', 'lr_mul', ('flow', 'keyframes')),
+    ('train', 'lr_flow', 'lr_mul', ('flow',)),
 )
+# of BasicSR and the release, without a place here: section -> keys
 NO_EFFECT = {
-    'senmap_iter',
-    'dataroot_mask',
-    'dataroot_flow',
-    'num_prefetch_queue',
-    'persistent_workers',
-    'find_unused_parameters',
-    'pbar',
-}
-# of BasicSR, without a place here: section -> keys
-DROPPED = {
-    (): {'gpu_ids', 'set_CUDA_VISIBLE_DEVICES'},
+    (): {'gpu_ids', 'set_CUDA_VISIBLE_DEVICES', 'find_unused_parameters'},
+    ('datasets',): {'dataroot_mask', 'dataroot_flow', 'num_prefetch_queue', 'persistent_workers', 'test_mode'},
+    ('train',): {'senmap_iter'},
+    ('val',): {'pbar'},
     ('val', 'metrics'): {'input_order'},
-    ('datasets',): {'test_mode'},
 }
 
 
@@ -54,28 +49,27 @@ def accept_habits(file: OptionFile) -> list[str]:
             _rename(file, key, section, OLDER_NAMES[key[0]])
         if len(key) == 2 and key[0] == 'datasets':
             notices += _shipped_lists(section)
-    _move_bin_model(file)
-    _move_parts(file)
-    _move_averaging(file)
-    _move_flow_rate(file)
+    _move(file, ('network_g', 'bin_model'), ('path', 'bin_model'), conflict='path.bin_model names another file')
+    _say_as_factor(file.data.get('train'))
+    keyframes = isinstance(file.data.get('network_g'), dict) and 'edvr_path' in file.data['network_g']
+    for section, old, new, parts in OF_PARTS:
+        targets = [('train', 'parts', part, new) for part in parts if part == 'flow' or keyframes]
+        _move(file, (section, old), *targets)
+    if isinstance(file.data.get('train'), dict):  # wherever BasicSR has it, averaging is a matter of training
+        found = [key for key, section in walk(file.data) if 'ema_decay' in section and key[:1] != ('datasets',)]
+        for key in [key for key in found if key != ('train',)]:
+            _move(file, (*key, 'ema_decay'), ('train', 'ema_decay'), conflict='train.ema_decay is another')
     _make_relativistic(file)
-    idle = {
-        name
-        for key, section in walk(file.data)
-        for name, value in section.items()
-        if name in NO_EFFECT and (value is not None or name == 'senmap_iter')
-    }
-    for place, names in DROPPED.items():
+    idle = set()
+    for place, names in NO_EFFECT.items():
         for key, section in walk(file.data):
             if key == place or (place and key[: len(place)] == place and len(key) == len(place) + 1):
-                for name in names & section.keys():
-                    if name == 'test_mode' and key[-1] == 'train':
-                        continue
-                    del section[name]
-                    idle.add(name)
+                for name in (names if key[-1:] != ('train',) else names - {'test_mode'}) & section.keys():
+                    if section.pop(name) is not None or place != ('datasets',):
+                        idle.add(name)
     if idle:
         notices.append(f'keys that have no effect here: {", ".join(sorted(idle))}')
-    wandb = file.data['logger'].get('wandb') if isinstance(file.data['logger'], dict) else None
+    wandb = file.data['logger'].pop('wandb', None) if isinstance(file.data['logger'], dict) else None
     if isinstance(wandb, dict) and wandb.get('project'):
         notices.append('wandb is not supported yet, TensorBoard and metrics.jsonl are written')
     return list(dict.fromkeys(notices))
@@ -90,55 +84,36 @@ def _rename(file: OptionFile, key: tuple, section: dict[str, Any], names: dict[s
         file.places[*key, new] = place
 
 
-def _move_bin_model(file: OptionFile) -> None:
-    """The release names the DSM's weights among the arguments of the network."""
-    path, network = file.data['path'], file.data.get('network_g')
-    if not isinstance(path, dict) or not isinstance(network, dict) or 'bin_model' not in network:
-        return
-    place = file.place(('network_g', 'bin_model'))
-    value = network.pop('bin_model')
-    if value is None:
-        return
-    if path.get('bin_model') not in (None, value):
-        file.problems.append(f'{place}: network_g.bin_model: path.bin_model names another file')
-    path['bin_model'] = value
-    file.places['path', 'bin_model'] = place
-
-
-def _move_parts(file: OptionFile) -> None:
-    """BasicSR and mmagic have keys of their own for trained networks inside a network: where their weights are, how
-    long they rest, and how slowly they learn afterwards (IconVSR's key frames as its flow). Where nothing is trained,
-    their weights are those of the whole network.
+def _move(file: OptionFile, old: tuple[str, ...], *targets: tuple[str, ...], conflict: str = '') -> None:
+    """Moves a value to where it belongs here, unless something stands there: a problem where `conflict` says so. What
+    belongs to training is dropped where nothing is trained.
     """
-    train, network = file.data.get('train'), file.data.get('network_g')
-    keyframes = isinstance(network, dict) and 'edvr_path' in network
-    for key, old, new, parts in OF_PARTS:
-        section = file.data.get(key)
-        if not isinstance(section, dict) or old not in section:
-            continue
-        place, value = file.place((key, old)), section.pop(old)
-        if value is None or not isinstance(train, dict):
-            continue
-        if not isinstance(train.get('parts'), dict):
-            train['parts'] = {}
-        for part in parts:
-            if part == 'flow' or keyframes:
-                train['parts'].setdefault(part, {}).setdefault(new, value)
-                file.places['train', 'parts', part, new] = place
-
-
-def _move_averaging(file: OptionFile) -> None:
-    """`ema_decay` wherever an option file of BasicSR has it: it is one of training."""
-    train = file.data.get('train')
-    if not isinstance(train, dict):
+    section: Any = file.data
+    for part in old[:-1]:
+        section = section.get(part) if isinstance(section, dict) else None
+    if not isinstance(section, dict) or old[-1] not in section:
         return
-    for key, section in list(walk(file.data)):
-        if key == ('train',) or 'ema_decay' not in section or key[:1] == ('datasets',):
+    place, value = file.place(old), section.pop(old[-1])
+    for new in targets if value is not None else ():
+        target = file.data.get(new[0])
+        if not isinstance(target, dict):
             continue
-        place, value = file.place((*key, 'ema_decay')), section.pop('ema_decay')
-        if value is not None and train.setdefault('ema_decay', value) != value:
-            file.problems.append(f'{place}: {dotted((*key, "ema_decay"))}: train.ema_decay is another')
-        file.places.setdefault(('train', 'ema_decay'), place)
+        for part in new[1:-1]:
+            if not isinstance(target.get(part), dict):
+                target[part] = {}
+            target = target[part]
+        if target.get(new[-1]) is None:
+            target[new[-1]], file.places[new] = value, place
+        elif conflict and target[new[-1]] != value:
+            file.problems.append(f'{place}: {dotted(old)}: {conflict}')
+
+
+def _say_as_factor(train: Any) -> None:
+    """The older `train.lr_flow` is the learning rate of flow itself, not a factor."""
+    if isinstance(train, dict) and 'lr_flow' in train:
+        rate = train['optim_g'].get('lr') if isinstance(train.get('optim_g'), dict) else None
+        known = all(isinstance(value, int | float) for value in (rate, train['lr_flow'])) and rate
+        train['lr_flow'] = train['lr_flow'] / rate if known else None
 
 
 def _make_relativistic(file: OptionFile) -> None:
@@ -147,21 +122,6 @@ def _make_relativistic(file: OptionFile) -> None:
     loss = train.get('gan_opt') if isinstance(train, dict) else None
     if file.data.get('model_type') == 'ESRGANModel' and isinstance(loss, dict) and loss.get('type') == 'GANLoss':
         loss['type'] = 'RelativisticGANLoss'
-
-
-def _move_flow_rate(file: OptionFile) -> None:
-    """The older `train.lr_flow` is the learning rate of flow itself, not a factor."""
-    train = file.data.get('train')
-    if not isinstance(train, dict) or 'lr_flow' not in train:
-        return
-    place, value = file.place(('train', 'lr_flow')), train.pop('lr_flow')
-    rate = train.get('optim_g', {}).get('lr') if isinstance(train.get('optim_g'), dict) else None
-    if value is None or not isinstance(value, int | float) or not isinstance(rate, int | float) or not rate:
-        return
-    if not isinstance(train.get('parts'), dict):
-        train['parts'] = {}
-    train['parts'].setdefault('flow', {}).setdefault('lr_mul', value / rate)
-    file.places['train', 'parts', 'flow', 'lr_mul'] = place
 
 
 def _shipped_lists(data: dict[str, Any]) -> list[str]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from votes.options.check import Problem, blueprint
 from votes.options.habits import LISTS
 from votes.options.schema import Options
+from votes.options.yaml_file import Key
 
 
 def drop_spare_dsm(opt: Options, mode: str) -> list[str]:
@@ -29,6 +30,7 @@ def drop_spare_dsm(opt: Options, mode: str) -> list[str]:
 
 def path_problems(opt: Options, mode: str) -> Iterator[Problem]:
     """Files and folders that are not there, of datasets that `mode` uses."""
+    files: list[tuple[Key, str | None]] = []
     for key, data in opt.datasets.items():
         if key == 'train' and mode == 'test':
             continue
@@ -38,19 +40,14 @@ def path_problems(opt: Options, mode: str) -> Iterator[Problem]:
                 yield ('datasets', key, name), f'no such folder: {value}{_beside(Path(value))}'
         for name in (*LISTS, 'degradation'):
             value = data.args.get(name)
-            for file in [value] if isinstance(value, str) else value or []:
-                if not Path(file).is_file():
-                    yield ('datasets', key, name), f'no such file: {file}{_beside(Path(file))}'
-    for name in ('pretrain_network_g', 'resume_state', 'bin_model'):
-        value = getattr(opt.path, name)
-        if value and not Path(value).is_file():
-            yield ('path', name), f'no such file: {value}{_beside(Path(value))}'
-    for name, file in opt.path.parts.items():
-        if not Path(file).is_file():
-            yield ('path', 'parts', name), f'no such file: {file}{_beside(Path(file))}'
-    for name, plan in (opt.train.parts if opt.train else {}).items():
-        if plan.weights and not Path(plan.weights).is_file():
-            yield ('train', 'parts', name, 'weights'), f'no such file: {plan.weights}{_beside(Path(plan.weights))}'
+            files += [(('datasets', key, name), file) for file in ([value] if isinstance(value, str) else value or [])]
+    files += [(('path', name), getattr(opt.path, name)) for name in ('pretrain_network_g', 'resume_state', 'bin_model')]
+    files += [(('path', 'parts', name), file) for name, file in opt.path.parts.items()]
+    parts = opt.train.parts if opt.train else {}
+    files += [(('train', 'parts', name, 'weights'), plan.weights) for name, plan in parts.items()]
+    for place, file in files:
+        if file and not Path(file).is_file():
+            yield place, f'no such file: {file}{_beside(Path(file))}'
 
 
 def _beside(path: Path) -> str:

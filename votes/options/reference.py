@@ -15,7 +15,8 @@ from pydantic.fields import FieldInfo
 
 from votes import registry
 from votes.errors import UserError
-from votes.options.schema import Options, Section, Spec
+from votes.options.habits import NO_EFFECT
+from votes.options.schema import Options, Spec, sections_in
 
 INTRO = """# Options
 
@@ -23,6 +24,8 @@ For who writes an option file. Every key of a file, its default, and what it doe
 with its line. `votes explain KEY` prints the same on the terminal, `votes explain NAME` what a network, dataset, loss,
 metric, schedule or optimiser takes. This page is made of the schema:
 `python -m votes.options.reference > docs/options.md`.
+
+Taken and without effect here are NO_EFFECT of BasicSR and the release.
 
 A file may begin with `base: OTHER.yml`: what it does not say comes from there. `--set KEY=VALUE` changes single keys,
 for every program. Sections that have a `type` take the arguments of what it names beside the keys below, such as
@@ -45,12 +48,6 @@ class Key(typing.NamedTuple):
     kind: str
     default: str
     meaning: str
-
-
-def _parts(hint: Any) -> list[Any]:
-    """A hint, and the types within it."""
-    inner = [part for arg in typing.get_args(hint) for part in _parts(arg)]
-    return [hint, *inner]
 
 
 def _kind(hint: Any) -> str:
@@ -90,8 +87,8 @@ def keys(section: type[BaseModel] = Options, prefix: str = '') -> Iterator[Key]:
             continue
         yield Key(prefix + name, _kind(field.annotation), _default(field), field.description or '')
         named = typing.get_origin(field.annotation) is dict
-        for part in _parts(field.annotation):
-            if isinstance(part, type) and issubclass(part, Section | Spec) and part not in (Section, Spec):
+        for part in sections_in(field.annotation):
+            if part is not Spec:
                 yield from keys(part, f'{prefix}{name}.NAME.' if named else f'{prefix}{name}.')
 
 
@@ -100,7 +97,8 @@ def document() -> str:
     sections: dict[str, list[Key]] = {}
     for key in keys():
         sections.setdefault(key.name.rpartition('.')[0] or 'top', []).append(key)
-    lines = [INTRO]
+    idle = sorted({f'`{name}`' for names in NO_EFFECT.values() for name in names} | {'`wandb`'})
+    lines = [INTRO.replace('NO_EFFECT', ', '.join(idle))]
     for section, own in sections.items():
         lines.append(f'\n## {section}\n\n| key | takes | default | what |\n|---|---|---|---|\n')
         for key in own:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import typing
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, field_validator
@@ -12,6 +13,13 @@ from votes.errors import UserError
 def anytime(**about: Any) -> Any:
     """The field of a key that may differ when a run goes on: where things are, how fast they go, what is printed."""
     return Field(**about, json_schema_extra={'anytime': True})
+
+
+def sections_in(hint: Any) -> list[type[BaseModel]]:
+    """The sections that a type holds, however it is nested."""
+    if isinstance(hint, type) and issubclass(hint, BaseModel):
+        return [hint]
+    return [section for part in typing.get_args(hint) for section in sections_in(part)]
 
 
 class Section(BaseModel):
@@ -50,13 +58,9 @@ class DatasetOptions(Spec):
     dataset_enlarge_ratio: int = Field(default=1, ge=1, description='how often an epoch visits each clip')
     use_shuffle: bool = Field(default=True, description='another order in each epoch')
     pin_memory: bool = anytime(default=True, description='batches lie where a GPU copies them from fast')
-    persistent_workers: bool | None = anytime(default=None, description='no effect: workers live as long as the run')
     prefetch_mode: Literal['cpu', 'cuda'] | None = anytime(
         default=None, description='cuda: the next batch is copied while this one is computed with; cpu: no effect'
     )
-    num_prefetch_queue: int | None = anytime(default=None, description='no effect')
-    dataroot_mask: str | None = anytime(default=None, description='no effect')
-    dataroot_flow: str | None = anytime(default=None, description='no effect')
 
 
 class PathOptions(Section):
@@ -138,7 +142,6 @@ class TrainOptions(Section):
         default=False, description='DistributedDataParallel may assume the same graph each step'
     )
     nonfinite: NonfiniteOptions = anytime(default_factory=NonfiniteOptions, description='when NaN or Inf appear')
-    senmap_iter: int | None = anytime(default=None, description='no effect')
 
 
 class ValOptions(Section):
@@ -149,7 +152,6 @@ class ValOptions(Section):
     any_grid: bool = Field(
         default=False, description='test also where pixels of LQ lie elsewhere (BI, BD) than in the training data'
     )
-    pbar: bool | None = Field(default=None, description='no effect')
     metrics: dict[str, MetricSpec] = Field(
         default_factory=lambda: {
             name: MetricSpec.model_validate({'type': f'calculate_{name}', 'crop_border': 2, 'test_y_channel': True})
@@ -159,11 +161,6 @@ class ValOptions(Section):
     )
 
 
-class WandbOptions(Section):
-    project: str | None = Field(default=None, description='no effect')
-    resume_id: str | None = Field(default=None, description='no effect')
-
-
 class LoggerOptions(Section):
     print_freq: int = Field(default=100, ge=1, description='iterations between lines of progress')
     save_checkpoint_freq: int = Field(default=5000, ge=1, description='iterations between checkpoints')
@@ -171,7 +168,6 @@ class LoggerOptions(Section):
     keep_best: bool = Field(default=True, description='models/net_g_best.pth: best first metric of the first val set')
     background_save: bool = Field(default=False, description='a thread writes checkpoints')
     use_tb_logger: bool = Field(default=True, description='TensorBoard files')
-    wandb: WandbOptions | None = Field(default=None, description='no effect')
 
 
 class DistOptions(Section):
@@ -201,7 +197,6 @@ class Options(Section):
     val: ValOptions | None = anytime(default=None, description='how it is evaluated')
     logger: LoggerOptions = anytime(default_factory=LoggerOptions, description='what is written while training')
     dist_params: DistOptions = anytime(default_factory=DistOptions, description='several processes')
-    find_unused_parameters: bool | None = anytime(default=None, description='no effect: all that trains is used')
     _notices: list[str] = PrivateAttr(default_factory=list)
 
     @field_validator('name')

@@ -10,8 +10,8 @@ from typing import Any
 import torch
 
 from votes import registry
-from votes.errors import UserError
-from votes.options.check import ABOUT_LOSSES, Problem
+from votes.errors import UserError, first_line
+from votes.options.check import ABOUT_LOSSES, Problem, specs
 from votes.options.schema import Options, Spec
 from votes.options.yaml_file import Key
 
@@ -28,19 +28,15 @@ def nan_problems(data: Any, key: Key = ()) -> Iterator[Problem]:
 
 def value_problems(opt: Options) -> Iterator[Problem]:
     """What optimisers, schedules and losses refuse to be made with, or do not stand for a step."""
-    train = opt.train
-    if train is None:
-        return
-    for name, optim in (('optim_g', train.optim_g), ('optim_d', train.optim_d)):
-        if optim is not None:
-            yield from _tried(optim, registry.OPTIMIZERS, ('train', name), _step)
-    if train.scheduler is not None:
-        yield from _tried(train.scheduler, registry.SCHEDULERS, ('train', 'scheduler'), _schedule)
-    losses: dict[Key, Any] = {('train', 'pixel_opt'): train.pixel_opt, ('train', 'gan_opt'): train.gan_opt}
-    losses |= {('train', 'losses', name): spec for name, spec in train.losses.items()}
-    for key, spec in losses.items():
-        if spec is not None and spec.type in registry.LOSSES.table:
-            yield from _tried(spec, registry.LOSSES, key, lambda build, args: build(**args))
+    trials: dict[registry.Registry, Callable[..., Any]] = {
+        registry.OPTIMIZERS: _step,
+        registry.SCHEDULERS: lambda build, args: build(**args)(1.0, 0),
+        registry.LOSSES: lambda build, args: build(**args),
+    }
+    for key, spec, kind in specs(opt):
+        of_own = kind is registry.LOSSES and spec.type not in kind.table
+        if kind in trials and not of_own and key != ('train', 'perceptual_opt'):
+            yield from _tried(spec, kind, key, trials[kind])
 
 
 def _step(build: Callable[..., Any], args: dict[str, Any]) -> None:
@@ -49,10 +45,6 @@ def _step(build: Callable[..., Any], args: dict[str, Any]) -> None:
     rate = args.get('lr')
     if isinstance(rate, int | float) and (rate < 0 or math.isinf(rate)):
         raise ValueError(f'Invalid learning rate: {rate}')
-
-
-def _schedule(build: Callable[..., Any], args: dict[str, Any]) -> None:
-    build(**args)(1.0, 0)
 
 
 def _tried(spec: Spec, kind: registry.Registry, key: Key, trial: Callable[..., Any]) -> Iterator[Problem]:
@@ -80,8 +72,7 @@ def _refused(build: Callable[..., Any], args: dict[str, Any], trial: Callable[..
     try:
         trial(build, args)
     except (ValueError, AssertionError, ArithmeticError) as error:
-        lines = str(error).strip().splitlines()
-        return lines[0] if lines else type(error).__name__
+        return first_line(error)
     except Exception:  # that an argument is missing or of another type has been told; files may not be there yet
         return None
     return None

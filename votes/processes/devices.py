@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from votes.errors import UserError
+from votes.errors import UserError, first_line
 from votes.options import Options
 
 
@@ -18,8 +18,8 @@ def pick_device(name: str) -> torch.device:
     try:
         torch.empty(0, device=chosen)
     except (RuntimeError, AssertionError) as error:
-        first_line = str(error).splitlines()[0]
-        raise UserError('no such device', value=chosen, where=first_line, fix='auto, cpu, cuda, cuda:1 ...') from error
+        fix = 'auto, cpu, cuda, cuda:1 ...'
+        raise UserError('no such device', value=chosen, where=first_line(error), fix=fix) from error
     return torch.device(chosen)
 
 
