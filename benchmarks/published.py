@@ -27,9 +27,9 @@ def frame_by_frame(
     aligned = []
     for t in range(net.num_frame):
         aligned.append(net.pcd_align([window[:, t].clone() for window in windows], centre))
-        for conv in net.deformable_convs().values():
-            if isinstance(conv.offset_mean, torch.Tensor):
-                conv.offset_mean.item()
+        for module in net.modules():
+            if isinstance(getattr(module, 'offset_mean', None), torch.Tensor):
+                module.offset_mean.item()
     return torch.stack(aligned, 1)
 
 

@@ -80,15 +80,19 @@ def _verdict(saves: Saves, iteration: int) -> str | None:
     return f'whole, but {damaged}: --repair writes it anew' if unsigned else problem
 
 
+def _check_target(target: Path, overwrite: bool, *more: str) -> None:
+    if target.suffix not in ('.pth', '.pt', *more):
+        raise UserError('unknown format', where=target, fix=f'a name that ends in {" or ".join([*more, ".pth"])}')
+    checkpoint.check_target(target, overwrite)
+
+
 def convert(source: Path, target: Path, param_key: str | None, dsm: bool, overwrite: bool) -> str:
     """Writes the weights of `source` as .safetensors, or as ``{'params': ...}`` with the release's key names.
 
     Raises:
         UserError: `source` is no checkpoint, `target` exists or has another suffix, or there is no DSM in it.
     """
-    if target.suffix not in ('.safetensors', '.pth', '.pt'):
-        raise UserError('unknown format', where=target, fix='a name that ends in .safetensors or .pth')
-    checkpoint.check_target(target, overwrite)
+    _check_target(target, overwrite, '.safetensors')
     weights = read(source, param_key)
     if dsm:
         weights = {k.removeprefix('bin.'): v for k, v in weights.items() if k.startswith('bin.')}
@@ -114,9 +118,7 @@ def blend(first: Path, second: Path, alpha: float, target: Path, overwrite: bool
     """
     if not 0 <= alpha <= 1:
         raise UserError('alpha is between 0 (the first) and 1 (the second)', value=alpha)
-    if target.suffix not in ('.pth', '.pt'):
-        raise UserError('unknown format', where=target, fix='a name that ends in .pth')
-    checkpoint.check_target(target, overwrite)
+    _check_target(target, overwrite)
     networks = [stored_options(path) for path in (first, second)]
     if networks[0] != networks[1]:
         raise UserError(
@@ -141,9 +143,7 @@ def join(files: list[Path], quantisers: list[float], target: Path, overwrite: bo
     Raises:
         UserError: not one quantiser a file, networks that cannot be one, or `target` exists.
     """
-    if target.suffix not in ('.pth', '.pt'):
-        raise UserError('unknown format', where=target, fix='a name that ends in .pth')
-    checkpoint.check_target(target, overwrite)
+    _check_target(target, overwrite)
     options = {'type': 'ByQuantiser', 'networks': [stored_options(path) for path in files], 'quantisers': quantisers}
     net = build_network(options)
     for part, path in zip(net.networks, files, strict=True):  # type: ignore[arg-type]
@@ -164,19 +164,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     other.add_argument('output', type=Path, help='its suffix, .safetensors or .pth, says the format')
     other.add_argument('--param-key', help='which weights of the file (default: params_ema, then params)')
     other.add_argument('--dsm', action='store_true', help='only the DSM of a VOTES, as a checkpoint of stage 1')
-    other.add_argument('--overwrite', action='store_true', help='replace an output that exists')
     mixed = actions.add_parser('blend', help='weights between those of two checkpoints of one network')
     mixed.add_argument('first', type=Path, metavar='A.pth', help='a checkpoint')
     mixed.add_argument('second', type=Path, metavar='B.pth', help='another one of the same network')
     mixed.add_argument('--alpha', type=float, required=True, help='0 is A, 1 is B')
-    mixed.add_argument('-o', type=Path, dest='output', metavar='OUT.pth', required=True, help='file to write')
-    mixed.add_argument('--overwrite', action='store_true', help='replace an output that exists')
-
     joined = actions.add_parser('join', help='networks of one quantiser each as one that chooses by the frame')
     joined.add_argument('files', type=Path, nargs='+', metavar='A.pth', help='checkpoints')
     joined.add_argument('--qp', type=float, nargs='+', required=True, help='at which each was trained, in their order')
-    joined.add_argument('-o', type=Path, dest='output', metavar='OUT.pth', required=True, help='file to write')
-    joined.add_argument('--overwrite', action='store_true', help='replace an output that exists')
+    for action in (mixed, joined):
+        action.add_argument('-o', type=Path, dest='output', metavar='OUT.pth', required=True, help='file to write')
+    for action in (other, mixed, joined):
+        action.add_argument('--overwrite', action='store_true', help='replace an output that exists')
 
 
 def run(args: argparse.Namespace) -> int:

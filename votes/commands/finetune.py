@@ -81,7 +81,8 @@ def run(args: argparse.Namespace) -> int:
 def adapt(args: argparse.Namespace, name: str, network: dict[str, Any], said: Promise) -> int:
     """All of `run` once the folders are owned."""
     data = pairs_of(args, Path('datasets') / name, said)
-    made_of = record({'weights': str(args.weights.absolute()), 'network': network}, {'data': data_key(data)})
+    key = checkpoint.read_record(data / 'made_of.json')['key']
+    made_of = record({'weights': str(args.weights.absolute()), 'network': network}, {'data': key})
     known = Path('experiments') / f'{name}.made_of.json'
     if (Path('experiments') / name).is_dir() and not args.restart:
         refuse_changes(known, made_of, args.platform)
@@ -101,19 +102,16 @@ def adapt(args: argparse.Namespace, name: str, network: dict[str, Any], said: Pr
         return code
     run_folder = Path('experiments') / name
     best = run_folder / 'models' / 'net_g_best.pth'
-    results = [
-        evaluated(run_name, weights, network, said, data, 'test')
-        for run_name, weights in ((f'{name}_before', args.weights), (name, best))
-    ]
-    before, after = results
-    if before is None or after is None:
+    weights = {f'{name}_before': args.weights, name: best}
+    results = [evaluated(run_name, file, network, said, data, 'test') for run_name, file in weights.items()]
+    if None in results:
         return 1
     print(f'\n{curve(run_folder, mean_psnr(start))}\n\non clips that were not trained on:')
-    print(comparison([before, after]))
-    kept = [old for old in args.replay if not report_earlier(args, name, best, network, said, data, old)]
+    print(comparison(results))
+    kept = [old for old in args.replay if not report_earlier(weights, network, said, data, old)]
     if kept:
         return 1
-    gains = max(validated(run_folder)) - mean_psnr(start), mean_psnr(after) - mean_psnr(before)
+    gains = max(psnr for _, psnr in validated(run_folder)) - mean_psnr(start), gained(results)
     if min(gains) <= 0:
         where = 'validation' if gains[0] <= 0 else 'test'
         print(f'\nnothing was gained: on the {where} clips the best epoch is {-min(gains):.2f} dB below the start')
@@ -123,24 +121,19 @@ def adapt(args: argparse.Namespace, name: str, network: dict[str, Any], said: Pr
     return 0
 
 
-def report_earlier(
-    args: argparse.Namespace, name: str, best: Path, network: dict[str, Any], said: Promise, data: Path, old: str
-) -> bool:
+def report_earlier(weights: dict[str, Path], network: dict[str, Any], said: Promise, data: Path, old: str) -> bool:
     """Says what became of an earlier platform, on its own test clips; False where the evaluation failed."""
     label = label_of(earlier_platform(old))
     if not (data / f'meta_info_test_{label}.txt').is_file():
         print(f'\n{label} has no test clips: what became of it is not known')
         return True
     results = [
-        evaluated(f'{run_name}_on_{label}', weights, network, said, data, f'test_{label}')
-        for run_name, weights in ((f'{name}_before', args.weights), (name, best))
+        evaluated(f'{name}_on_{label}', file, network, said, data, f'test_{label}') for name, file in weights.items()
     ]
-    before, after = results
-    if before is None or after is None:
+    if None in results:
         return False
-    change = mean_psnr(after) - mean_psnr(before)
-    print(f'\non {label}, which was replayed ({change:+.2f} dB):')
-    print(comparison([before, after]))
+    print(f'\non {label}, which was replayed ({gained(results):+.2f} dB):')
+    print(comparison(results))
     return True
 
 
@@ -160,11 +153,6 @@ def refuse_changes(path: Path, now: Record, platform: str) -> None:
             value=f'--platform {platform}',
             fix='--restart puts that aside and starts anew, or another --platform',
         )
-
-
-def data_key(data: Path) -> str:
-    key: str = checkpoint.read_record(data / 'made_of.json')['key']
-    return key
 
 
 def pairs_of(args: argparse.Namespace, target: Path, said: Promise) -> Path:
@@ -245,9 +233,8 @@ def common(name: str, network: dict[str, Any], said: Promise) -> dict[str, Any]:
 
 def write_options(args: argparse.Namespace, network: dict[str, Any], said: Promise, data: Path, path: Path) -> Path:
     """The option file of the training: all parameters, a validation each epoch."""
-    frames = sum(read_meta_info(data / 'meta_info_train.txt').values())
-    clips = len(read_meta_info(data / 'meta_info_train.txt'))
-    epoch = max(1, frames // args.batch)
+    lengths = read_meta_info(data / 'meta_info_train.txt').values()
+    epoch = max(1, sum(lengths) // args.batch)
     total = args.epochs * epoch
     content = {
         **common(f'finetune_{args.platform}', network, said),
@@ -258,7 +245,7 @@ def write_options(args: argparse.Namespace, network: dict[str, Any], said: Promi
                 'gt_size': args.gt_size,
                 'batch_size_per_gpu': args.batch,
                 'num_worker_per_gpu': 2,
-                'dataset_enlarge_ratio': max(1, frames // clips),
+                'dataset_enlarge_ratio': max(1, sum(lengths) // len(lengths)),
             },
             'val': {'type': 'VideoUVSSMTestDataset', **sections(data, 'val')},
         },
@@ -294,23 +281,29 @@ def mean_psnr(path: Path) -> float:
     return value
 
 
+def gained(results: list[Path]) -> float:
+    """PSNR of the second less that of the first."""
+    return mean_psnr(results[1]) - mean_psnr(results[0])
+
+
 def _write(path: Path, content: dict[str, Any]) -> Path:
     checkpoint.write_text(path, yaml.safe_dump(content, sort_keys=False))
     return path
 
 
-def validated(run: Path) -> list[float]:
-    """PSNR of each validation of a run."""
-    return [row['restored_psnr'] for row in read_rows(run / 'metrics.jsonl') if 'restored_psnr' in row]
+def validated(run: Path) -> list[tuple[int, float]]:
+    """Iteration and PSNR of each validation of a run."""
+    rows = read_rows(run / 'metrics.jsonl')
+    return [(row['iter'], row['restored_psnr']) for row in rows if 'restored_psnr' in row]
 
 
 def curve(run: Path, start: float) -> str:
     """PSNR of the starting weights and at each validation, as a text with bars; the drawing is curves.svg."""
-    rows = [row for row in read_rows(run / 'metrics.jsonl') if 'restored_psnr' in row]
-    values = [start, *validated(run)]
+    points = [(0, start), *validated(run)]
+    values = [value for _, value in points]
     low, high = min(values), max(values)
     lines = [f'PSNR on the validation clips ({run / "curves.svg"}):']
-    for number, (iteration, value) in enumerate(zip([0, *(row['iter'] for row in rows)], values, strict=True)):
+    for number, (iteration, value) in enumerate(points):
         bar = '#' * round(1 + 39 * (value - low) / (high - low or 1))
         lines.append(f'  epoch {number:3d}, iteration {iteration:6d}  {value:8.4f}  {bar}')
     return '\n'.join(lines)

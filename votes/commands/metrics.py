@@ -32,6 +32,7 @@ from votes.metrics.bd_rate import METHOD, bd_rate
 from votes.metrics.perceptual import DISTS, LPIPS
 from votes.metrics.psnr_ssim import ms_ssim, planes, psnr, ssim
 from votes.metrics.vmaf import vmaf
+from votes.processes.devices import pick_device
 from votes.reports.compare import comparison
 from votes.reports.protocol import lower_is_better, shown
 from votes.video.read import VideoReader
@@ -54,18 +55,13 @@ class Protocol:
 
     def described(self) -> dict[str, Any]:
         """For a results file, in the form of `votes test`."""
-        plane = {
-            name: {'type': f'calculate_{name}', 'crop_border': self.crop_border, 'test_y_channel': self.channel == 'y'}
-            for name in self.metrics
-            if name in PLANE
-        }
+        how = {'crop_border': self.crop_border, 'test_y_channel': self.channel == 'y'}
+        metrics: dict[str, dict[str, Any]] = {}
+        for name in sorted(self.metrics, key=lambda name: name not in PLANE):
+            distance = {'better': 'lower'} if name in LOWER else {}
+            metrics[name] = {'type': f'calculate_{name}', **how} if name in PLANE else {'type': name, **distance}
         return {
-            'metrics': plane
-            | {
-                name: {'type': name, **({'better': 'lower'} if name in LOWER else {})}
-                for name in self.metrics
-                if name not in PLANE
-            },
+            'metrics': metrics,
             'channel': self.channel,
             'crop_border': self.crop_border,
             'range': 'RGB 0 to 255, peak 255; Y 16 to 235',
@@ -105,9 +101,7 @@ def clips_at(path: Path, raw: str | None = None) -> Clips:
     return {name: (lambda name=name: frames(name)) for name in names}  # type: ignore[misc]
 
 
-def matched(
-    first: Clips, second: Clips
-) -> list[tuple[str, Callable[[], Iterator[Frame]], Callable[[], Iterator[Frame]]]]:
+def matched(first: Clips, second: Clips) -> list[tuple[str, Frames, Frames]]:
     """Pairs of clips: the only one of each, or those of one name.
 
     Raises:
@@ -128,9 +122,7 @@ class Measurer:
         learned: name -> network of LPIPS or DISTS, with its weights.
     """
 
-    def __init__(
-        self, protocol: Protocol, device: torch.device, learned: dict[str, Callable[[Tensor, Tensor], Tensor]]
-    ):
+    def __init__(self, protocol: Protocol, device: torch.device, learned: Learned):
         self.protocol, self.device, self.learned = protocol, device, learned
         self.unavailable: dict[str, str] = {}
 
@@ -147,12 +139,8 @@ class Measurer:
         while chunk := list(itertools.islice(pairs, BATCH)):
             for number, (a, b) in enumerate(chunk, len(rows)):
                 if a is None or b is None:
-                    raise UserError(
-                        'the sides have different numbers of frames',
-                        where=name,
-                        value=f'one ends after {number} frames',
-                        fix='cut the longer one',
-                    )
+                    what, end = 'the sides have different numbers of frames', f'one ends after {number} frames'
+                    raise UserError(what, where=name, value=end, fix='cut the longer one')
                 if a.shape != b.shape:
                     sizes = ' and '.join(f'{frame.shape[1]}x{frame.shape[0]}' for frame in (a, b))
                     raise UserError('frames of different sizes', where=f'{name}, frame {number}', value=sizes)
@@ -205,16 +193,10 @@ def means(frames: dict[str, list[dict[str, float]]]) -> tuple[dict[str, float], 
     return {name: fmean(values.values()) for name, values in clips.items()}, clips
 
 
-def hashed(frames: Iterator[Frame], total: Any) -> Iterator[Frame]:
-    """Passes frames on and adds them to a checksum."""
+def hashed(clip: str, frames: Iterator[Frame], total: Any, starts: dict[str, str]) -> Iterator[Frame]:
+    """Passes frames on, adds them to a checksum, and notes what the first of them is recognised by."""
     for frame in frames:
         total.update(frame.tobytes())
-        yield frame
-
-
-def _noted(clip: str, frames: Iterator[Frame], starts: dict[str, str]) -> Iterator[Frame]:
-    """Passes frames on and notes what the first of them is recognised by."""
-    for frame in frames:
         if clip not in starts:
             starts[clip] = hashlib.sha256(str(frame.shape).encode() + frame.tobytes()).hexdigest()
         yield frame
@@ -240,7 +222,7 @@ def compare_videos(
         for clip, get, reference in matched(clips_at(path, raw), clips_at(second, raw)):
             a, b = get(), reference()
             if row == 'restored':
-                a, b = hashed(a, sums['restored']), hashed(_noted(clip, b, starts), sums['reference'])
+                a, b = hashed(clip, a, sums['restored'], {}), hashed(clip, b, sums['reference'], starts)
             else:
                 a = enlarge_like(a, reference())
             measured[clip] = measurer.clip(clip, a, b)
@@ -356,9 +338,8 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _through_rgb(first: Path, second: Path, names: list[str], args: argparse.Namespace) -> dict[str, Any]:
-    device = torch.device(('cuda' if torch.cuda.is_available() else 'cpu') if args.device == 'auto' else args.device)
     protocol = Protocol(names, args.channel, 2 if args.crop is None else args.crop)
-    measurer = Measurer(protocol, device, _learned(names, args))
+    measurer = Measurer(protocol, pick_device(args.device), _learned(names, args))
     content = compare_videos(first, second, args.lq, measurer, args.raw)
     rows = content['results'][second.stem]['mean']
     for row, values in rows.items():

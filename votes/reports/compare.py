@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import csv
-import io
 import math
 from collections import Counter
 from dataclasses import dataclass
@@ -14,7 +12,8 @@ from typing import Any
 
 from votes.checkpoint import read_record
 from votes.errors import UserError
-from votes.reports.protocol import described, latex_text, lower_is_better, shown
+from votes.reports.protocol import described, lower_is_better, shown
+from votes.reports.tables import STYLES
 
 RESTORED = 'restored'
 Means = dict[str, dict[str, float]]  # row ('bicubic', 'restored') -> metric -> value
@@ -186,38 +185,6 @@ def _remark(lines: list[str], style: str) -> list[str]:
     """Lines around a table, as comments where the style has no place for text."""
     before = {'csv': '# ', 'latex': '% '}.get(style, '')
     return [before + line for line in lines]
-
-
-def _text(table: list[list[str]]) -> list[str]:
-    width = max(len(line[0]) for line in table) + 2
-    columns = [max(9, *(len(line[i]) for line in table)) for i in range(1, len(table[0]))]
-    return [
-        f'{line[0]:<{width}}' + ''.join(f' {cell:>{w}}' for cell, w in zip(line[1:], columns, strict=True))
-        for line in table
-    ]
-
-
-def _markdown(table: list[list[str]]) -> list[str]:
-    lines = ['| ' + ' | '.join(cell.replace('|', r'\|') for cell in line) + ' |' for line in table]
-    return ['', lines[0], '|' + '---|' * len(table[0]), *lines[1:], '']
-
-
-def _latex(table: list[list[str]]) -> list[str]:
-    rows = [' & '.join(map(latex_text, line)) + r' \\' for line in table]
-    columns = 'l' + 'r' * (len(table[0]) - 1)
-    return [
-        f'\\begin{{tabular}}{{{columns}}}', r'\toprule', rows[0], r'\midrule', *rows[1:], r'\bottomrule',
-        r'\end{tabular}',
-    ]  # fmt: skip
-
-
-def _csv(table: list[list[str]]) -> list[str]:
-    text = io.StringIO()
-    csv.writer(text, lineterminator='\n').writerows(table)
-    return text.getvalue().splitlines()
-
-
-STYLES = {'text': _text, 'markdown': _markdown, 'latex': _latex, 'csv': _csv}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -50,6 +50,12 @@ def draw_curves(folder: Path) -> Path:
         axis.set(title=metric.removeprefix('restored_'))
         axis.legend(fontsize=7)
     axes[-1].set(xlabel='iteration')
-    with checkpoint.atomic_write(folder / 'curves.svg') as temporary:
-        figure.savefig(temporary, metadata={'Date': None})
-    return folder / 'curves.svg'
+    return save_figure(figure, folder / 'curves.svg')
+
+
+def save_figure(figure: Any, path: Path, dpi: int = 100) -> Path:
+    """Writes a figure in the format of the suffix, whole or not at all, and without the time; returns its path."""
+    kind = path.suffix.removeprefix('.')
+    with checkpoint.atomic_write(path) as temporary:
+        figure.savefig(temporary, format=kind, dpi=dpi, metadata={'Date': None} if kind == 'svg' else None)
+    return path

@@ -130,7 +130,6 @@ def of_results(folders: list[Path], pictures: Pictures, every: int, alike: bool 
         'tables': tables,
         'protocol': {k: _plain(first['protocol'][k]) for k in PROTOCOL if k in first['protocol']},
         'weights': first.get('weights') if len(folders) == 1 else None,
-        'figures': [],
         'sets': test_sets(zip(names, folders, strict=True), pictures, every),
         'environment': _about(environment),
         'commands': [shlex.join(c) for c in (_environment(folder).get('command') for folder in folders) if c],
@@ -149,8 +148,6 @@ def of_training(folder: Path, pictures: Pictures) -> dict[str, Any]:
     return {
         'title': folder.name,
         'tables': ['\n'.join(lines) or 'not validated yet'],
-        'protocol': {},
-        'weights': None,
         'figures': [_svg(draw_curves(folder))],
         'sets': previews(folder, pictures),
         'environment': _about(environment),
@@ -177,9 +174,7 @@ def of_study(folder: Path, path: Path, pictures: Pictures, every: int) -> dict[s
     """The table and the figure of a study, and the pictures of its evaluations."""
     study = _record(path)
     runs = [p.parent for p in sorted(folder.glob('results/*/results.json'))]
-    content: dict[str, Any] = {'protocol': {}, 'weights': None, 'sets': [], 'commands': []}
-    if runs:
-        content = of_results(runs, pictures, every, alike=False)
+    content = of_results(runs, pictures, every, alike=False) if runs else {'sets': [], 'commands': []}
     figure = path.with_suffix('.svg')
     return content | {
         'title': study['title'],

@@ -15,6 +15,7 @@ from votes.errors import UserError
 
 INSIDE = 8_000_000  # bytes of pictures that a page holds itself
 QUALITY = 95  # of JPEG, with all of its colour
+JPEG = [cv2.IMWRITE_JPEG_QUALITY, QUALITY, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444]
 KINDS = {'.jpg': 'image/jpeg', '.png': 'image/png'}
 
 
@@ -39,15 +40,8 @@ class Pictures:
 
     def add(self, image: NDArray[np.uint8]) -> int:
         """A picture, RGB (H, W, 3)."""
-        how = [
-            cv2.IMWRITE_JPEG_QUALITY,
-            QUALITY,
-            cv2.IMWRITE_JPEG_SAMPLING_FACTOR,
-            cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444,
-        ]
-        done, data = cv2.imencode(
-            self.suffix, cv2.cvtColor(image, cv2.COLOR_RGB2BGR), how if self.suffix == '.jpg' else []
-        )
+        how = JPEG if self.suffix == '.jpg' else []
+        done, data = cv2.imencode(self.suffix, cv2.cvtColor(image, cv2.COLOR_RGB2BGR), how)
         assert done
         return self._take(data.tobytes(), self.suffix)
 

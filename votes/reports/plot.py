@@ -5,9 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from votes import checkpoint
 from votes.errors import UserError
-from votes.reports.curves import read_rows
+from votes.reports.curves import read_rows, save_figure
 
 FORMATS = ('.svg', '.png', '.pdf')
 WIDTH, HEIGHT = 3.5, 2.4  # inches: a column of a paper
@@ -57,10 +56,7 @@ def plot(runs: list[Path], key: str, output: Path, smooth: int = 1, log: bool = 
     axis.set_yscale('log' if log else 'linear')
     axis.grid(alpha=0.3)
     axis.legend(fontsize=6)
-    with checkpoint.atomic_write(output) as temporary:
-        kind = output.suffix.removeprefix('.')
-        figure.savefig(temporary, format=kind, dpi=300, metadata={'Date': None} if kind == 'svg' else None)
-    return output
+    return save_figure(figure, output, dpi=300)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -5,7 +5,6 @@ python -m votes.studies.dfm_error -opt TEST.yml -o OUT.json
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -16,16 +15,13 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from votes.data import VideoUVSSMTestDataset, build_test_set
+from votes.data import VideoUVSSMTestDataset
 from votes.errors import UserError
 from votes.inference.evaluation import write_image
-from votes.inference.frames import map_of_frame, piece_that_fits, restored_frames, to_float, to_image
-from votes.inference.stream import Stream
-from votes.models import RestorationModel, build_model
-from votes.options import Options
-from votes.processes.devices import device_of
+from votes.inference.frames import map_of_frame, to_float, to_image
+from votes.models import RestorationModel
 from votes.reports.sheet import heat
-from votes.studies.measuring import run_as_program
+from votes.studies.measuring import restored_clips, run_as_program
 
 REGION = 16  # LQ pixels: the side of the regions whose means are compared
 PICTURES = 3
@@ -45,7 +41,7 @@ def regions(values: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def measure(opt: Options, folder: Path) -> dict[str, Any]:
+def measure(model: RestorationModel, dataset: VideoUVSSMTestDataset, folder: Path) -> dict[str, Any]:
     """Correlation of the DFM with the errors of the restored frame and of LQ, over regions of every test frame.
 
     Errors are means over the channels of |x - GT|, at LQ size. Pictures of a few frames are written to `folder`.
@@ -53,15 +49,13 @@ def measure(opt: Options, folder: Path) -> dict[str, Any]:
     Raises:
         UserError: the network has no DFM.
     """
-    model = build_model(opt, device_of(opt))
     if not model.said.senses:
-        raise UserError('this network has no degradation map', value=opt.network_g.type, where=opt.name)
-    data = next(data for key, data in opt.datasets.items() if key != 'train')
-    dataset = build_test_set(data, opt.scale, model.said)
+        raise UserError('this network has no degradation map', value=model.opt.network_g.type, where=model.opt.name)
     frames: list[dict[str, Any]] = []
     shown = {int((i + 0.5) * len(dataset) / PICTURES) for i in range(PICTURES)}
     places = {place: i for i, place in enumerate(dataset.positions())}
-    for clip, index, restored, lq in _all_restored(model, dataset):
+    for clip, index, unclamped, lq in restored_clips(model, dataset, *dataset.clips):
+        restored = unclamped.clamp(0, 1)
         gt = to_float(dataset.gt(clip, index), model.device)[None]
         dfm = map_of_frame(model.best_net, dataset, clip, index, model.device)
         assert dfm is not None
@@ -86,7 +80,6 @@ def measure(opt: Options, folder: Path) -> dict[str, Any]:
         name: {clip: fmean(f[key] for f in frames if f['clip'] == clip) for clip in names}
         for name, key in (('correlation', 'restored'), ('correlation_lq', 'lq'))
     }
-
     return {
         'what': f"Pearson's correlation of DFM and mean |error| over regions of {REGION}x{REGION} LQ pixels, "
         'mean over the frames of a clip, then over clips',
@@ -94,17 +87,6 @@ def measure(opt: Options, folder: Path) -> dict[str, Any]:
         'clips': clips,
         'frames': frames,
     }
-
-
-def _all_restored(model: RestorationModel, dataset: VideoUVSSMTestDataset) -> Iterator[tuple[str, int, Tensor, Tensor]]:
-    """Clip, number, restored frame and LQ frame of everything in a test set."""
-    with model.predicting() as net:
-        stream = Stream(net, model.device)
-        for clip in dataset.clips:
-            piece, _ = piece_that_fits(net, model.device, dataset.pairs.lq.size(clip), dataset.pairs.lengths[clip])
-            wanted = range(dataset.pairs.lengths[clip])
-            for index, restored, lq in restored_frames(stream, dataset, clip, wanted, piece):
-                yield clip, index, restored.clamp(0, 1), lq
 
 
 def _large(values: Tensor, like: Tensor) -> NDArray[np.float64]:

@@ -18,7 +18,7 @@ from votes.reports.curves import read_rows
 from votes.reports.protocol import described, of_options
 from votes.studies import claims
 from votes.studies.claims import INCONCLUSIVE, MEASURED, NOT_RUN, SEEDS, Interval
-from votes.studies.runner import Outcome, Runner
+from votes.studies.runner import Runner
 from votes.studies.study import Row, Study
 
 BASELINES = ('bicubic', 'bilinear', 'LQ')
@@ -85,14 +85,8 @@ def _result(study: Study, row: Row, runner: Runner) -> Result:
         if runner.outcomes[job].state == 'done':
             found.cost |= json.loads((runner.folder / 'results' / job / 'video_costs.json').read_text())['mean']
     try:
-        if row.order:
-            verdicts = _order(study, found, runs, runner)
-        elif row.measure:
-            verdicts = _correlation(study, found, runs, runner)
-        elif row.minus:
-            verdicts = _gain(study, found, runs, runner)
-        else:
-            verdicts = _values(study, found, runs, runner)
+        judge = _order if row.order else _correlation if row.measure else _gain if row.minus else _values
+        verdicts = judge(study, found, runs, runner)
     except NoPair as error:
         return Result(row, NOT_RUN, f'no pair: {error}')
     if claim and len(runs) < SEEDS:
@@ -108,23 +102,15 @@ def _result(study: Study, row: Row, runner: Runner) -> Result:
 
 def _runs(row: Row, runner: Runner) -> list[list[str]]:
     """The jobs of each seed that was measured on all sides: those of `results`, and those that they are a gain over."""
-    minus = row.minus if isinstance(row.minus, list) else []
-    sides = list(row.order.values()) or [row.results or row.measure, *([minus] if minus else [])]
+    sides = list(row.order.values()) or [row.results or row.measure, *([row.others] if row.others else [])]
     runs = [list(run) for run in zip(*sides, strict=True)]
     return [run for run in runs if all(runner.outcomes[name].state == 'done' for name in run)]
 
 
 def _lacking(row: Row, runner: Runner) -> list[str]:
     """Why runs of a row are missing, each cause once."""
-    missing = [_told(name, runner.outcomes[name]) for name in row.jobs if runner.outcomes[name].state != 'done']
-    return list(dict.fromkeys(missing))
-
-
-def _told(name: str, outcome: Outcome) -> str:
-    """The root cause alone where a job did not run for something that is missing."""
-    if outcome.state == 'not run' and outcome.reason:
-        return outcome.reason
-    return f'{name}: {outcome.state}{f", {outcome.reason}" if outcome.reason else ""}'
+    ended = {name: runner.outcomes[name] for name in row.jobs}
+    return list(dict.fromkeys(outcome.told(name) for name, outcome in ended.items() if outcome.state != 'done'))
 
 
 Verdicts = list[tuple[str, str]]

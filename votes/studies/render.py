@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Callable
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from votes import checkpoint
-from votes.reports.protocol import latex_text
+from votes.reports import tables
+from votes.reports.curves import save_figure
 from votes.studies.claims import NOT_RUN, VERDICTS, Interval
 from votes.studies.outcome import Result
 from votes.studies.runner import Outcome
@@ -41,7 +41,7 @@ def write_all(study: Study, results: list[Result], outcomes: dict[str, Outcome],
     table = _table(results)
     about = environment()
     text = markdown(study, table, results, about, command)
-    contents = {'md': text, 'tex': latex(study, table), 'csv': _csv(table)}
+    contents = {'md': text, 'tex': latex(study, table), 'csv': '\n'.join([*tables.comma_separated(table), ''])}
     for suffix, content in contents.items():
         checkpoint.write_text(folder / f'{study.name}.{suffix}', content)
     checkpoint.write_record(folder / f'{study.name}.json', as_json(study, results, outcomes, about, command))
@@ -57,61 +57,67 @@ def _number(value: float | None, digits: int, sign: str = '') -> str:
     return '-' if value is None else f'{value:{sign}.{digits}f}'
 
 
-def _ours(result: Result, metric: str) -> str:
+def _ours(metric: str, result: Result) -> str:
     """A number with its interval, or its spread."""
     gain = bool(result.sides)
     digits, sign = _digits(metric, gain), '+' if gain else ''
     text, interval = _number(result.ours.get(metric), digits, sign), result.interval.get(metric)
     if interval is not None:
         return f'{text} [{_number(interval.low, digits, sign)}, {_number(interval.high, digits, sign)}]'
-    spread = f' ± {_number(result.spread[metric], digits)}' if metric in result.spread else ''
-    return text + spread
+    return text + (f' ± {_number(result.spread[metric], digits)}' if metric in result.spread else '')
+
+
+def _published(metric: str, result: Result) -> str:
+    gain = bool(result.row.minus)
+    return _number(result.row.published.get(metric), _digits(metric, gain), '+' if gain else '')
+
+
+def _difference(metric: str, result: Result) -> str:
+    return _number(result.difference.get(metric), _digits(metric, bool(result.row.minus)), '+')
+
+
+def _side(side: str, metric: str, result: Result) -> str:
+    return _number(result.sides.get(side, {}).get(metric), _digits(metric, True))
+
+
+def _baseline(name: str, result: Result) -> str:
+    return _number(result.baseline.get(name), 2)
+
+
+def _cost(name: str, result: Result) -> str:
+    return COSTS[name][1](result.cost[name]) if name in result.cost else '-'
+
+
+def _amount(result: Result) -> str:
+    one = next(iter(result.interval.values()), None)
+    return f'{one.seeds} x {one.clips}' if one else '-'
 
 
 def _table(results: list[Result]) -> list[list[str]]:
     """Header and rows: for every metric published, ours and the difference; then the verdict."""
-    metrics = list(dict.fromkeys(m for r in results for m in [*({} if r.row.order else r.row.published), *r.ours]))
-    baselines = list(dict.fromkeys(name for r in results for name in r.baseline))
-    compared = {m for m in metrics if any(m in r.row.published for r in results)}
-    head = ['']
-    for metric in metrics:
-        title = HEADS.get(metric, metric.replace('_', ' '))
-        head += [f'{title}, paper', 'ours', 'difference'] if metric in compared else [title]
-    sides = list(dict.fromkeys((side, m) for r in results for side, values in r.sides.items() for m in values))
-    head += [f'{HEADS.get(metric, metric)} {side}' for side, metric in sides]
-    head += [f'{name} PSNR dB' for name in baselines]
-    costs = [name for name in COSTS if any(name in r.cost for r in results)]
-    intervals = any(r.interval for r in results)
-    head += [*(COSTS[name][0] for name in costs), *(['seeds x clips'] if intervals else []), 'verdict']
-    lines = [head]
-    for result in results:
-        line = [result.row.label]
-        for metric in metrics:
-            if metric in compared:
-                gain = bool(result.row.minus)
-                digits, sign = _digits(metric, gain), '+' if gain else ''
-                line.append(_number(result.row.published.get(metric), digits, sign))
-                line += [_ours(result, metric), _number(result.difference.get(metric), digits, '+')]
-            else:
-                line.append(_ours(result, metric))
-        line += [_number(result.sides.get(side, {}).get(metric), _digits(metric, True)) for side, metric in sides]
-        line += [_number(result.baseline.get(name), 2) for name in baselines]
-        line += [COSTS[name][1](result.cost[name]) if name in result.cost else '-' for name in costs]
-        if intervals:
-            one = next(iter(result.interval.values()), None)
-            line.append(f'{one.seeds} x {one.clips}' if one else '-')
-        lines.append([*line, result.verdict])
-    return lines
+    columns: list[tuple[str, Callable[[Result], str]]] = [('', lambda result: result.row.label)]
+    for metric in dict.fromkeys(m for r in results for m in [*({} if r.row.order else r.row.published), *r.ours]):
+        title, ours = HEADS.get(metric, metric.replace('_', ' ')), partial(_ours, metric)
+        if any(metric in r.row.published for r in results):
+            columns.append((f'{title}, paper', partial(_published, metric)))
+            columns += [('ours', ours), ('difference', partial(_difference, metric))]
+        else:
+            columns.append((title, ours))
+    for side, metric in dict.fromkeys((side, m) for r in results for side, values in r.sides.items() for m in values):
+        columns.append((f'{HEADS.get(metric, metric)} {side}', partial(_side, side, metric)))
+    for name in dict.fromkeys(name for r in results for name in r.baseline):
+        columns.append((f'{name} PSNR dB', partial(_baseline, name)))
+    columns += [(COSTS[name][0], partial(_cost, name)) for name in COSTS if any(name in r.cost for r in results)]
+    columns += [('seeds x clips', _amount)] if any(r.interval for r in results) else []
+    columns.append(('verdict', lambda result: result.verdict))
+    return [[head for head, _ in columns], *([cell(result) for _, cell in columns] for result in results)]
 
 
 def markdown(study: Study, table: list[list[str]], results: list[Result], about: dict[str, Any], command: str) -> str:
-    lines = [f'# {study.title}', '', *_grid(study, results)]
-    lines += ['| ' + ' | '.join(line) + ' |' for line in table[:1]]
-    lines += ['|' + '---|' * len(table[0])]
-    lines += ['| ' + ' | '.join(line) + ' |' for line in table[1:]]
+    lines = [f'# {study.title}', *_grid(study, results), *tables.markdown(table)]
     reasons = [f'- {r.row.label}: {r.verdict}: {r.reason}' for r in results if r.reason]
     counts = {verdict: sum(r.verdict == verdict for r in results) for verdict in VERDICTS}
-    lines += ['', f'{len(results)} rows: {", ".join(f"{n} {verdict}" for verdict, n in counts.items() if n)}.', '']
+    lines += [f'{len(results)} rows: {", ".join(f"{n} {verdict}" for verdict, n in counts.items() if n)}.', '']
     lines += [*reasons, ''] if reasons else []
     lines += [*(f'- {note}' for note in study.notes), ''] if study.notes else []
     tolerance = ', '.join(f'{m} {v}' for m, v in study.tolerance.items())
@@ -135,11 +141,8 @@ def _grid(study: Study, results: list[Result]) -> list[str]:
     if not placed or study.figure.kind != 'matrix':
         return []
     rows, columns = (list(dict.fromkeys(place[i] for place in placed)) for i in (0, 1))
-    lines = ['| | ' + ' | '.join(columns) + ' |', '|' + '---|' * (len(columns) + 1)]
-    for row in rows:
-        cells = [_cell(placed[row, column]) if (row, column) in placed else '-' for column in columns]
-        lines.append(f'| {row} | ' + ' | '.join(cells) + ' |')
-    return [*lines, '']
+    cells = [[_cell(placed[row, column]) if (row, column) in placed else '-' for column in columns] for row in rows]
+    return tables.markdown([['', *columns], *([row, *line] for row, line in zip(rows, cells, strict=True))])[:-1]
 
 
 def _cell(result: Result) -> str:
@@ -151,16 +154,7 @@ def _cell(result: Result) -> str:
 
 
 def latex(study: Study, table: list[list[str]]) -> str:
-    rows = [' & '.join(map(latex_text, line)) + r' \\' for line in table]
-    columns = 'l' + 'r' * (len(table[0]) - 2) + 'l'
-    body = '\n'.join([rows[0], r'\midrule', *rows[1:]])
-    return f'% {study.title}\n\\begin{{tabular}}{{{columns}}}\n\\toprule\n{body}\n\\bottomrule\n\\end{{tabular}}\n'
-
-
-def _csv(table: list[list[str]]) -> str:
-    text = io.StringIO()
-    csv.writer(text).writerows(table)
-    return text.getvalue()
+    return '\n'.join([f'% {study.title}', *tables.latex(table, last='l'), ''])
 
 
 def as_json(
@@ -209,8 +203,7 @@ def draw(study: Study, results: list[Result], folder: Path) -> None:
     else:
         axis.set(xlabel=study.figure.columns, ylabel=study.figure.rows)
     for suffix in ('svg', 'png'):
-        with checkpoint.atomic_write(folder / f'{study.name}.{suffix}') as temporary:
-            figure.savefig(temporary, format=suffix, dpi=150, metadata={'Date': None} if suffix == 'svg' else None)
+        save_figure(figure, folder / f'{study.name}.{suffix}', dpi=150)
 
 
 def _reach(interval: Interval | None, value: float) -> tuple[float, float]:

@@ -25,7 +25,7 @@ from votes.processes.parent import child_environment
 from votes.processes.signals import PREEMPTED, StopRequests
 from votes.reports.curves import read_rows
 from votes.studies.causes import cause, last_words
-from votes.studies.study import PROGRAMS, SOURCE, Job, Study, as_override
+from votes.studies.study import SOURCE, Job, Study, as_override, each_text
 from votes.training.provenance import Record, changes, record
 from votes.training.run_log import environment
 
@@ -49,6 +49,12 @@ class Outcome:
     key: str = ''
     made: dict[str, str] = field(default_factory=dict)
     stale: list[str] = field(default_factory=list)
+
+    def told(self, name: str) -> str:
+        """What became of a job of this name: the root cause alone where it did not run for something missing."""
+        if self.state == 'not run' and self.reason:
+            return self.reason
+        return f'{name}: {self.state}{f", {self.reason}" if self.reason else ""}'
 
 
 class Runner:
@@ -182,18 +188,16 @@ class Runner:
 
     def _missing(self, job: Job) -> str:
         """Why a job cannot run: the root causes of what it needs, each once."""
-        causes = []
-        for name in job.needs:
-            outcome = self.outcomes[name]
-            if outcome.state == 'not run':
-                causes.append(outcome.reason)
-            elif outcome.state != 'done':
-                causes.append(f'{name} is {outcome.state}')
+        ended = {name: self.outcomes[name] for name in job.needs if self.outcomes[name].state != 'done'}
+        causes = (out.reason if out.state == 'not run' else f'{name} is {out.state}' for name, out in ended.items())
         return '; '.join(dict.fromkeys(causes))
 
     def read(self, name: str) -> dict[str, Any]:
-        """What is remembered of a job; nothing where that is gone or damaged."""
-        return _kept(self.folder / 'jobs' / f'{name}.json')
+        """What is remembered of a job, or of 'pace/JOB'; nothing where that is gone or damaged."""
+        try:
+            return checkpoint.read_record(self.folder / 'jobs' / f'{name}.json', unsigned=True)
+        except ValueError:
+            return {}
 
     def record(self, name: str, job: Job) -> Record:
         """What a job is made from now.
@@ -226,13 +230,10 @@ class Runner:
 
     def product(self, name: str, job: Job) -> Path:
         """What a job makes."""
-        made = {
-            'train': self.weights_of(name),
-            'test': self.folder / 'results' / name / 'results.json',
-            'dfm_error': self.folder / 'results' / name / 'dfm_error.json',
-            'video_costs': self.folder / 'results' / name / 'video_costs.json',
-        }
-        return next((made[kind] for kind in PROGRAMS if getattr(job, kind)), Path(self._fill(job.makes or '.')))
+        if job.verb is not None:
+            return Path(self._fill(job.makes or '.'))
+        file = 'results.json' if job.test else f'{job.program}.json'
+        return self.weights_of(name) if job.train else self.folder / 'results' / name / file
 
     def _made(self, name: str, job: Job) -> dict[str, str]:
         path = self.product(name, job)
@@ -247,15 +248,12 @@ class Runner:
 
     def _placed(self, value: Any) -> Any:
         """A value of `set`, however nested: a path below ./datasets is looked for where the data are."""
-        if isinstance(value, dict):
-            return {key: self._placed(part) for key, part in value.items()}
-        if isinstance(value, list):
-            return [self._placed(part) for part in value]
-        if not isinstance(value, str):
-            return value
-        if self.data and value.startswith('./datasets/'):
-            return str(Path(self.data, *Path(value).parts[1:]))
-        return self._fill(value)
+
+        def placed(text: str) -> str:
+            below = self.data is not None and text.startswith('./datasets/')
+            return str(Path(self.data or '', *Path(text).parts[1:])) if below else self._fill(text)
+
+        return each_text(value, placed)
 
     def _word(self, job: Job, word: str) -> str:
         """An argument of a verb; paths are absolute where it runs in another folder."""
@@ -288,7 +286,7 @@ class Runner:
 
     def _options(self, name: str, job: Job) -> tuple[str, Path, list[str]]:
         """The program of a job, its option file, and what the study changes of it."""
-        kind = next(kind for kind in PROGRAMS if getattr(job, kind))
+        kind = job.program
         path = option_file(getattr(job, kind))
         values: dict[str, Any] = {
             'name': name,
@@ -318,7 +316,7 @@ class Runner:
         """How fast a training is here: 'minutes' that it may take, 'seconds' of a step, 'steps'; nothing before that
         was measured. It is kept: a study that goes on trains for as many steps.
         """
-        found = _kept(self.folder / 'jobs' / 'pace' / f'{name}.json')
+        found = self.read(f'pace/{name}')
         return found if found.get('minutes') == self.study.jobs[name].minutes else {}
 
     def _take_pace(self, name: str, job: Job, device: str) -> None:
@@ -345,18 +343,14 @@ class Runner:
     def _execute(self, name: str, job: Job, device: str, changed: bool) -> Outcome:
         try:
             command = self.command(name, job, changed)
-            if changed and job.verb:
-                self._clear(name, job)
-            return self._run(name, command, device)
         except UserError as error:
             return Outcome('not run', cause(error))
-
-    def _clear(self, name: str, job: Job) -> None:
-        """Removes the folders that a verb made of something else: the same command would go on with them."""
-        product = self.product(name, job)
-        for place in (product if product.is_dir() else product.parent, *map(Path, map(self._fill, job.beside))):
-            if (self.folder / 'data') in place.parents:
-                shutil.rmtree(place, ignore_errors=True)
+        if changed and job.verb:  # the same command would go on with what it made of something else
+            product = self.product(name, job)
+            for place in (product if product.is_dir() else product.parent, *map(Path, map(self._fill, job.beside))):
+                if (self.folder / 'data') in place.parents:
+                    shutil.rmtree(place, ignore_errors=True)
+        return self._run(name, command, device)
 
     def _run(self, name: str, command: list[str], device: str) -> Outcome:
         """One command as a process of its own, its words in the log of `name`."""
@@ -383,13 +377,6 @@ class Runner:
         if code in (PREEMPTED, -15, -2):
             return Outcome('stopped', 'on request; the same command goes on', seconds)
         return Outcome('failed', f'exit code {code}: {last_words(log)}; log: {log}', seconds)
-
-
-def _kept(path: Path) -> dict[str, Any]:
-    try:
-        return checkpoint.read_record(path, unsigned=True)
-    except ValueError:
-        return {}
 
 
 @cache

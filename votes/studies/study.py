@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -61,6 +62,11 @@ class Job(Part):
         return self
 
     @property
+    def program(self) -> str:
+        """The program that it runs, or 'verb'."""
+        return next((name for name in PROGRAMS if getattr(self, name) is not None), 'verb')
+
+    @property
     def trains(self) -> bool:
         """Whether it makes weights: experiments/NAME, where it is finetune_NAME for `votes finetune`."""
         return self.train is not None or (self.verb is not None and self.verb[0] == 'finetune')
@@ -103,16 +109,20 @@ class Row(Part):
     @property
     def jobs(self) -> list[str]:
         """What it is measured by."""
-        minus = self.minus if isinstance(self.minus, list) else []
         ordered = [name for names in self.order.values() for name in names]
-        return [*self.results, *minus, *ordered, *self.measure, *self.costs, *self.curve]
+        return [*self.results, *self.others, *ordered, *self.measure, *self.costs, *self.curve]
+
+    @property
+    def others(self) -> list[str]:
+        """The test jobs that `results` are a gain over, where that is no baseline."""
+        return self.minus if isinstance(self.minus, list) else []
 
     @model_validator(mode='after')
     def _one_claim(self) -> Row:
         if sum(map(bool, (self.results, self.order, self.measure))) != 1:
             raise ValueError('exactly one of results, order and measure is needed')
-        if isinstance(self.minus, list) and self.minus and len(self.minus) != len(self.results):
-            raise ValueError(f'{len(self.results)} results minus {len(self.minus)}: pairs are needed')
+        if self.others and len(self.others) != len(self.results):
+            raise ValueError(f'{len(self.results)} results minus {len(self.others)}: pairs are needed')
         if self.order and (self.order.keys() != self.published.keys() or len(set(map(len, self.order.values()))) != 1):
             raise ValueError('an order needs a published value and as many jobs for each name')
         return self
@@ -231,19 +241,26 @@ def _of_all_seeds(value: Any, seeds: list[int]) -> Any:
     return [text.replace('{seed}', str(seed)) for text, several in each for seed in (seeds if several else [''])]
 
 
-def _filled(value: Any, names: dict[str, Any]) -> Any:
-    """A text with {NAME} replaced, also inside lists and mappings; one that is nothing but {NAME} becomes its value."""
-    if isinstance(value, str):
-        if value.startswith('{') and value[1:-1] in names and value.endswith('}'):
-            return names[value[1:-1]]
-        for name, replacement in names.items():
-            value = value.replace('{' + name + '}', str(replacement))
-        return value
+def each_text(value: Any, change: Callable[[str], Any]) -> Any:
+    """A value with every text in it changed, also inside lists and mappings and their keys."""
     if isinstance(value, list):
-        return [_filled(v, names) for v in value]
+        return [each_text(part, change) for part in value]
     if isinstance(value, dict):
-        return {_filled(k, names): _filled(v, names) for k, v in value.items()}
-    return value
+        return {each_text(key, change): each_text(part, change) for key, part in value.items()}
+    return change(value) if isinstance(value, str) else value
+
+
+def _filled(value: Any, names: dict[str, Any]) -> Any:
+    """Texts with {NAME} replaced; one that is nothing but {NAME} becomes its value."""
+
+    def change(text: str) -> Any:
+        if text.startswith('{') and text[1:-1] in names and text.endswith('}'):
+            return names[text[1:-1]]
+        for name, replacement in names.items():
+            text = text.replace('{' + name + '}', str(replacement))
+        return text
+
+    return each_text(value, change)
 
 
 def as_override(key: str, value: Any) -> str:

@@ -12,50 +12,37 @@ from typing import Any
 
 import torch
 
-from votes.data import VideoUVSSMTestDataset, build_test_set
-from votes.inference.frames import piece_that_fits, restored_frames, to_float, to_image
-from votes.inference.stream import Stream
+from votes.data import VideoUVSSMTestDataset
+from votes.inference.frames import to_float, to_image
 from votes.inference.tiles import LiveBytes
 from votes.metrics.temporal import FLOW, warping_error
-from votes.models import RestorationModel, build_model
-from votes.options import Options
-from votes.processes.devices import device_of
-from votes.studies.measuring import run_as_program
+from votes.models import RestorationModel
+from votes.studies.measuring import restored_clips, run_as_program
 
 
 @torch.no_grad()
-def measure(opt: Options, folder: Path) -> dict[str, Any]:
+def measure(model: RestorationModel, dataset: VideoUVSSMTestDataset, folder: Path) -> dict[str, Any]:
     """Of every clip of the first test set, and their mean: 'warping_error' of the restored frames, mean squared
     difference of values in [0, 1] over pixels that GT's motion finds again, 'warping_error_bicubic' of the interpolated
     ones, 'frames_per_second' of restoring, reading included; and 'peak_bytes' of tensors beside the weights, of the
     clip with the largest frames.
     """
-    model = build_model(opt, device_of(opt))
-    data = next(data for key, data in opt.datasets.items() if key != 'train')
-    dataset = build_test_set(data, opt.scale, model.said)
     clips = {clip: _of_clip(model, dataset, clip) for clip in dataset.clips}
     names = next(iter(clips.values()))
     mean = {name: fmean(values[name] for values in clips.values()) for name in names}
     largest = max(dataset.clips, key=lambda clip: dataset.pairs.lq.size(clip)[0] * dataset.pairs.lq.size(clip)[1])
     with LiveBytes(model.best_net.parameters()) as counted:
-        _restored(model, dataset, largest)
+        list(restored_clips(model, dataset, largest))
     mean['peak_bytes'] = counted.most
     return {'what': f'warping error: {FLOW}, motion of GT', 'mean': mean, 'clips': clips}
 
 
-def _restored(model: RestorationModel, dataset: VideoUVSSMTestDataset, clip: str) -> list[tuple[int, Any, Any]]:
-    with model.predicting() as net:
-        length = dataset.pairs.lengths[clip]
-        piece, _ = piece_that_fits(net, model.device, dataset.pairs.lq.size(clip), length)
-        return list(restored_frames(Stream(net, model.device), dataset, clip, range(length), piece))
-
-
 def _of_clip(model: RestorationModel, dataset: VideoUVSSMTestDataset, clip: str) -> dict[str, float]:
     started = time.monotonic()
-    frames = _restored(model, dataset, clip)
+    frames = list(restored_clips(model, dataset, clip))
     seconds = time.monotonic() - started
     pictures: dict[str, list[Any]] = {'': [], '_bicubic': [], 'gt': []}
-    for index, restored, lq in frames:
+    for _, index, restored, lq in frames:
         pictures[''].append(to_image(restored))
         pictures['_bicubic'].append(to_image(list(model.baselines(lq[None]).values())[-1][0]))
         pictures['gt'].append(to_image(model.target(to_float(dataset.gt(clip, index), model.device))))

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal, cast
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -195,14 +195,6 @@ class WindowNetwork(AlignedFeatures, Enlarging):
         aligned = self.align(self.features(x.flatten(0, 1)), x.shape[0])
         known = qp if self.map_field == 'qp' else difference
         return self.reconstruct(self.fuse(aligned, self.degradation_map(x, known)), x[:, self.centre])
-
-    def deformable_convs(self) -> dict[str, nn.Module]:
-        """Name -> each deformable convolution, for their learning rate and offset statistics."""
-        pcd = cast(PCDAlignment, self.pcd_align)
-        return {
-            **{f'pcd_align.dcn_pack.{k}': m for k, m in pcd.dcn_pack.items()},
-            'pcd_align.cas_dcnpack': pcd.cas_dcnpack,
-        }
 
 
 def trunk_of(weights: Mapping[str, Tensor]) -> dict[str, int] | None:
