@@ -103,8 +103,8 @@ def adapt(args: argparse.Namespace, name: str, network: dict[str, Any], said: Pr
     run_folder = Path('experiments') / name
     best = run_folder / 'models' / 'net_g_best.pth'
     weights = {f'{name}_before': args.weights, name: best}
-    results = [evaluated(run_name, file, network, said, data, 'test') for run_name, file in weights.items()]
-    if None in results:
+    results = both(weights, network, said, data, 'test')
+    if len(results) < 2:
         return 1
     print(f'\n{curve(run_folder, mean_psnr(start))}\n\non clips that were not trained on:')
     print(comparison(results))
@@ -127,10 +127,8 @@ def report_earlier(weights: dict[str, Path], network: dict[str, Any], said: Prom
     if not (data / f'meta_info_test_{label}.txt').is_file():
         print(f'\n{label} has no test clips: what became of it is not known')
         return True
-    results = [
-        evaluated(f'{name}_on_{label}', file, network, said, data, f'test_{label}') for name, file in weights.items()
-    ]
-    if None in results:
+    results = both(weights, network, said, data, f'test_{label}', f'_on_{label}')
+    if len(results) < 2:
         return False
     print(f'\non {label}, which was replayed ({gained(results):+.2f} dB):')
     print(comparison(results))
@@ -273,6 +271,14 @@ def evaluated(name: str, weights: Path, network: dict[str, Any], said: Promise, 
     options = _write(Path('experiments') / f'test_{name}.yml', content)
     code = test.main(['-opt', str(options), '--overwrite'])
     return None if code else Path('results') / name / 'results.json'
+
+
+def both(
+    weights: dict[str, Path], network: dict[str, Any], said: Promise, data: Path, part: str, on: str = ''
+) -> list[Path]:
+    """`evaluated` of each, without those that failed."""
+    found = [evaluated(name + on, file, network, said, data, part) for name, file in weights.items()]
+    return [path for path in found if path is not None]
 
 
 def mean_psnr(path: Path) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from votes.options.yaml_file import OptionFile, dotted, walk
+from votes.options.yaml_file import Key, OptionFile, dotted, walk
 
 SHIPPED_LISTS = Path(__file__).resolve().parents[1] / 'data' / 'meta_info'
 LISTS = ('meta_info_file', 'meta_val_file', 'meta_test_file')
@@ -52,20 +52,20 @@ def accept_habits(file: OptionFile) -> list[str]:
     _move(file, ('network_g', 'bin_model'), ('path', 'bin_model'), conflict='path.bin_model names another file')
     _say_as_factor(file.data.get('train'))
     keyframes = isinstance(file.data.get('network_g'), dict) and 'edvr_path' in file.data['network_g']
-    for section, old, new, parts in OF_PARTS:
+    for place, old, new, parts in OF_PARTS:
         targets = [('train', 'parts', part, new) for part in parts if part == 'flow' or keyframes]
-        _move(file, (section, old), *targets)
+        _move(file, (place, old), *targets)
     if isinstance(file.data.get('train'), dict):  # wherever BasicSR has it, averaging is a matter of training
         found = [key for key, section in walk(file.data) if 'ema_decay' in section and key[:1] != ('datasets',)]
         for key in [key for key in found if key != ('train',)]:
             _move(file, (*key, 'ema_decay'), ('train', 'ema_decay'), conflict='train.ema_decay is another')
     _make_relativistic(file)
     idle = set()
-    for place, names in NO_EFFECT.items():
+    for start, names in NO_EFFECT.items():
         for key, section in walk(file.data):
-            if key == place or (place and key[: len(place)] == place and len(key) == len(place) + 1):
+            if key == start or (start and key[: len(start)] == start and len(key) == len(start) + 1):
                 for name in (names if key[-1:] != ('train',) else names - {'test_mode'}) & section.keys():
-                    if section.pop(name) is not None or place != ('datasets',):
+                    if section.pop(name) is not None or start != ('datasets',):
                         idle.add(name)
     if idle:
         notices.append(f'keys that have no effect here: {", ".join(sorted(idle))}')
@@ -84,7 +84,7 @@ def _rename(file: OptionFile, key: tuple, section: dict[str, Any], names: dict[s
         file.places[*key, new] = place
 
 
-def _move(file: OptionFile, old: tuple[str, ...], *targets: tuple[str, ...], conflict: str = '') -> None:
+def _move(file: OptionFile, old: Key, *targets: Key, conflict: str = '') -> None:
     """Moves a value to where it belongs here, unless something stands there: a problem where `conflict` says so. What
     belongs to training is dropped where nothing is trained.
     """
@@ -95,7 +95,7 @@ def _move(file: OptionFile, old: tuple[str, ...], *targets: tuple[str, ...], con
         return
     place, value = file.place(old), section.pop(old[-1])
     for new in targets if value is not None else ():
-        target = file.data.get(new[0])
+        target: Any = file.data.get(str(new[0]))
         if not isinstance(target, dict):
             continue
         for part in new[1:-1]:

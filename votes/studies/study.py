@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 import votes
 from votes.errors import UserError
+from votes.options.schema import key
 from votes.options.shipped import shipped
 from votes.options.yaml_file import dotted, read_option_file
 
@@ -23,7 +24,7 @@ class Part(BaseModel):
     """A mapping of known keys, once for each combination of the values in `foreach`, which fill {NAME} in its texts."""
 
     model_config = ConfigDict(extra='forbid')
-    foreach: dict[str, list[Any]] = Field(default_factory=dict)
+    foreach: dict[str, list[Any]] = {}
 
 
 class Job(Part):
@@ -33,27 +34,21 @@ class Job(Part):
 
     train: str | None = None
     test: str | None = None
-    dfm_error: str | None = Field(default=None, description='test option file: correlation of DFM and error')
-    video_costs: str | None = Field(default=None, description='test option file: warping error, speed, memory')
-    minutes: float | None = Field(
-        default=None, gt=0, description='a training job: so many steps as take so long here, after a few that are timed'
+    dfm_error: str | None = key('test option file: correlation of DFM and error', None)
+    video_costs: str | None = key('test option file: warping error, speed, memory', None)
+    minutes: float | None = key(
+        'a training job: so many steps as take so long here, after a few that are timed', None, gt=0
     )
     verb: list[str | int | float] | None = None
-    makes: str | None = Field(default=None, description='of a verb: what is there when it is done')
-    beside: list[str] = Field(
-        default_factory=list, description='of a verb: other folders that it writes; made anew when `makes` is'
-    )
-    inside: str | None = Field(default=None, description='of a verb: the folder that it runs in')
-    codes: list[int] = Field(default_factory=list, description='of a verb: exit codes that are results, beside 0')
-    set: dict[str, Any] = Field(default_factory=dict, description='dotted key of the option file -> value')
-    weights: str | None = Field(
-        default=None, description='a training job: path.pretrain_network_g, {weights} of a verb'
-    )
-    best: bool = Field(
-        default=False, description="of `weights`, those that were best on the training's validation clips"
-    )
-    dsm: str | None = Field(default=None, description='a training job: path.bin_model')
-    after: list[str] = Field(default_factory=list)
+    makes: str | None = key('of a verb: what is there when it is done', None)
+    beside: list[str] = key('of a verb: other folders that it writes; made anew when `makes` is', [])
+    inside: str | None = key('of a verb: the folder that it runs in', None)
+    codes: list[int] = key('of a verb: exit codes that are results, beside 0', [])
+    set: dict[str, Any] = key('dotted key of the option file -> value', {})
+    weights: str | None = key('a training job: path.pretrain_network_g, {weights} of a verb', None)
+    best: bool = key("of `weights`, those that were best on the training's validation clips", False)
+    dsm: str | None = key('a training job: path.bin_model', None)
+    after: list[str] = []
 
     @model_validator(mode='after')
     def _one_command(self) -> Job:
@@ -86,25 +81,20 @@ class Row(Part):
     """
 
     label: str
-    results: list[str] = Field(default_factory=list, description='test jobs, one a seed; several are averaged')
-    minus: list[str] | Literal['bicubic', 'bilinear', 'LQ', 'chance'] = Field(
-        default_factory=list,
-        description='test jobs of the same seeds and clips, or a baseline, that `results` are a gain over',
+    results: list[str] = key('test jobs, one a seed; several are averaged', [])
+    minus: list[str] | Literal['bicubic', 'bilinear', 'LQ', 'chance'] = key(
+        'test jobs of the same seeds and clips, or a baseline, that `results` are a gain over', []
     )
-    order: dict[str, list[str]] = Field(
-        default_factory=dict, description='name -> test jobs: the claim is the order of their published values'
-    )
-    measure: list[str] = Field(default_factory=list, description='dfm_error jobs, one a seed: a correlation above 0')
-    costs: list[str] = Field(default_factory=list, description='video_costs jobs of the same networks')
-    curve: list[str] = Field(default_factory=list, description='fine-tuning jobs whose validations are drawn')
-    published: dict[str, float] = Field(
-        default_factory=dict, description='metric -> value, or gain; of an order name -> value'
-    )
-    above: float | None = Field(default=None, description='what is claimed where no number is published (0)')
-    metrics: list[str] = Field(default_factory=lambda: ['psnr'], description='of a gain without published ones')
-    alike: bool = Field(default=True, description='both sides of a gain are trained on the same data, steps and seeds')
+    order: dict[str, list[str]] = key('name -> test jobs: the claim is the order of their published values', {})
+    measure: list[str] = key('dfm_error jobs, one a seed: a correlation above 0', [])
+    costs: list[str] = key('video_costs jobs of the same networks', [])
+    curve: list[str] = key('fine-tuning jobs whose validations are drawn', [])
+    published: dict[str, float] = key('metric -> value, or gain; of an order name -> value', {})
+    above: float | None = key('what is claimed where no number is published (0)', None)
+    metrics: list[str] = key('of a gain without published ones', ['psnr'])
+    alike: bool = key('both sides of a gain are trained on the same data, steps and seeds', True)
     x: float | None = None
-    place: tuple[str, str] | None = Field(default=None, description='row and column in a matrix')
+    place: tuple[str, str] | None = key('row and column in a matrix', None)
 
     @property
     def jobs(self) -> list[str]:
@@ -135,7 +125,7 @@ class Figure(BaseModel):
     kind: Literal['bars', 'line', 'curves', 'matrix', 'gains'] = 'bars'
     x: str = ''
     y: str = 'psnr'
-    rows: str = Field(default='trained on', description='of a matrix, what its rows are')
+    rows: str = key('of a matrix, what its rows are', 'trained on')
     columns: str = 'tested on'
 
 
@@ -147,15 +137,15 @@ class Study(BaseModel):
     title: str
     jobs: dict[str, Job]
     rows: list[Row] = Field(min_length=1)
-    seeds: list[int] = Field(default_factory=list, description='what {seed} stands for')
-    tolerance: dict[str, float] = Field(default_factory=dict, description='on both sides of a published value')
-    resolution: dict[str, float] = Field(
-        default_factory=lambda: {'psnr': 0.05, 'ssim': 0.002, 'correlation': 0.1, 'order': 0.2},
-        description='what is not worth a claim: an interval that ends below it shows no gain of that size',
+    seeds: list[int] = key('what {seed} stands for', [])
+    tolerance: dict[str, float] = key('on both sides of a published value', {})
+    resolution: dict[str, float] = key(
+        'what is not worth a claim: an interval that ends below it shows no gain of that size',
+        {'psnr': 0.05, 'ssim': 0.002, 'correlation': 0.1, 'order': 0.2},
     )
-    figure: Figure = Field(default_factory=Figure)
-    costs: bool = Field(default=False, description='parameters and seconds of training stand beside the numbers')
-    notes: list[str] = Field(default_factory=list)
+    figure: Figure = Figure()
+    costs: bool = key('parameters and seconds of training stand beside the numbers', False)
+    notes: list[str] = []
     folder: Path = Field(default=Path('.'), exclude=True, description='of the file: {here} in its jobs')
 
     @model_validator(mode='after')
@@ -220,12 +210,12 @@ def read_study(path: str | Path, quick: bool = False) -> Study:
 def _spelt_out(parts: dict[Any, Any], seeds: list[int]) -> list[tuple[Any, Any]]:
     """Every part of a mapping, filled in with each combination of its `foreach`; a name with {seed} with every seed."""
     found = []
-    for key, part in parts.items():
-        wanted = {**(part.get('foreach') or {}), **({'seed': seeds} if '{seed}' in str(key) else {})}
+    for called, part in parts.items():
+        wanted = {**(part.get('foreach') or {}), **({'seed': seeds} if '{seed}' in str(called) else {})}
         rest = {name: value for name, value in part.items() if name != 'foreach'}
         for values in itertools.product(*wanted.values()):
             names = dict(zip(wanted, values, strict=True))
-            found.append((_filled(key, names), _filled(rest, names)))
+            found.append((_filled(called, names), _filled(rest, names)))
     return found
 
 
