@@ -18,7 +18,7 @@ import re
 import shutil
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -89,22 +89,23 @@ def check_target(target: Path, overwrite: bool = False) -> None:
         raise UserError('the output exists', where=target, fix='choose another name, or --overwrite')
 
 
+def changed(content: Any, change: Callable[[Any], Any]) -> Any:
+    """A nested value with `change` made to all that is neither a mapping nor a list or tuple."""
+    if isinstance(content, dict):
+        return {key: changed(value, change) for key, value in content.items()}
+    if isinstance(content, list | tuple):
+        return type(content)(changed(value, change) for value in content)
+    return change(content)
+
+
 def without_infinity(content: Any) -> Any:
     """The same with 'inf', '-inf' and 'nan' in place of numbers that JSON does not have; float() reads them."""
-    if isinstance(content, float):
-        return content if math.isfinite(content) else str(content)
-    if isinstance(content, dict):
-        return {key: without_infinity(value) for key, value in content.items()}
-    return [without_infinity(value) for value in content] if isinstance(content, list | tuple) else content
+    return changed(content, lambda x: str(x) if isinstance(x, float) and not math.isfinite(x) else x)
 
 
 def with_infinity(content: Any) -> Any:
     """Undoes `without_infinity`, for contents in which no text has these three values."""
-    if isinstance(content, str):
-        return float(content) if content in ('inf', '-inf', 'nan') else content
-    if isinstance(content, dict):
-        return {key: with_infinity(value) for key, value in content.items()}
-    return [with_infinity(value) for value in content] if isinstance(content, list) else content
+    return changed(content, lambda x: float(x) if isinstance(x, str) and x in ('inf', '-inf', 'nan') else x)
 
 
 def write_json(path: str | os.PathLike[str], content: Any) -> None:
@@ -186,13 +187,7 @@ def save(content: dict[str, Any], path: str | os.PathLike[str]) -> dict[str, Any
 
 def copied(value: Any) -> Any:
     """The same structure with every tensor copied to the CPU, so that training can go on while it is written."""
-    if isinstance(value, Tensor):
-        return value.detach().to('cpu', copy=True)
-    if isinstance(value, dict):
-        return {key: copied(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return type(value)(map(copied, value))
-    return value
+    return changed(value, lambda x: x.detach().to('cpu', copy=True) if isinstance(x, Tensor) else x)
 
 
 def digest(net: nn.Module) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any
 
 
@@ -20,7 +21,7 @@ class UserError(Exception):
     def __init__(self, what: str, *, where: object = None, value: object = None, fix: str | None = None):
         super().__init__(what, where, value, fix)
         self.what = what
-        self.details = {'where': where, 'value': value, 'fix': fix}
+        self.details: dict[str, Any] = {'where': where, 'value': value, 'fix': fix}
 
     @property
     def line(self) -> str:
@@ -28,16 +29,12 @@ class UserError(Exception):
         return ' '.join(str(self).split())
 
     def __reduce__(self) -> tuple[Any, ...]:  # from a worker process to its parent
-        return _rebuild, (self.what, {name: detail and str(detail) for name, detail in self.details.items()})
+        return partial(UserError, self.what, **{k: detail and str(detail) for k, detail in self.details.items()}), ()
 
     def __str__(self) -> str:
         lines = [self.what]
         lines += [f'  {name:<5}: {detail}' for name, detail in self.details.items() if detail is not None]
         return '\n'.join(lines)
-
-
-def _rebuild(what: str, details: dict[str, Any]) -> UserError:
-    return UserError(what, **details)
 
 
 def listed(title: str, problems: Sequence[str], most: int = 10) -> str:

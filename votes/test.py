@@ -95,27 +95,21 @@ def recognised(dataset: VideoUVSSMTestDataset) -> dict[str, Any]:
 def write_results(path: Path, opt: Options, sets: dict[str, VideoUVSSMTestDataset], results: dict[str, Any]) -> None:
     """The numbers together with what is needed to compare them: protocol, weights, versions."""
     weights = opt.path.pretrain_network_g
+    metrics = {name: {'type': spec.type, **spec.args} for name, spec in opt.validation.metrics.items()}
+    for name, spec in opt.validation.metrics.items():
+        metrics[name] |= {'better': 'lower'} if spec.better == 'lower' else {}
     content = {
         'name': opt.name,
         'scale': opt.scale,
         'protocol': {
-            'metrics': {
-                key: {'type': spec.type, **spec.args, **({'better': 'lower'} if spec.better == 'lower' else {})}
-                for key, spec in opt.validation.metrics.items()
-            },
-            'channel': {
-                k: 'Y' if spec.args.get('test_y_channel') else 'RGB' for k, spec in opt.validation.metrics.items()
-            },
+            'metrics': metrics,
+            'channel': {name: 'Y' if how.get('test_y_channel') else 'RGB' for name, how in metrics.items()},
             'range': '0 to 255',
-            'rounding': rounding_of({key: spec.args for key, spec in opt.validation.metrics.items()}),
+            'rounding': rounding_of(metrics),
             'data': {opt.datasets[key].name or key: recognised(dataset) for key, dataset in sets.items()},
             'luma': 'BT.601 studio range, Y = 16 + 65.481 R + 128.553 G + 24.966 B, where test_y_channel is true',
             'aggregation': 'mean over the frames of a clip, then over clips',
-            'window_padding': {
-                name: data.args.get('padding', 'reflection_circle')
-                for name, data in opt.datasets.items()
-                if name != 'train'
-            },
+            'window_padding': {name: opt.datasets[name].args.get('padding', 'reflection_circle') for name in sets},
             'baselines': 'the LQ frame enlarged by bilinear and bicubic (a = -0.5) interpolation; LQ itself in stage 1',
         },
         'network_g': {'type': opt.network_g.type, **opt.network_g.args},

@@ -17,8 +17,8 @@ from votes.checkpoint import read_record, write_record
 from votes.cli import main
 from votes.options import load_options
 from votes.reports import frames, page, pictures
-from votes.reports.frames import panels
 from votes.reports.pictures import Pictures
+from votes.reports.sheet import panels
 
 
 @pytest.fixture

@@ -32,7 +32,7 @@ def test_the_grid(tmp_path):
     results.append(Result(matrix.rows[3], NOT_RUN, 'no data'))
     text = write_all(matrix, results, {'test': Outcome('done')}, tmp_path, 'votes reproduce s')
     lines = text.splitlines()
-    assert lines[2] == '| | A | B |'
+    assert lines[2] == '|  | A | B |'
     assert lines[4] == '| QP 28 | 30.13 / 0.9000 (paper 30.00) | 30.13 / 0.9000 (paper 30.00) |'
     assert lines[5] == '| QP 33 | 30.13 / 0.9000 (paper 30.00) | not run (paper 30.00) |'
     assert '| 1,234,567 | 61 | REPRODUCED |' in text

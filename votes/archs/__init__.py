@@ -74,7 +74,7 @@ def load_weights(
     try:
         return load_network(net, path, strict, param_key)
     except Unfit as error:
-        tell = getattr(net, 'from_weights', _nothing)
+        tell = getattr(net, 'from_weights', lambda weights: None)
         own = {'type': type(net).__name__, **(tell(net.state_dict()) or {})}
         try:
             theirs = stored_options(path)
@@ -94,10 +94,6 @@ def load_weights(
             value=f'the weights are of another {"size" if of_one else "network"}: {", ".join(said)}',
             fix='name this network in the options, or take weights of the one that is named',
         ) from None
-
-
-def _nothing(weights: dict[str, Tensor]) -> None:
-    return None
 
 
 def load_pretrained(path: str, device: str | torch.device = 'cpu') -> nn.Module:

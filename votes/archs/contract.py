@@ -243,7 +243,10 @@ def apply(
     """
     said = said or promise(net)
     count = sample['lq'].shape[1]
-    _check_count(said, count)
+    if isinstance(said.sees, Window) and count != said.sees.frames:
+        raise broken(said, f'sees windows of {said.sees.frames} frames', f'{count} frames')
+    if isinstance(said.sees, Clip | Causal) and count < said.sees.least:
+        raise broken(said, f'sees clips of at least {said.sees.least} frames', f'{count} frames')
     return _through(sample, said, said.restored(count), amp, lambda x, fields: _call(net, said, x, fields, call or net))
 
 
@@ -320,13 +323,6 @@ def _mapping(said: Promise, returned: Any) -> Result:
     if not isinstance(result.get('out'), Tensor):
         raise broken(said, "returns the restored frames, or a mapping with them under 'out'", type(returned).__name__)
     return result
-
-
-def _check_count(said: Promise, count: int) -> None:
-    if isinstance(said.sees, Window) and count != said.sees.frames:
-        raise broken(said, f'sees windows of {said.sees.frames} frames', f'{count} frames')
-    if isinstance(said.sees, Clip | Causal) and count < said.sees.least:
-        raise broken(said, f'sees clips of at least {said.sees.least} frames', f'{count} frames')
 
 
 def _call(net: nn.Module, said: Promise, frames: Tensor, fields: Sample, call: Callable[..., Any]) -> Result:

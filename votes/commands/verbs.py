@@ -112,18 +112,12 @@ EXAMPLES = {
 }
 
 
-def parser_of(name: str) -> argparse.ArgumentParser:
-    """The parser of one verb, whose module is imported for it."""
-    parser = Parser(prog=f'votes {name}', description=VERBS[name].text)
-    importlib.import_module(VERBS[name].module).add_arguments(parser)
-    return parser
-
-
 def parsers() -> dict[str, argparse.ArgumentParser]:
     """The parsers of all verbs by what is typed, such as 'restore' or 'checkpoint inspect'."""
     found = {}
-    for name in VERBS:
-        parser = parser_of(name)
+    for name, verb in VERBS.items():
+        parser = Parser(prog=f'votes {name}', description=verb.text)
+        importlib.import_module(verb.module).add_arguments(parser)
         below = [action for action in parser._actions if isinstance(action, argparse._SubParsersAction)]
         for action in below:
             for about in action._choices_actions:

@@ -33,6 +33,11 @@ def _weights(path: str | Path, needed: list[str], what: str) -> dict[str, Tensor
     return found
 
 
+def _backbone(path: str | Path, name: Backbone) -> dict[str, Tensor]:
+    needed = [f'features.{step[0]}.weight' for step in PLANS[name] if isinstance(step, tuple)]
+    return _weights(path, needed, {'alex': 'AlexNet', 'vgg': 'VGG16'}[name])
+
+
 def stages(x: Tensor, weights: dict[str, Tensor], backbone: Backbone, soft_pool: bool = False) -> list[Tensor]:
     """Features after each stage of AlexNet or VGG16.
 
@@ -69,8 +74,7 @@ class LPIPS:
     """
 
     def __init__(self, features: str | Path, linear: str | Path, backbone: Backbone = 'alex'):
-        convs = [step[0] for step in PLANS[backbone] if isinstance(step, tuple)]
-        self.features = _weights(features, [f'features.{i}.weight' for i in convs], backbone)
+        self.features = _backbone(features, backbone)
         self.linear = _weights(linear, [f'lin{i}.model.1.weight' for i in range(5)], f'LPIPS {backbone}')
         self.backbone: Backbone = backbone
 
@@ -95,8 +99,7 @@ class DISTS:
     """
 
     def __init__(self, features: str | Path, weights: str | Path):
-        convs = [step[0] for step in PLANS['vgg'] if isinstance(step, tuple)]
-        self.features = _weights(features, [f'features.{i}.weight' for i in convs], 'VGG16')
+        self.features = _backbone(features, 'vgg')
         self.weights = _weights(weights, ['alpha', 'beta'], 'DISTS')
 
     @torch.no_grad()

@@ -7,6 +7,7 @@ BT.601 in studio range, not rounded.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Literal
 
 import cv2
@@ -114,9 +115,9 @@ def ms_ssim(first: Tensor, second: Tensor) -> Tensor:
     return result.mean(1)
 
 
-def uniform_ssim(first: Tensor, second: Tensor, data_range: Tensor) -> Tensor:
+def uniform_ssim(first: Tensor, second: Tensor, data_range: Literal['prediction'] | float = 255.0) -> Tensor:
     """SSIM as scikit-image has it unless told: plain means over 7x7 windows, variances of 49 values over 48, windows
-    that lie inside alone. Planes (B, C, h, w), and the range of values (B,) -> (B,), the mean over channels.
+    that lie inside alone. Planes (B, C, h, w) -> (B,), the mean over channels.
 
     Raises:
         ValueError: a frame is smaller than the window.
@@ -131,7 +132,9 @@ def uniform_ssim(first: Tensor, second: Tensor, data_range: Tensor) -> Tensor:
     mean1, mean2 = mean(first), mean(second)
     variance1, variance2 = more * (mean(first**2) - mean1**2), more * (mean(second**2) - mean2**2)
     covariance = more * (mean(first * second) - mean1 * mean2)
-    c1, c2 = ((k * data_range.view(-1, 1, 1, 1)) ** 2 for k in (0.01, 0.03))
+    span = first.flatten(1).amax(1) - first.flatten(1).amin(1)
+    span = span if data_range == 'prediction' else torch.full_like(span, float(data_range))
+    c1, c2 = ((k * span.view(-1, 1, 1, 1)) ** 2 for k in (0.01, 0.03))
     similar = (2 * mean1 * mean2 + c1) * (2 * covariance + c2)
     return (similar / ((mean1**2 + mean2**2 + c1) * (variance1 + variance2 + c2))).mean((1, 2, 3))
 
@@ -144,28 +147,6 @@ def brought_to_8_bits(picture: Picture, rounding: Rounding) -> Picture:
         return picture
     clipped = np.clip(picture, 0, 255)
     return np.floor(clipped) if rounding == 'truncate' else np.rint(clipped)
-
-
-def _pair(
-    img: Picture,
-    img2: Picture,
-    crop_border: int,
-    test_y_channel: bool,
-    rounding: Rounding = 'round',
-    centre_multiple: int = 0,
-) -> list[Tensor]:
-    if img.shape != img2.shape or img.ndim != 3 or img.shape[2] != 3:
-        raise ValueError(f'two RGB pictures (H, W, 3) of one size are needed, not {img.shape} and {img2.shape}')
-    if centre_multiple:
-        sides = [(n - COMISR_LESS) // centre_multiple * centre_multiple for n in img.shape[:2]]
-        if min(sides) < 1:
-            raise UserError(f'centre_multiple {centre_multiple} leaves nothing of a picture', value=img.shape[:2])
-        tops = [(n - side) // 2 for n, side in zip(img.shape, sides, strict=False)]
-        rows, columns = (slice(top, top + side) for top, side in zip(tops, sides, strict=True))
-        img, img2 = img[rows, columns], img2[rows, columns]
-    pictures = (brought_to_8_bits(picture, rounding) for picture in (img, img2))
-    batches = [torch.from_numpy(np.ascontiguousarray(p.transpose(2, 0, 1))).unsqueeze(0) for p in pictures]
-    return [planes(batch, crop_border, 'y' if test_y_channel else 'rgb') for batch in batches]
 
 
 def _of_pictures(measure: Callable[..., Tensor]) -> Callable[..., float]:
@@ -189,7 +170,18 @@ def _of_pictures(measure: Callable[..., Tensor]) -> Callable[..., float]:
             centre_multiple: COMISR's crop: of the middle, sides that are multiples of this and at least 16 pixels
                 shorter.
         """
-        return float(measure(*_pair(img, img2, crop_border, test_y_channel, rounding, centre_multiple)))
+        if img.shape != img2.shape or img.ndim != 3 or img.shape[2] != 3:
+            raise ValueError(f'two RGB pictures (H, W, 3) of one size are needed, not {img.shape} and {img2.shape}')
+        if centre_multiple:
+            sides = [(n - COMISR_LESS) // centre_multiple * centre_multiple for n in img.shape[:2]]
+            if min(sides) < 1:
+                raise UserError(f'centre_multiple {centre_multiple} leaves nothing of a picture', value=img.shape[:2])
+            tops = [(n - side) // 2 for n, side in zip(img.shape, sides, strict=False)]
+            rows, columns = (slice(top, top + side) for top, side in zip(tops, sides, strict=True))
+            img, img2 = img[rows, columns], img2[rows, columns]
+        pictures = (brought_to_8_bits(picture, rounding) for picture in (img, img2))
+        batches = [torch.from_numpy(np.ascontiguousarray(p.transpose(2, 0, 1))).unsqueeze(0) for p in pictures]
+        return float(measure(*(planes(batch, crop_border, 'y' if test_y_channel else 'rgb') for batch in batches)))
 
     return calculate
 
@@ -211,7 +203,5 @@ def calculate_uniform_ssim(
     Args:
         data_range: 'prediction': from the least to the largest value of the first picture, as COMISR has it.
     """
-    first, second = _pair(img, img2, crop_border, test_y_channel, rounding, centre_multiple)
-    span = first.flatten(1).amax(1) - first.flatten(1).amin(1)
-    wide = span if data_range == 'prediction' else torch.full_like(span, float(data_range))
-    return float(uniform_ssim(first, second, wide))
+    measure = partial(uniform_ssim, data_range=data_range)
+    return _of_pictures(measure)(img, img2, crop_border, test_y_channel, rounding, centre_multiple)

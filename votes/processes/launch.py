@@ -47,11 +47,10 @@ def command(args: argparse.Namespace) -> list[str]:
         raise UserError('several machines need a rendezvous', fix='--rdzv HOST:PORT, the same on all of them')
     if args.port and not args.rdzv:
         _check_free(args.port)
-    place = (
-        ['--standalone'] if not args.rdzv and not args.port else ['--rdzv-backend=c10d', f'--rdzv-id={args.rdzv_id}']
-    )
+    place = ['--standalone']
     if args.rdzv or args.port:
-        place.append(f'--rdzv-endpoint={args.rdzv or f"localhost:{args.port}"}')
+        endpoint = args.rdzv or f'localhost:{args.port}'
+        place = ['--rdzv-backend=c10d', f'--rdzv-id={args.rdzv_id}', f'--rdzv-endpoint={endpoint}']
     return [
         *(sys.executable, '-m', 'votes.processes.agent', *place),
         f'--nnodes={args.nnodes}',
@@ -69,8 +68,10 @@ def run(args: argparse.Namespace) -> int:
     Returns:
         0 done, 75 stopped on request after saving, else what torchrun ended with (1 after a crash, 2 for bad input).
     """
-    arguments = command(args)
-    if args.nproc == 'auto':
+    arguments, threads = command(args), 1
+    if args.nproc != 'auto':
+        threads = max(1, (os.cpu_count() or 1) // int(args.nproc))
+    else:
         import torch
 
         if not torch.cuda.is_available():
@@ -82,7 +83,7 @@ def run(args: argparse.Namespace) -> int:
             **child_environment(),
             REPORT_VARIABLE: str(report),
             'TORCH_DISABLE_SHARE_RDZV_TCP_STORE': '1',
-            'OMP_NUM_THREADS': os.environ.get('OMP_NUM_THREADS', str(_threads(args.nproc))),
+            'OMP_NUM_THREADS': os.environ.get('OMP_NUM_THREADS', str(threads)),
         }
         # its own session: Ctrl-C reaches the processes once, through this one
         agent = subprocess.Popen(arguments, env=environment, start_new_session=True)
@@ -138,7 +139,3 @@ def _check_free(port: int) -> None:
             probe.bind(('localhost', port))
         except OSError as error:
             raise UserError('this port is in use: by another training?', value=port, fix='another port') from error
-
-
-def _threads(nproc: str) -> int:
-    return max(1, (os.cpu_count() or 1) // int(nproc)) if nproc.isdigit() and int(nproc) else 1

@@ -74,7 +74,7 @@ def forget_early() -> None:
     """Ends what `note_from_now_on` began."""
     global _early
     if _early is not None:
-        _early.__exit__(None, None, None)
+        _early.__exit__()
         _early = None
 
 

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -23,11 +22,10 @@ from votes.processes.devices import device_of
 from votes.reports.compare import read_results
 from votes.reports.pictures import Pictures
 from votes.reports.protocol import lower_is_better
-from votes.reports.sheet import ERROR_GAIN, heat
+from votes.reports.sheet import OUTPUT, heat, panels
 
 Image = NDArray[np.uint8]
 WORST = 5  # frames of a network
-OUTPUT = 'output'  # what the output of a network alone is called
 
 
 @dataclass
@@ -223,23 +221,3 @@ def _sensing(run: Evaluated, dataset: VideoUVSSMTestDataset, shown: TestSet) -> 
         return heat(sensed[0, 0].double().cpu().numpy())
 
     return sense
-
-
-def panels(lq: Image, outputs: Mapping[str, Image], gt: Image, maps: Mapping[str, Image]) -> dict[str, Image]:
-    """The pictures of one frame at the size of the outputs, by name."""
-    size = next(iter(outputs.values())).shape[1::-1]
-    if gt.shape[1::-1] != size:  # stage 1 restores at the size of LQ
-        gt = np.asarray(cv2.resize(gt, size, interpolation=cv2.INTER_AREA), np.uint8)
-
-    def enlarged(image: Image) -> Image:
-        return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_NEAREST), np.uint8)
-
-    def named(what: str, name: str) -> str:
-        return what if name == OUTPUT else f'{what}, {name}'
-
-    found = {'input': enlarged(lq), **outputs, 'GT': gt}
-    found |= {named('DFM', name): enlarged(dfm) for name, dfm in maps.items()}
-    for name, output in outputs.items():
-        error = np.abs(output.astype(float) - gt).mean(2) / 255
-        found[named(f'error x {ERROR_GAIN}', name)] = heat(error * ERROR_GAIN)
-    return found

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -25,12 +25,33 @@ Image = NDArray[np.uint8]
 Place = tuple[str, int]  # clip, frame
 TITLE_HEIGHT = 22
 ERROR_GAIN = 8
+OUTPUT = 'output'  # what the output of a network alone is called
 
 
 def heat(values: NDArray[np.float64]) -> Image:
     """Values in [0, 1] (H, W) -> RGB, dark to bright."""
     coloured = cv2.applyColorMap(np.round(values.clip(0, 1) * 255).astype(np.uint8), cv2.COLORMAP_INFERNO)
     return np.asarray(cv2.cvtColor(coloured, cv2.COLOR_BGR2RGB), np.uint8)
+
+
+def panels(lq: Image, outputs: Mapping[str, Image], gt: Image, maps: Mapping[str, Image]) -> dict[str, Image]:
+    """The pictures of one frame at the size of the outputs, by name."""
+    size = next(iter(outputs.values())).shape[1::-1]
+    if gt.shape[1::-1] != size:  # stage 1 restores at the size of LQ
+        gt = np.asarray(cv2.resize(gt, size, interpolation=cv2.INTER_AREA), np.uint8)
+
+    def enlarged(image: Image) -> Image:
+        return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_NEAREST), np.uint8)
+
+    def named(what: str, name: str) -> str:
+        return what if name == OUTPUT else f'{what}, {name}'
+
+    found = {'input': enlarged(lq), **outputs, 'GT': gt}
+    found |= {named('DFM', name): enlarged(dfm) for name, dfm in maps.items()}
+    for name, output in outputs.items():
+        error = np.abs(output.astype(float) - gt).mean(2) / 255
+        found[named(f'error x {ERROR_GAIN}', name)] = heat(error * ERROR_GAIN)
+    return found
 
 
 def _titled(image: Image, title: str) -> Image:
@@ -50,20 +71,15 @@ def _row(model: RestorationModel, stream: Stream, dataset: VideoUVSSMTestDataset
     original = dataset.gt(clip, index)[:, top * scale : (top + height) * scale, left * scale : (left + width) * scale]
     gt = to_image(model.target(to_float(original, model.device)))
     restored = to_image(picture)
-
-    def enlarge(image: NDArray[Any]) -> NDArray[Any]:
-        return np.asarray(cv2.resize(image, (gt.shape[1], gt.shape[0]), interpolation=cv2.INTER_NEAREST))
-
-    panels: dict[str, Image] = {f'LQ {clip}/{index:08d}': enlarge(to_image(compressed))}
     sensed = map_of_frame(stream.net, dataset, clip, index, model.device)
+    maps, titles = {}, {'input': f'LQ {clip}/{index:08d}'}
     if sensed is not None:
         dfm = sensed[0, 0, top : top + height, left : left + width].double().cpu().numpy()
-        panels[f'DFM, mean {dfm.mean():.2f}'] = heat(enlarge(dfm))
-    error = np.abs(restored.astype(float) - gt).mean(2) / 255
-    panels[f'restored, {calculate_psnr(restored, gt, 2, test_y_channel=True):.2f} dB'] = restored
-    panels['GT'] = gt
-    panels[f'error x {ERROR_GAIN}'] = heat(error * ERROR_GAIN)
-    return np.concatenate([_titled(image, title) for title, image in panels.items()], 1)
+        maps[OUTPUT], titles['DFM'] = heat(dfm), f'DFM, mean {dfm.mean():.2f}'
+    titles[OUTPUT] = f'restored, {calculate_psnr(restored, gt, 2, test_y_channel=True):.2f} dB'
+    shown = panels(to_image(compressed), {OUTPUT: restored}, gt, maps)
+    titles |= {name: name for name in shown if name not in titles}
+    return np.concatenate([_titled(shown[name], title) for name, title in titles.items()], 1)
 
 
 def draw_rows(
@@ -83,14 +99,6 @@ def _stack(rows: list[Image]) -> Image:
     return np.concatenate([np.concatenate(pair, 1) for pair in zip(rows, white, strict=True)])
 
 
-def make_sheet(option_file: str | Path, output: Path, count: int = 3) -> None:
-    """Writes a PNG with a row for each of `count` frames spread over the first test set of a test option file."""
-    opt = load_options(option_file, mode='test')
-    model = build_model(opt, device_of(opt))
-    data = next(data for key, data in opt.datasets.items() if key != 'train')
-    draw_rows(model, build_test_set(data, opt.scale, model.said), output, count)
-
-
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('-opt', required=True, metavar='FILE.yml', help='test option file')
     parser.add_argument('-o', '--output', type=Path, required=True, help='PNG to write')
@@ -102,6 +110,9 @@ def run(args: argparse.Namespace) -> int:
     if args.frames < 1 or args.output.suffix.lower() not in ('.png', '.jpg'):
         raise UserError('a sheet has frames and is a .png or .jpg', value=f'{args.frames} frames, {args.output}')
     check_target(args.output, args.overwrite)
-    make_sheet(args.opt, args.output, args.frames)
+    opt = load_options(args.opt, mode='test')
+    model = build_model(opt, device_of(opt))
+    data = next(data for key, data in opt.datasets.items() if key != 'train')
+    draw_rows(model, build_test_set(data, opt.scale, model.said), args.output, args.frames)
     print(args.output)
     return 0

@@ -108,7 +108,7 @@ class Runner:
         futures: dict[Future[Outcome], tuple[str, str]] = {}
         with ThreadPoolExecutor(len(free)) as pool, StopRequests() as stop:
             while waiting or futures:
-                ready = [n for n, job in waiting.items() if self._settled(job)]
+                ready = [n for n, job in waiting.items() if self.outcomes.keys() >= set(job.needs)]
                 for name in sorted(ready, key=lambda n: waiting[n].trains):  # what is trained is tested next
                     if not free or stop.asked():
                         break
@@ -126,9 +126,6 @@ class Runner:
         for name in self.study.jobs:
             self.outcomes.setdefault(name, Outcome('stopped', 'the study was stopped before it'))
         return self.outcomes
-
-    def _settled(self, job: Job) -> bool:
-        return all(name in self.outcomes for name in job.needs)
 
     def spared(self) -> list[str]:
         """Jobs that nothing needs any more where weights are given."""

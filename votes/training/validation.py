@@ -198,16 +198,16 @@ class Validation:
                 gained = at.best_iter in (0, at.iteration) or known is None or self._better(first, now[first], known)
                 at.best_iter = at.iteration if gained else at.best_iter
                 at.stale = 0 if gained else at.stale + 1
-            at.best[key] = {m: v if before.get(m) is None else self._best(m, v, before[m]) for m, v in now.items()}
+            kept = {
+                m: before[m] for m, v in now.items() if before.get(m) is not None and not self._better(m, v, before[m])
+            }
+            at.best[key] = now | kept
             if number == 0 and gained:
                 at.best[key][first] = now[first]
         return gained
 
     def _better(self, metric: str, value: float, other: float) -> bool:
         return value < other if metric in self.lower else value > other
-
-    def _best(self, metric: str, value: float, other: float) -> float:
-        return value if self._better(metric, value, other) else other
 
     def _keep(self, model: RestorationModel, results: dict[str, Evaluation], at: Position, gained: bool) -> None:
         """Pictures, lines, curves, best weights; the record last: without it all of this comes again."""

@@ -16,13 +16,8 @@ Weights = dict[str, Tensor]
 
 # the last part of a variable's name in TensorFlow -> of a parameter's here
 _TENSORFLOW = {
-    'kernel': 'weight',
-    'weights': 'weight',
-    'biases': 'bias',
-    'gamma': 'weight',
-    'beta': 'bias',
-    'alpha': 'weight',
-    'bias': 'bias',
+    **dict.fromkeys(('kernel', 'weights', 'gamma', 'alpha'), 'weight'),
+    **dict.fromkeys(('biases', 'beta', 'bias'), 'bias'),
     'moving_mean': 'running_mean',
     'moving_variance': 'running_var',
 }
