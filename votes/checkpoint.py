@@ -270,16 +270,15 @@ def _weights_and_key(path: str | os.PathLike[str], param_key: str | None) -> tup
         raise UserError(f'no {param_key!r} in this checkpoint', where=path, value=', '.join(list(content)[:5]))
     key = param_key or next((k for k in WEIGHT_KEYS if k in content), None)
     weights = content[key] if key else content
-    if isinstance(weights, dict) and not all(isinstance(k, str) for k in weights):
-        weights = None
-    if not isinstance(weights, dict) or not weights or not all(isinstance(v, Tensor) for v in weights.values()):
+    pairs = weights.items() if isinstance(weights, dict) else ()
+    if not pairs or not all(isinstance(k, str) and isinstance(v, Tensor) for k, v in pairs):
         raise UserError(
             'no weights in this checkpoint',
             where=path,
             value=f'keys: {", ".join(map(str, list(content)[:5]))}',
             fix='a file of models/ is needed, not one of training_states/',
         )
-    weights = {k.removeprefix('module.'): v for k, v in weights.items()}
+    weights = {k.removeprefix('module.'): v for k, v in pairs}
     trainer = next((prefix for prefix in TRAINERS if any(k.startswith(prefix) for k in weights)), '')
     return {k.removeprefix(trainer): v for k, v in weights.items() if k.startswith(trainer)}, key
 

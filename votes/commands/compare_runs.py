@@ -14,12 +14,8 @@ MEASURED_TIME = {'seconds', 'data', 'eta'}  # differ between any two runs
 
 
 def _rows(folder: Path) -> dict[tuple[int, str], dict[str, Any]]:
-    path = folder / 'metrics.jsonl'
-    if not path.is_file():
-        raise UserError('not a run folder: no metrics.jsonl', where=folder, fix='experiments/NAME')
-    return {
-        (row['iter'], row['kind']): {k: v for k, v in row.items() if k not in MEASURED_TIME} for row in read_rows(path)
-    }
+    rows = {(row['iter'], row['kind']): row for row in read_rows(folder)}
+    return {key: {k: v for k, v in row.items() if k not in MEASURED_TIME} for key, row in rows.items()}
 
 
 def _weights(folder: Path) -> dict[int, str]:

@@ -21,7 +21,7 @@ from votes.platforms.joined import earlier_platform, join_earlier, join_made, la
 from votes.processes.lease import Lease
 from votes.processes.program import add_overrides
 from votes.reports.compare import comparison, read_results
-from votes.reports.curves import read_rows
+from votes.reports.curves import validations
 from votes.training.provenance import Record, changes, record
 from votes.training.run_log import put_aside
 
@@ -111,7 +111,7 @@ def adapt(args: argparse.Namespace, name: str, network: dict[str, Any], said: Pr
     kept = [old for old in args.replay if not report_earlier(weights, network, said, data, old)]
     if kept:
         return 1
-    gains = max(psnr for _, psnr in validated(run_folder)) - mean_psnr(start), gained(results)
+    gains = max(psnr for _, psnr in validations(run_folder)) - mean_psnr(start), gained(results)
     if min(gains) <= 0:
         where = 'validation' if gains[0] <= 0 else 'test'
         print(f'\nnothing was gained: on the {where} clips the best epoch is {-min(gains):.2f} dB below the start')
@@ -297,15 +297,9 @@ def _write(path: Path, content: dict[str, Any]) -> Path:
     return path
 
 
-def validated(run: Path) -> list[tuple[int, float]]:
-    """Iteration and PSNR of each validation of a run."""
-    rows = read_rows(run / 'metrics.jsonl')
-    return [(row['iter'], row['restored_psnr']) for row in rows if 'restored_psnr' in row]
-
-
 def curve(run: Path, start: float) -> str:
     """PSNR of the starting weights and at each validation, as a text with bars; the drawing is curves.svg."""
-    points = [(0, start), *validated(run)]
+    points = [(0, start), *validations(run)]
     values = [value for _, value in points]
     low, high = min(values), max(values)
     lines = [f'PSNR on the validation clips ({run / "curves.svg"}):']

@@ -30,7 +30,7 @@ from votes.errors import UserError
 from votes.metrics import temporal
 from votes.metrics.bd_rate import METHOD, bd_rate
 from votes.metrics.perceptual import DISTS, LPIPS
-from votes.metrics.psnr_ssim import ms_ssim, planes, psnr, ssim
+from votes.metrics.psnr_ssim import Channel, ms_ssim, planes, psnr, ssim
 from votes.metrics.vmaf import vmaf
 from votes.processes.devices import pick_device
 from votes.reports.compare import comparison
@@ -50,7 +50,7 @@ class Protocol:
     """How frames are compared."""
 
     metrics: list[str]
-    channel: str = 'y'
+    channel: Channel = 'y'
     crop_border: int = 2
 
     def described(self) -> dict[str, Any]:
@@ -83,11 +83,9 @@ def clips_at(path: Path, raw: str | None = None) -> Clips:
     """What lies at a path: a video file, a raw file (described by `raw`, or by its name), a folder of pictures, or any
     frame source of clips.
     """
-    if path.suffix.lower() in RAW_SUFFIXES and path.is_file():
-        described = str(format_of(path, raw))
-        return {path.stem: lambda: (frame.rgb for frame in VideoReader(path, raw=described))}
     if path.is_file():
-        return {path.stem: lambda: (frame.rgb for frame in VideoReader(path))}
+        described = str(format_of(path, raw)) if path.suffix.lower() in RAW_SUFFIXES else None
+        return {path.stem: lambda: (frame.rgb for frame in VideoReader(path, raw=described))}
     if path.is_dir() and any(p.suffix.lower() in SUFFIXES for p in path.iterdir()):
         source: FrameSource = FolderSource(path.absolute().parent)
         names = [path.absolute().name]
@@ -167,8 +165,7 @@ class Measurer:
 
     def _single(self, first: list[Frame], second: list[Frame]) -> list[dict[str, float]]:
         a, b = (to_tensor(frames).to(self.device) for frames in (first, second))
-        channel = 'y' if self.protocol.channel == 'y' else 'rgb'
-        pair = [planes(x, self.protocol.crop_border, channel) for x in (a, b)]  # type: ignore[arg-type]
+        pair = [planes(x, self.protocol.crop_border, self.protocol.channel) for x in (a, b)]
         found = {name: measure(*pair) for name, measure in PLANE.items() if name in self.protocol.metrics}
         found |= {name: net(a.float() / 255, b.float() / 255) for name, net in self.learned.items()}
         return [{name: float(values[i]) for name, values in found.items()} for i in range(len(first))]

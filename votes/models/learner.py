@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -77,20 +78,22 @@ class Learner:
         """How the names of a part's parameters begin."""
         return tuple(getattr(self.net, 'parts', {}).get(name, ()))
 
+    def plans(self, name: str) -> list[PartOptions]:
+        """What is said of the parts that a parameter belongs to."""
+        return [plan for part, plan in self.parts.items() if name.startswith(self.part(part))]
+
     def _freeze(self) -> dict[str, int]:
         """Parameters that are frozen for good take no gradient; returns name -> iterations of those frozen at first."""
         held: dict[str, int] = {}
         for name, parameter in self.net.named_parameters():
-            if not parameter.requires_grad:
+            freezes = [plan.freeze for plan in self.plans(name)]
+            if not parameter.requires_grad or any(until is True for until in freezes):
+                parameter.requires_grad_(False)
                 continue
-            for part, plan in self.parts.items():
-                if plan.freeze is True and name.startswith(self.part(part)):
-                    parameter.requires_grad_(False)
-                elif plan.freeze and name.startswith(self.part(part)):
-                    held[name] = max(held.get(name, 0), int(plan.freeze))
-            if self.train.tsa_iter > 0 and parameter.requires_grad and not name.startswith(self.part('fusion')):
-                held[name] = max(held.get(name, 0), self.train.tsa_iter)  # EDVR trains its attention alone at first
-        return held
+            if self.train.tsa_iter > 0 and not name.startswith(self.part('fusion')):
+                freezes.append(self.train.tsa_iter)  # EDVR trains its attention alone at first
+            held[name] = max(map(int, freezes), default=0)
+        return {name: until for name, until in held.items() if until}
 
     def hold(self, iteration: int) -> None:
         """Freezes for step number `iteration` (from 1) what is frozen at first, and lets go what is not any more."""
@@ -110,8 +113,7 @@ class Learner:
             prefix = max((key for key in self.train.lr_mul if name.startswith(key)), key=len, default=None)
             factor = 1.0 if prefix is None else self.train.lr_mul[prefix]
             factor *= self.train.dcn_lr_mul if deformable and name.startswith(deformable) else 1
-            for part, plan in self.parts.items():
-                factor *= plan.lr_mul if name.startswith(self.part(part)) else 1
+            factor *= math.prod(plan.lr_mul for plan in self.plans(name))
             groups.setdefault(factor, []).append(parameter)
         return [{'params': parameters, 'lr_mul': factor} for factor, parameters in groups.items()]
 

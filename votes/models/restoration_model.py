@@ -123,11 +123,10 @@ class RestorationModel:
             self.messages.append(f'degradation maps: {stored}, the DSM is not run in training')
 
     def _discriminator(self) -> nn.Module | None:
-        named = self.opt.network_d if self.opt.train is not None else None
-        if named is None:
+        named, path = self.opt.network_d, self.opt.path
+        if named is None or self.opt.train is None:
             return None
         net = build_network({'type': named.type, **named.args})
-        path = self.opt.path
         if path.pretrain_network_d:
             load_weights(net, path.pretrain_network_d, path.strict_load_d, path.param_key_d)
             self.messages.append(f'discriminator: {path.pretrain_network_d}')

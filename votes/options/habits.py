@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from votes.options.yaml_file import Key, OptionFile, dotted, walk
+from votes.options.yaml_file import Key, OptionFile, dotted, section_at, walk
 
 SHIPPED_LISTS = Path(__file__).resolve().parents[1] / 'data' / 'meta_info'
 LISTS = ('meta_info_file', 'meta_val_file', 'meta_test_file')
@@ -95,13 +95,9 @@ def _move(file: OptionFile, old: Key, *targets: Key, conflict: str = '') -> None
         return
     place, value = file.place(old), section.pop(old[-1])
     for new in targets if value is not None else ():
-        target: Any = file.data.get(str(new[0]))
-        if not isinstance(target, dict):
+        if not isinstance(file.data.get(str(new[0])), dict):
             continue
-        for part in new[1:-1]:
-            if not isinstance(target.get(part), dict):
-                target[part] = {}
-            target = target[part]
+        target: dict[Any, Any] = section_at(file.data, new[:-1])
         if target.get(new[-1]) is None:
             target[new[-1]], file.places[new] = value, place
         elif conflict and target[new[-1]] != value:

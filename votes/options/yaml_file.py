@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -181,13 +181,18 @@ def apply_overrides(file: OptionFile, overrides: list[str]) -> None:
         if not equals or not parts:
             raise UserError('cannot read an override', value=override, fix='KEY=VALUE, such as train.total_iter=100')
         node = _compose(text, f'command line ({override})')
-        target = file.data
-        for part in parts[:-1]:
-            if not isinstance(target.get(part), dict):
-                target[part] = {}
-            target = target[part]
+        target = section_at(file.data, parts[:-1])
         target[parts[-1]] = None if node is None else _value(node, tuple(parts), file, 'command line')
         file.places[tuple(parts)] = 'command line'
+
+
+def section_at(data: dict[str, Any], key: Iterable[Any]) -> dict[str, Any]:
+    """The mapping at a key of nested data, made where there is none."""
+    for part in key:
+        if not isinstance(data.get(part), dict):
+            data[part] = {}
+        data = data[part]
+    return data
 
 
 def walk(data: Any, key: Key = ()) -> Iterator[tuple[Key, dict[str, Any]]]:

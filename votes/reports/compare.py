@@ -39,9 +39,8 @@ class Entry:
 
     @property
     def amount(self) -> str:
-        return (
-            f'{len(self.content["frames"])} frames of {len({frame["clip"] for frame in self.content["frames"]})} clips'
-        )
+        clips = {frame['clip'] for frame in self.content['frames']}
+        return f'{len(self.content["frames"])} frames of {len(clips)} clips'
 
 
 def read_results(path: Path) -> dict[str, Any]:

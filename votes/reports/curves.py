@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from votes import checkpoint
+from votes.errors import UserError
 
 PANELS = (
     ('loss', 'loss', 'log'),
@@ -15,9 +16,15 @@ PANELS = (
 )
 
 
-def read_rows(path: Path) -> list[dict[str, Any]]:
-    """The lines of a metrics.jsonl, numbers that JSON does not have among them; one that was cut off is left out."""
-    rows = []
+def read_rows(run: Path) -> list[dict[str, Any]]:
+    """What a run logged, numbers that JSON does not have among it; a line that was cut off is left out.
+
+    Raises:
+        UserError: the folder is no run.
+    """
+    rows, path = [], run / 'metrics.jsonl'
+    if not path.is_file():
+        raise UserError('not a run folder: no metrics.jsonl', where=run, fix='experiments/NAME')
     for line in path.read_text().splitlines():
         try:
             rows.append(checkpoint.with_infinity(json.loads(line)))
@@ -26,11 +33,16 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
     return rows
 
 
+def validations(run: Path) -> list[tuple[int, float]]:
+    """Iteration and PSNR of each validation of a run."""
+    return [(row['iter'], row['restored_psnr']) for row in read_rows(run) if 'restored_psnr' in row]
+
+
 def draw_curves(folder: Path) -> Path:
     """Draws folder/curves.svg from folder/metrics.jsonl and returns its path."""
     from matplotlib.figure import Figure
 
-    rows = read_rows(folder / 'metrics.jsonl')
+    rows = read_rows(folder)
     training = [row for row in rows if row['kind'] == 'train']
     sets = sorted({row['kind'] for row in rows} - {'train'})
     metrics = sorted({key for row in rows for key in row if key.startswith('restored_')})

@@ -143,7 +143,7 @@ def _plain(value: Any) -> str:
 def of_training(folder: Path, pictures: Pictures) -> dict[str, Any]:
     """Curves, last validation and previews of a training run."""
     environment = _environment(folder)
-    rows = [row for row in read_rows(folder / 'metrics.jsonl') if row['kind'] != 'train']
+    rows = [row for row in read_rows(folder) if row['kind'] != 'train']
     lines = [f'{row["kind"]}, iteration {row["iter"]}: ' + _values(row) for row in rows]
     return {
         'title': folder.name,

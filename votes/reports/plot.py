@@ -18,10 +18,7 @@ def series(folder: Path, key: str) -> dict[str, list[tuple[int, float]]]:
     Raises:
         UserError: the folder is no run, or never logged it; the keys that it has are named.
     """
-    path = folder / 'metrics.jsonl'
-    if not path.is_file():
-        raise UserError('not a run folder: no metrics.jsonl', where=folder, fix='experiments/NAME')
-    rows = read_rows(path)
+    rows = read_rows(folder)
     found: dict[str, list[tuple[int, float]]] = {}
     for row in rows:
         if key in row:

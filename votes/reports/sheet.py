@@ -82,15 +82,19 @@ def _row(model: RestorationModel, stream: Stream, dataset: VideoUVSSMTestDataset
     return np.concatenate([_titled(shown[name], title) for name, title in titles.items()], 1)
 
 
+def spread(dataset: VideoUVSSMTestDataset, count: int) -> list[Place]:
+    """So many frames of a test set, from all over it."""
+    places = dataset.positions()
+    return [places[int((i + 0.5) * len(places) / count)] for i in range(count)]
+
+
 def draw_rows(
     model: RestorationModel, dataset: VideoUVSSMTestDataset, output: Path, count: int, side: int | None = None
 ) -> None:
     """Writes a PNG with a row for each of `count` frames spread over a test set, see `_row`."""
-    places = dataset.positions()
-    picks = [places[int((i + 0.5) * len(places) / count)] for i in range(count)]
     with model.predicting() as net:
         stream = Stream(net, model.device)
-        write_image(output, _stack([_row(model, stream, dataset, at, side) for at in picks]))
+        write_image(output, _stack([_row(model, stream, dataset, at, side) for at in spread(dataset, count)]))
 
 
 def _stack(rows: list[Image]) -> Image:

@@ -20,7 +20,7 @@ from votes.errors import UserError
 from votes.inference.evaluation import write_image
 from votes.inference.frames import map_of_frame, to_float, to_image
 from votes.models import RestorationModel
-from votes.reports.sheet import heat
+from votes.reports.sheet import heat, spread
 from votes.studies.measuring import restored_clips, run_as_program
 
 REGION = 16  # LQ pixels: the side of the regions whose means are compared
@@ -52,8 +52,7 @@ def measure(model: RestorationModel, dataset: VideoUVSSMTestDataset, folder: Pat
     if not model.said.senses:
         raise UserError('this network has no degradation map', value=model.opt.network_g.type, where=model.opt.name)
     frames: list[dict[str, Any]] = []
-    shown = {int((i + 0.5) * len(dataset) / PICTURES) for i in range(PICTURES)}
-    places = {place: i for i, place in enumerate(dataset.positions())}
+    shown = spread(dataset, PICTURES)
     for clip, index, unclamped, lq in restored_clips(model, dataset, *dataset.clips):
         restored = unclamped.clamp(0, 1)
         gt = to_float(dataset.gt(clip, index), model.device)[None]
@@ -72,12 +71,11 @@ def measure(model: RestorationModel, dataset: VideoUVSSMTestDataset, folder: Pat
                 **{name: correlation(regions(dfm), regions(error)) for name, error in errors.items()},
             }
         )
-        if places[clip, index] in shown:
+        if (clip, index) in shown:
             panels = [to_image(restored), heat(_large(dfm, gt)), heat(8 * _large(errors['restored'], gt))]
             write_image(folder / 'pictures' / f'{clip}_{index:08d}.png', np.concatenate(panels, 1))
-    names = list(dict.fromkeys(frame['clip'] for frame in frames))
     clips = {
-        name: {clip: fmean(f[key] for f in frames if f['clip'] == clip) for clip in names}
+        name: {clip: fmean(f[key] for f in frames if f['clip'] == clip) for clip in dataset.clips}
         for name, key in (('correlation', 'restored'), ('correlation_lq', 'lq'))
     }
     return {

@@ -14,7 +14,7 @@ import yaml
 
 from votes.archs import build_network
 from votes.reports.compare import read_results
-from votes.reports.curves import read_rows
+from votes.reports.curves import validations
 from votes.reports.protocol import described, of_options
 from votes.studies import claims
 from votes.studies.claims import INCONCLUSIVE, MEASURED, NOT_RUN, SEEDS, Interval
@@ -270,8 +270,7 @@ def _cost(row: Row, runner: Runner) -> dict[str, float]:
 
 def _read_curve(found: Result, job: str, run: Path) -> None:
     """The validations of a fine-tuning run."""
-    rows = read_rows(run / 'metrics.jsonl')
-    found.curve[job] = [(r['iter'], r['restored_psnr']) for r in rows if 'restored_psnr' in r]
+    found.curve[job] = validations(run)
     how = described(of_options(yaml.safe_load((run / 'options.yml').read_text())))
     if how not in found.protocol:
         found.protocol.append(how)

@@ -330,7 +330,7 @@ class Runner:
             return
         command = ['votes.cli', kind, '-opt', str(path), '--set', *overrides]
         if self._run(trial, [*command, '--restart'], device).state == 'done':
-            rows = read_rows(self.folder / 'experiments' / trial / 'metrics.jsonl')
+            rows = read_rows(self.folder / 'experiments' / trial)
             seconds = rows[-1]['seconds']  # of a step, without the first ones
             steps = max(1, int(60 * job.minutes / seconds))
             content = {'minutes': job.minutes, 'seconds': seconds, 'steps': steps}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import cast
 
 import torch
@@ -41,6 +42,10 @@ class DeformableConv(DeformConv):
         return super().forward(x, raw[:, :split], raw[:, split:].sigmoid())
 
 
+def _first_share(conv: nn.Conv2d, frame: Tensor) -> list[Tensor]:
+    return [first_share(conv, frame)]
+
+
 class PCDAlignment(nn.Module):
     """Aligns every frame of a window to its centre frame, coarse to fine."""
 
@@ -61,11 +66,11 @@ class PCDAlignment(nn.Module):
 
     def shares(self, frames: list[Tensor]) -> list[Tensor]:
         """What the first offset convolution of each level takes from a frame itself, whatever window it is in."""
-        convs = [cast(nn.Conv2d, self.offset_conv1[level]) for level in LEVELS]
-        return [
-            one_by_one(self, lambda frame, conv=conv: [first_share(conv, frame)], x)[0]
-            for conv, x in zip(convs, frames, strict=True)
-        ]
+        shares = []
+        for level, x in zip(LEVELS, frames, strict=True):
+            conv = cast(nn.Conv2d, self.offset_conv1[level])
+            shares += one_by_one(self, partial(_first_share, conv), x)
+        return shares
 
     def forward(self, frames: list[Tensor], centre: list[Tensor], shares: list[Tensor] | None = None) -> Tensor:
         """Aligned level-1 features.
