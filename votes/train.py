@@ -40,7 +40,6 @@ from votes.training.health import Guard
 from votes.training.history import note_start
 from votes.training.position import Position, Setup
 from votes.training.run_log import RunLog, StepMeter, duration, environment, logger, put_aside
-from votes.training.supply import Supply
 from votes.training.validation import Validation
 
 
@@ -128,6 +127,37 @@ def loop(run: Run, loader: TrainLoader, device: torch.device) -> None:
     if validation.exhausted(at):
         save(run)
         logger.info('nothing was gained in %d validations: training ends at iteration %d', at.stale, at.iteration)
+
+
+class Supply:
+    """Gives a batch a step.
+
+    A rank whose data worker is frozen computes once more with its last batch, so that all ranks meet in the decision of
+    this step, where they learn that it does not count, and can save and end together.
+
+    Attributes:
+        batch: the last one.
+        frozen: what is known of the worker that does not answer.
+    """
+
+    def __init__(self, loader: TrainLoader, device: torch.device):
+        self.batches: Iterator[Any] = loader.batches(device)
+        self.batch: Any = None
+        self.frozen: str | None = None
+
+    def next(self) -> tuple[Any, bool]:
+        """A batch, and whether it only stands for one that did not come.
+
+        Raises:
+            Stalled: not even the first one came.
+        """
+        try:
+            self.batch = next(self.batches)
+        except Stalled as error:
+            self.frozen = str(error)
+            if self.batch is None:
+                raise
+        return self.batch, self.frozen is not None
 
 
 def note_grids(model: RestorationModel, dataset: Any, validation: Validation, opt: Options) -> None:

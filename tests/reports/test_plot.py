@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from votes.cli import main
-from votes.reports.plot import series
+from votes.reports.curves import series
 from votes.training.run_log import RunLog
 
 

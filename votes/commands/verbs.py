@@ -51,7 +51,7 @@ VERBS = {
     'test': Verb('votes.test', 'Evaluation', 'evaluate a network from an option file'),
     'compare': Verb('votes.reports.compare', 'Evaluation', 'results of several evaluations in one table'),
     'report': Verb('votes.reports.page', 'Evaluation', 'a run, several or a study as an HTML page'),
-    'plot': Verb('votes.reports.plot', 'Evaluation', 'curves of several runs in one figure, for papers'),
+    'plot': Verb('votes.reports.curves', 'Evaluation', 'curves of several runs in one figure, for papers'),
     'sheet': Verb('votes.reports.sheet', 'Evaluation', 'a picture of LQ, DFM, restored, GT and error'),
     'reproduce': Verb(
         'votes.studies.reproduce', 'Evaluation', 'a table or figure of the paper: run what is missing, compare, draw'

@@ -12,8 +12,7 @@ from typing import Any
 
 from votes.checkpoint import read_record
 from votes.errors import UserError
-from votes.reports.protocol import described, lower_is_better, shown
-from votes.reports.tables import STYLES
+from votes.reports.protocol import STYLES, described, lower_is_better, shown
 
 RESTORED = 'restored'
 Means = dict[str, dict[str, float]]  # row ('bicubic', 'restored') -> metric -> value

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from votes import checkpoint
-from votes.reports import tables
+from votes.reports import protocol
 from votes.reports.curves import save_figure
 from votes.studies.claims import NOT_RUN, VERDICTS, Interval
 from votes.studies.outcome import Result
@@ -41,7 +41,7 @@ def write_all(study: Study, results: list[Result], outcomes: dict[str, Outcome],
     table = _table(results)
     about = environment()
     text = markdown(study, table, results, about, command)
-    contents = {'md': text, 'tex': latex(study, table), 'csv': '\n'.join([*tables.comma_separated(table), ''])}
+    contents = {'md': text, 'tex': latex(study, table), 'csv': '\n'.join([*protocol.comma_separated(table), ''])}
     for suffix, content in contents.items():
         checkpoint.write_text(folder / f'{study.name}.{suffix}', content)
     checkpoint.write_record(folder / f'{study.name}.json', as_json(study, results, outcomes, about, command))
@@ -114,7 +114,7 @@ def _table(results: list[Result]) -> list[list[str]]:
 
 
 def markdown(study: Study, table: list[list[str]], results: list[Result], about: dict[str, Any], command: str) -> str:
-    lines = [f'# {study.title}', *_grid(study, results), *tables.markdown(table)]
+    lines = [f'# {study.title}', *_grid(study, results), *protocol.markdown(table)]
     reasons = [f'- {r.row.label}: {r.verdict}: {r.reason}' for r in results if r.reason]
     counts = {verdict: sum(r.verdict == verdict for r in results) for verdict in VERDICTS}
     lines += [f'{len(results)} rows: {", ".join(f"{n} {verdict}" for verdict, n in counts.items() if n)}.', '']
@@ -142,7 +142,7 @@ def _grid(study: Study, results: list[Result]) -> list[str]:
         return []
     rows, columns = (list(dict.fromkeys(place[i] for place in placed)) for i in (0, 1))
     cells = [[_cell(placed[row, column]) if (row, column) in placed else '-' for column in columns] for row in rows]
-    return tables.markdown([['', *columns], *([row, *line] for row, line in zip(rows, cells, strict=True))])[:-1]
+    return protocol.markdown([['', *columns], *([row, *line] for row, line in zip(rows, cells, strict=True))])[:-1]
 
 
 def _cell(result: Result) -> str:
@@ -154,7 +154,7 @@ def _cell(result: Result) -> str:
 
 
 def latex(study: Study, table: list[list[str]]) -> str:
-    return '\n'.join([f'% {study.title}', *tables.latex(table, last='l'), ''])
+    return '\n'.join([f'% {study.title}', *protocol.latex(table, last='l'), ''])
 
 
 def as_json(
