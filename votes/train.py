@@ -271,8 +271,7 @@ def give_up(run: Run, supply: Supply) -> NoReturn:
     """Ends a run that gets no samples any more, saved as it was before the step that lacks them."""
     run.at.retreat(run.setup.samples_a_step)
     save(run)
-    if distributed.rank() == 0:
-        run.saves.finish()
+    run.saves.finish()
     whose = [f'rank {rank}: {text}' for rank, text in enumerate(distributed.gather(supply.frozen)) if text]
     error = Stalled(f'{"; ".join(whose)}. Saved after iteration {run.at.iteration}; the same command goes on')
     error.__dict__['repeated'] = distributed.rank() != 0

@@ -39,10 +39,8 @@ def inspect(path: Path) -> str:
         weights = read(path, key)
         count = sum(t.numel() for t in weights.values())
         broken = sum(not bool(torch.isfinite(t).all()) for t in weights.values())
-        lines.append(
-            f'{key or "weights"}: {len(weights)} tensors, {count / 1e6:.3f} M values'
-            + (f', {broken} tensors with NaN or Inf' if broken else '')
-        )
+        bad = f', {broken} tensors with NaN or Inf' if broken else ''
+        lines.append(f'{key or "weights"}: {len(weights)} tensors, {count / 1e6:.3f} M values{bad}')
     try:
         lines.append('network: ' + ', '.join(f'{k}: {v}' for k, v in infer_options(weights, path).items()))
     except UserError:

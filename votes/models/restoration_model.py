@@ -108,12 +108,10 @@ class RestorationModel:
                 self.messages.append(f'{name.upper()}: {plan.weights}' + (', frozen' if frozen else ''))
         if path.pretrain_network_g:
             mismatch = load_weights(self.net, path.pretrain_network_g, path.strict_load_g, path.param_key_g)
-            averaged = ' (params_ema, the average; param_key_g: params for the others)'
-            self.messages.append(
-                f'weights: {path.pretrain_network_g}'
-                + (averaged if mismatch.key == 'params_ema' and not path.param_key_g else '')
-                + (f', not all of them fit:\n{mismatch}' if mismatch else '')
-            )
+            said = f'weights: {path.pretrain_network_g}'
+            if mismatch.key == 'params_ema' and not path.param_key_g:
+                said += ' (params_ema, the average; param_key_g: params for the others)'
+            self.messages.append(said + (f', not all of them fit:\n{mismatch}' if mismatch else ''))
         stored = self.opt.datasets['train'].args.get('dataroot_dfm') if self.opt.train else None
         if stored:
             if 'difference' in self.said.inputs:

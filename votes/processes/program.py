@@ -23,9 +23,8 @@ def add_program_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--launcher', choices=('none', 'pytorch'), default='none', help='pytorch: started by torchrun')
     what = 'change options, e.g. train.total_iter=1000; may be given several times, the last of a key counts'
     add_overrides(parser, what, '--force_yml')
-    parser.add_argument(
-        '--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS
-    )  # older launchers pass it
+    # older launchers pass it
+    parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
 
 
 def add_overrides(parser: argparse.ArgumentParser, what: str, *also: str, dest: str = 'overrides') -> None:

@@ -63,14 +63,8 @@ def measure(model: RestorationModel, dataset: VideoUVSSMTestDataset, folder: Pat
             name: F.interpolate((x - gt).abs().mean(1, keepdim=True), dfm.shape[-2:], mode='area')
             for name, x in (('restored', restored[None]), ('lq', bicubic))
         }
-        frames.append(
-            {
-                'clip': clip,
-                'index': index,
-                'dfm': float(dfm.mean()),
-                **{name: correlation(regions(dfm), regions(error)) for name, error in errors.items()},
-            }
-        )
+        alike = {name: correlation(regions(dfm), regions(error)) for name, error in errors.items()}
+        frames.append({'clip': clip, 'index': index, 'dfm': float(dfm.mean()), **alike})
         if (clip, index) in shown:
             panels = [to_image(restored), heat(_large(dfm, gt)), heat(8 * _large(errors['restored'], gt))]
             write_image(folder / 'pictures' / f'{clip}_{index:08d}.png', np.concatenate(panels, 1))

@@ -191,19 +191,19 @@ def read_study(path: str | Path, quick: bool = False) -> Study:
         if not small:
             raise UserError('this study has no quick version', where=path)
         data = {**data, 'tolerance': {}, 'notes': [], **small, 'name': f'{data.get("name")}_quick'}
+    problems = list(file.problems)
     try:
         seeds = data.get('seeds') or []
         data['jobs'] = dict(_spelt_out(data.get('jobs') or {}, seeds))
         rows = _spelt_out(dict(enumerate(data.get('rows') or [])), seeds)
         data['rows'] = [{key: _of_all_seeds(value, seeds) for key, value in row.items()} for _, row in rows]
         study = Study(**{**data, 'folder': Path(path).absolute().parent})
-    except (ValidationError, KeyError, AttributeError) as error:
-        if not isinstance(error, ValidationError):
-            raise UserError('bad foreach in a study', where=path, value=error) from error
-        problems = [f'  {dotted(tuple(e["loc"]))}: {e["msg"]}' for e in error.errors()]
-        raise UserError('\n'.join([f'problems in {path}', *file.problems, *problems])) from error
-    if file.problems:
-        raise UserError('\n'.join([f'problems in {path}', *file.problems]))
+    except ValidationError as error:
+        problems += [f'  {dotted(tuple(e["loc"]))}: {e["msg"]}' for e in error.errors()]
+    except (KeyError, AttributeError) as error:
+        raise UserError('bad foreach in a study', where=path, value=error) from error
+    if problems:
+        raise UserError('\n'.join([f'problems in {path}', *problems]))
     return study
 
 

@@ -87,9 +87,8 @@ class Guard:
         logger.warning('  the batch is in %s', ', '.join(map(str, files.values())))
 
     def _go_back(self, model: RestorationModel, at: Position, saves: Saves, samples: int) -> None:
-        if distributed.rank() == 0:
-            saves.finish()
-        newest, _ = distributed.from_first(saves.newest_good() if distributed.rank() == 0 else None)
+        saves.finish()
+        newest, _ = distributed.on_first(saves.newest_good)
         if newest is None:
             raise Diverged(f'{at.bad_in_row} steps in a row with NaN or Inf, and no checkpoint to go back to')
         state = checkpoint.load(state_path(saves.folder, newest))

@@ -139,7 +139,7 @@ def resume(model: RestorationModel, saves: Saves, opt: Options, setup: Setup, al
     Raises:
         UserError: checkpoints are there but none is whole, or what was trained with is not what is asked for now.
     """
-    newest, problems = distributed.from_first(saves.newest_good() if distributed.rank() == 0 else None)
+    newest, problems = distributed.on_first(saves.newest_good)
     for problem in problems:
         logger.warning('warning: %s', problem)
     if problems and newest is None:
