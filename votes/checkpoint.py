@@ -26,7 +26,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from votes.errors import UserError, first_line
+from votes.errors import UserError, explained, first_line
 
 WEIGHT_KEYS = ('params_ema', 'params', 'state_dict')
 TRAINERS = ('generator_ema.', 'generator.')  # mmagic keeps a network inside its trainer, beside a discriminator
@@ -250,10 +250,9 @@ def read_safetensors(path: str | os.PathLike[str]) -> dict[str, Tensor]:
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
-    try:
-        return load_file(path)
-    except (SafetensorError, OSError) as error:
-        raise UserError('checkpoint cannot be read', where=path, value=error) from error
+    with explained('checkpoint cannot be read', SafetensorError, OSError, where=path):
+        weights = load_file(path)
+    return weights
 
 
 def read_weights(path: str | os.PathLike[str], param_key: str | None = None) -> dict[str, Tensor]:

@@ -11,7 +11,7 @@ from statistics import fmean
 from typing import Any
 
 from votes.checkpoint import read_record
-from votes.errors import UserError
+from votes.errors import UserError, explained
 from votes.reports.protocol import STYLES, described, lower_is_better, shown
 
 RESTORED = 'restored'
@@ -48,12 +48,8 @@ def read_results(path: Path) -> dict[str, Any]:
     Raises:
         UserError: it cannot be read, is damaged, or is something else.
     """
-    try:
+    with explained('results file cannot be read', ValueError, where=path, fix='written by `votes test`'):
         content = read_record(path, unsigned=True)
-    except ValueError as error:
-        raise UserError(
-            'results file cannot be read', where=path, value=error, fix='written by `votes test`'
-        ) from error
     if not {'name', 'protocol', 'results'} <= content.keys() or 'metrics' not in content['protocol']:
         raise UserError('not a results file of `votes test`', where=path)
     return content

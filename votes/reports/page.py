@@ -12,7 +12,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, select_autoescape
 
 from votes import checkpoint
-from votes.errors import UserError
+from votes.errors import UserError, explained
 from votes.reports.compare import comparison, labels, read_results
 from votes.reports.curves import draw_curves, read_rows
 from votes.reports.frames import TestSet, test_sets
@@ -93,10 +93,9 @@ def _environment(folder: Path) -> dict[str, Any]:
 
 
 def _record(path: Path) -> dict[str, Any]:
-    try:
-        return checkpoint.read_record(path, unsigned=True)
-    except ValueError as error:
-        raise UserError('a file of the page cannot be read', where=path, value=error) from error
+    with explained('a file of the page cannot be read', ValueError, where=path):
+        content = checkpoint.read_record(path, unsigned=True)
+    return content
 
 
 def _about(environment: dict[str, Any]) -> dict[str, str]:

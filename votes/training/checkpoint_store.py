@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from votes import checkpoint
-from votes.errors import UserError
+from votes.errors import UserError, explained
 from votes.processes.lease import Lease
 
 
@@ -82,16 +82,11 @@ class Saves:
             self.pending = self.writer.submit(self._guarded, work, *args)
 
     def _guarded(self, work: Any, *args: Any) -> None:
-        try:
+        what = 'a checkpoint cannot be written; earlier ones are untouched'
+        fix = 'make room or restore write access; the same command then goes on from the last checkpoint'
+        with explained(what, OSError, where=self.folder, fix=fix):
             self.check_lease()
             work(*args)
-        except OSError as error:
-            raise UserError(
-                'a checkpoint cannot be written; earlier ones are untouched',
-                where=self.folder,
-                value=error,
-                fix='make room or restore write access; the same command then goes on from the last checkpoint',
-            ) from error
 
     def _write(self, iteration: int, weights: dict[str, Any], state: dict[str, Any]) -> None:
         self.remove(iteration)  # of a run that was rolled back
@@ -232,12 +227,10 @@ class Saves:
     def check_room(self, checkpoint_bytes: int) -> None:
         """Raises UserError where checkpoints of this size cannot be written."""
         probe = self.states / f'.probe.{os.getpid()}'
-        try:
+        with explained('the run folder cannot be written to', OSError, where=self.folder):
             self.states.mkdir(parents=True, exist_ok=True)
             probe.write_bytes(b'x')
             probe.unlink()
-        except OSError as error:
-            raise UserError('the run folder cannot be written to', where=self.folder, value=error) from error
         free = shutil.disk_usage(self.states).free
         needed = checkpoint_bytes * (max(1, self.keep_last) + 1)
         if free < needed:
