@@ -49,7 +49,7 @@ def _main(argv: list[str]) -> int:
         program.add_arguments(verbs.add_parser(argv[0], description=known.text))
     args = parser.parse_args(argv)
     try:
-        return int(program.run(args))
+        return int(program.run(args) or 0)
     except UserError as error:
         print(f'error: {error}', file=sys.stderr)
         return 2

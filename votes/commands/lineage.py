@@ -13,7 +13,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('run', type=Path, metavar='FOLDER', help='experiments/NAME, or studies/NAME')
 
 
-def run(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace) -> None:
     is_study = (args.run / 'jobs').is_dir()
     print('\n'.join(lineage_of_study(args.run) if is_study else lineage(args.run)))
-    return 0

@@ -12,9 +12,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('kind', nargs='?', choices=kinds, metavar='KIND', help=f'one of {", ".join(kinds)}; or all')
 
 
-def run(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace) -> None:
     for kind in registries():
         if args.kind in (None, kind.kind):
             print(f'{kind.kind}:')
             print('\n'.join(f'  {name:<28}{kind.describe(name)}'.rstrip() for name in kind.names()))
-    return 0

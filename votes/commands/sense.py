@@ -58,7 +58,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_overrides(parser, 'change options')
 
 
-def run(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace) -> None:
     named = load_options(args.opt, overrides=args.overrides, check_paths=False).datasets['train'].args
     opt = load_options(args.opt, overrides=[*args.overrides, 'datasets.train.dataroot_dfm=~'])
     data = opt.datasets['train'].args
@@ -71,7 +71,6 @@ def run(args: argparse.Namespace) -> int:
     made, about = maker(args.map, opt, frames, str(args.opt))
     sense(made, frames, target, about)
     print(f'# for the option file:\ndatasets:\n  train:\n    dataroot_dfm: {target}')
-    return 0
 
 
 def maker(kind: str, opt: Options, frames: FrameSource, where: str) -> tuple[Made, dict[str, str]]:

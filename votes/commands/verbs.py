@@ -16,7 +16,9 @@ class Parser(argparse.ArgumentParser):
 
 
 class Verb(NamedTuple):
-    """A module with add_arguments(parser) and run(args) -> exit code; the group of `votes --help`; what it does."""
+    """A module with add_arguments(parser) and run(args), which returns the exit code, or nothing for 0; the group of
+    `votes --help`; what it does.
+    """
 
     module: str
     group: str

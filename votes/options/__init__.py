@@ -139,13 +139,13 @@ def examine(file: OptionFile, mode: str = 'train', check_paths: bool = False) ->
         raise OptionError(where, [f'{_place(file, key, where)}: {text}' for key, text in refused])
     notices = accept_habits(file)
     opt, found = _build(file)
-    opt.notices = notices
+    opt.notices.extend(notices)
     derived = list(all_signature_problems(opt))
     buildable = not any(key[0] == 'network_g' for key in [*found, *(key for key, _ in derived)])
     derived += consistency_problems(opt, mode, buildable)
     derived += [*nan_problems(opt.model_dump()), *(value_problems(opt) if mode == 'train' else ())]
     if check_paths:
-        opt.notices += drop_spare_dsm(opt, mode)
+        opt.notices.extend(drop_spare_dsm(opt, mode))
         derived += path_problems(opt, mode)
     # what the schema says about a key is enough
     derived = [(key, text) for key, text in derived if not any(key[: n + 1] in found for n in range(len(key)))]

@@ -136,9 +136,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('word', metavar='KEY|NAME', help='an option key, or a name that option files may use')
 
 
-def run(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace) -> None:
     print(explain(args.word))
-    return 0
 
 
 if __name__ == '__main__':

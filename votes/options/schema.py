@@ -201,10 +201,6 @@ class Options(Section):
         """What a program tells its user before it starts, a line each."""
         return self._notices
 
-    @notices.setter
-    def notices(self, notices: list[str]) -> None:
-        self._notices = notices
-
     @property
     def training(self) -> TrainOptions:
         """The section `train`, which a file for training has."""

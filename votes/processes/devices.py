@@ -27,6 +27,6 @@ def device_of(opt: Options) -> torch.device:
     """The device of this process by ``num_gpu`` of an option file (0 is the CPU); a notice where there is no GPU."""
     if opt.num_gpu == 0 or not torch.cuda.is_available():
         if opt.num_gpu not in (0, 'auto'):
-            opt.notices += [f'num_gpu: {opt.num_gpu}: no CUDA device here, the CPU is used']
+            opt.notices.append(f'num_gpu: {opt.num_gpu}: no CUDA device here, the CPU is used')
         return torch.device('cpu')
     return torch.device('cuda', torch.cuda.current_device())

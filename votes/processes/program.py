@@ -46,9 +46,8 @@ def run_program(program: Callable[[Options, argparse.Namespace], None], mode: st
         begin()
     try:
         opt = load_options(args.opt, mode=mode, overrides=args.overrides)
-        opt.notices += distributed.start(
-            args.launcher, opt.dist_params.backend, opt.dist_params.first_timeout, gpu=opt.num_gpu != 0
-        )
+        waits, gpu = opt.dist_params.first_timeout, opt.num_gpu != 0
+        opt.notices.extend(distributed.start(args.launcher, opt.dist_params.backend, waits, gpu))
         try:
             program(opt, args)
         finally:

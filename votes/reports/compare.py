@@ -185,6 +185,5 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('results', type=Path, nargs='+', metavar='results.json', help='files that `votes test` wrote')
 
 
-def run(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace) -> None:
     print(comparison(args.results))
-    return 0

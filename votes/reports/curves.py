@@ -132,8 +132,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--log', action='store_true', help='a logarithmic axis')
 
 
-def run(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace) -> None:
     if args.output.suffix not in FORMATS or args.smooth < 1:
         raise UserError('a plot is .svg, .png or .pdf', value=f'{args.output}, smooth {args.smooth}')
     print(plot(args.runs, args.key, args.output, args.smooth, args.log))
-    return 0

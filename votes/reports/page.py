@@ -198,7 +198,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--lossless', action='store_true', help='pictures as PNG: exact, and several times as large')
 
 
-def run(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace) -> None:
     for folder in args.folders:
         if not folder.is_dir():
             raise UserError('no such folder', where=folder)
@@ -210,4 +210,3 @@ def run(args: argparse.Namespace) -> int:
     beside = path.with_name(f'{path.stem}_files')
     more = f', pictures in {beside.name}' if beside.is_dir() else ''
     print(f'{path} ({path.stat().st_size / 1e6:.1f} MB{more})')
-    return 0

@@ -110,7 +110,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--overwrite', action='store_true', help='replace an output that exists')
 
 
-def run(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace) -> None:
     if args.frames < 1 or args.output.suffix.lower() not in ('.png', '.jpg'):
         raise UserError('a sheet has frames and is a .png or .jpg', value=f'{args.frames} frames, {args.output}')
     check_target(args.output, args.overwrite)
@@ -119,4 +119,3 @@ def run(args: argparse.Namespace) -> int:
     data = next(data for key, data in opt.datasets.items() if key != 'train')
     draw_rows(model, build_test_set(data, opt.scale, model.said), args.output, args.frames)
     print(args.output)
-    return 0
