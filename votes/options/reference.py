@@ -119,6 +119,7 @@ def explain(word: str) -> str:
         f'{key.name}: {key.meaning or "see docs/options.md"}\n  takes {key.kind}; default {key.default}'
         for key in found
     ]
+    lines += [f'{word}: no effect here'] if any(word in names for names in NO_EFFECT.values()) else []
     for kind in registry.registries():
         if word in kind.table or (':' in word and kind is registry.NETWORKS):
             target = kind.get(word)
