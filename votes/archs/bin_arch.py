@@ -55,13 +55,8 @@ class BIN(nn.Module):
 
     def __init__(self, num_feat: int = 64, num_block: int = 6, num_layer: int = 4, num_grow_ch: int = 32):
         super().__init__()
-        # the keys of the release's state_dict
-        self.model = nn.ModuleDict(
-            {
-                name: ResidualDenseNetwork(num_feat, num_block, num_layer, num_grow_ch)
-                for name in ('model1_1', 'model2_1')
-            }
-        )
+        sizes, names = (num_feat, num_block, num_layer, num_grow_ch), ('model1_1', 'model2_1')  # those of the release
+        self.model = nn.ModuleDict({name: ResidualDenseNetwork(*sizes) for name in names})
 
     def sense_pair(self, first: Tensor, second: Tensor) -> Tensor:
         """F_B1: the frame between two frames that are two apart, (B, 3, h, w)."""

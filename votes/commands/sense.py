@@ -79,12 +79,11 @@ def maker(kind: str, opt: Options, frames: FrameSource, where: str) -> tuple[Mad
     Raises:
         UserError: the options name no DSM, or no originals.
     """
+    about, cpu = {'map': kind}, torch.device('cpu')
     if kind == 'error':
-        return errors_of(opt, frames), {'map': kind}
+        return errors_of(opt, frames), about
     if kind == 'neighbours':
-        return lambda clip: differences(NeighbourDifferences(), NEIGHBOURS, torch.device('cpu'), frames, clip), {
-            'map': kind
-        }
+        return lambda clip: differences(NeighbourDifferences(), NEIGHBOURS, cpu, frames, clip), about
     weights = opt.path.bin_model or opt.path.pretrain_network_g
     if not weights:
         raise UserError('no weights of a DSM', where=where, fix='path.bin_model')
@@ -95,7 +94,7 @@ def maker(kind: str, opt: Options, frames: FrameSource, where: str) -> tuple[Mad
     if not hasattr(model.net, 'sensor'):
         raise UserError('this network has no DSM', where=where, value=opt.network_g.type)
     dsm = model.net.sensor
-    about = {'map': kind, 'dsm': digest(dsm), 'weights': str(weights)}  # type: ignore[arg-type]
+    about |= {'dsm': digest(dsm), 'weights': str(weights)}  # type: ignore[arg-type]
 
     def sensed(clip: str) -> Iterator[NDArray[np.uint8]]:
         pairs: Pairs = dsm.pair_estimates()  # type: ignore[operator, union-attr]

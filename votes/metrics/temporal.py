@@ -34,15 +34,8 @@ def sample(picture: NDArray[Any], where: Flow) -> NDArray[np.float32]:
     height, width = where.shape[:2]
     x, y = np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32))
     places = x + where[..., 0], y + where[..., 1]
-    return np.asarray(
-        cv2.remap(
-            picture.astype(np.float32),
-            *places,
-            cv2.INTER_LINEAR,
-            borderMode=cv2.BORDER_CONSTANT,
-            borderValue=(np.nan,) * 4,
-        )
-    )
+    outside: dict[str, Any] = {'borderMode': cv2.BORDER_CONSTANT, 'borderValue': (np.nan,) * 4}
+    return np.asarray(cv2.remap(picture.astype(np.float32), *places, cv2.INTER_LINEAR, **outside))
 
 
 def visible(forward: Flow, backward: Flow) -> NDArray[np.bool_]:

@@ -309,15 +309,13 @@ def _saving(module: nn.Module, method: str, again: bool, offload: bool) -> Calla
     """A method of a module that keeps less for the backward pass."""
     forward = getattr(module, method)
 
-    def contexts() -> tuple[contextlib.AbstractContextManager, contextlib.AbstractContextManager]:
-        return contextlib.nullcontext(), _averages_kept(module)
-
     def run(*args: Any, **kwargs: Any) -> Any:
         if not torch.is_grad_enabled():
             return forward(*args, **kwargs)
         with torch.autograd.graph.save_on_cpu() if offload else contextlib.nullcontext():
             if again:
-                return recompute(forward, *args, use_reentrant=False, context_fn=contexts, **kwargs)
+                twice: dict[str, Any] = {'context_fn': lambda: (contextlib.nullcontext(), _averages_kept(module))}
+                return recompute(forward, *args, use_reentrant=False, **twice, **kwargs)
             return forward(*args, **kwargs)
 
     run.piecewise = again  # type: ignore[attr-defined]  # see parts.propagation.in_pieces

@@ -173,7 +173,7 @@ class RestorationModel:
             for part in zip(*(value.split(size) for value in sample.values()), strict=True)
         ]
         gains: list[Tensor] = []
-        watched = any(term.of_offsets for term in self.terms)
+        watched = any(term.says('of_offsets') for term in self.terms)
 
         def losses(piece: Batch) -> dict[str, Tensor]:
             with contextlib.ExitStack() as inside:
@@ -247,7 +247,7 @@ class RestorationModel:
             with torch.no_grad():
                 piece['result'] = self.generator.forward(piece)
         found: dict[str, Tensor] = {}
-        for term in (term for term in self.terms if term.adversarial):
+        for term in (term for term in self.terms if term.says('adversarial')):
             real = term.wanted(piece, self.said, self.opt.scale)
             logits = []
             for pictures in (real, piece['result'][term.output].flatten(0, 1)):

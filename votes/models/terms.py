@@ -58,15 +58,11 @@ class Term:
     until_iter: int | None = None
     weight: float = 1.0
 
-    @property
-    def adversarial(self) -> bool:
-        """Whether a discriminator says what the output is worth."""
-        return bool(getattr(self.loss, 'adversarial', False))
-
-    @property
-    def of_offsets(self) -> bool:
-        """Whether it looks at the offsets of deformable convolutions, and at no output."""
-        return bool(getattr(self.loss, 'of_offsets', False))
+    def says(self, mark: str) -> bool:
+        """What its loss says of itself: 'adversarial': a discriminator says what the output is worth; 'of_offsets': it
+        looks at those of deformable convolutions, and at no output; 'of_clips', 'compares_average'.
+        """
+        return bool(getattr(self.loss, mark, False))
 
     def factor(self, iteration: int) -> float:
         """Its weight in step number `iteration` (from 1)."""
@@ -95,7 +91,7 @@ class Term:
                 'lq' of all.
         """
         beside = beside or Beside()
-        if self.of_offsets:
+        if self.says('of_offsets'):
             if not beside.offsets:
                 raise UserError(f'loss {self.name!r} looks at offsets: nothing deformable ran', where=said.name)
             found: Any = self.loss(beside.offsets)
@@ -116,11 +112,11 @@ class Term:
                 value=self.output,
                 fix='train.losses.*.output',
             )
-        if getattr(self.loss, 'of_clips', False):
+        if self.says('of_clips'):
             clips = result[self.output]
             return self.loss(clips, self.wanted(sample, said, scale).unflatten(0, clips.shape[:2]))
         output = result[self.output].flatten(0, 1)
-        if self.adversarial:
+        if self.says('adversarial'):
             judge = beside.judge
             assert judge is not None
             return self.loss.of_generator(  # type: ignore[operator]
@@ -130,7 +126,7 @@ class Term:
         target = self.wanted(sample, said, scale)
         if output.dim() > target.dim():
             target = target.unsqueeze(1).expand_as(output)
-        if getattr(self.loss, 'compares_average', False):
+        if self.says('compares_average'):
             assert beside.averaged is not None
             return self.loss(output, target, beside.averaged()[self.output].flatten(0, 1))
         return self.loss(output, target)

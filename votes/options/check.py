@@ -30,12 +30,9 @@ ABOUT_LOSSES = {'output': str, 'target': str, 'frame': int, 'level': bool, 'from
 # keys that people know from elsewhere, and that stand in another section here
 MOVED = dict.fromkeys(ValOptions.model_fields, 'val:') | dict.fromkeys(TrainOptions.model_fields, 'train:')
 OF_TRAINING = {
-    'optim_g': registry.OPTIMIZERS,
-    'optim_d': registry.OPTIMIZERS,
+    **dict.fromkeys(('optim_g', 'optim_d'), registry.OPTIMIZERS),
     'scheduler': registry.SCHEDULERS,
-    'pixel_opt': registry.LOSSES,
-    'perceptual_opt': registry.LOSSES,
-    'gan_opt': registry.LOSSES,
+    **dict.fromkeys(('pixel_opt', 'perceptual_opt', 'gan_opt'), registry.LOSSES),
 }
 
 
