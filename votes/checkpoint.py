@@ -305,15 +305,11 @@ class Mismatch:
 
 def compare(expected: dict[str, Tensor], found: dict[str, Tensor]) -> Mismatch:
     """Compares the keys and shapes of two state_dicts."""
-    both = expected.keys() & found.keys()
+    apart = [k for k in expected if k in found and expected[k].shape != found[k].shape]
     return Mismatch(
         missing=[k for k in expected if k not in found],
         unexpected=[k for k in found if k not in expected],
-        shapes=[
-            f'{k}: checkpoint {list(found[k].shape)}, network {list(expected[k].shape)}'
-            for k in expected
-            if k in both and expected[k].shape != found[k].shape
-        ],
+        shapes=[f'{k}: checkpoint {list(found[k].shape)}, network {list(expected[k].shape)}' for k in apart],
     )
 
 

@@ -45,7 +45,7 @@ def _main(argv: list[str]) -> int:
     verbs = parser.add_subparsers(dest='verb', prog='votes', required=True, metavar='VERB', help=argparse.SUPPRESS)
     if argv and argv[0] in VERBS:  # only the verb that runs is imported
         known = VERBS[argv[0]]
-        program = importlib.import_module(known.module)
+        program = importlib.import_module(f'votes.{known.module}')
         program.add_arguments(verbs.add_parser(argv[0], description=known.text))
     args = parser.parse_args(argv)
     try:

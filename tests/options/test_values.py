@@ -64,7 +64,7 @@ def test_every_verb_takes_set_several_times(verb):
     from votes.cli import VERBS
 
     parser = argparse.ArgumentParser()
-    importlib.import_module(VERBS[verb].module).add_arguments(parser)
+    importlib.import_module(f'votes.{VERBS[verb].module}').add_arguments(parser)
     action = next(a for a in parser._actions if '--set' in a.option_strings)
     assert type(action).__name__ == '_ExtendAction'
 

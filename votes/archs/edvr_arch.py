@@ -121,17 +121,8 @@ class EDVR(WindowNetwork):
     ):
         if hr_in and (not with_predeblur or scale not in (2, 4)):
             raise ValueError(f'hr_in needs with_predeblur, and a scale of 2 or 4: {with_predeblur} and {scale}')
-        super().__init__(
-            num_in_ch,
-            num_out_ch,
-            num_feat,
-            num_frame,
-            deformable_groups,
-            num_extract_block,
-            num_reconstruct_block,
-            center_frame_idx,
-            scale,
-        )
+        sizes = (num_feat, num_frame, deformable_groups, num_extract_block, num_reconstruct_block)
+        super().__init__(num_in_ch, num_out_ch, *sizes, center_frame_idx, scale)
         if hr_in:
             self.scale, self.multiple = 1, 4 * scale
         if with_predeblur:

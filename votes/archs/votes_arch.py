@@ -103,17 +103,8 @@ class VOTES(WindowNetwork):
         init: Init = 'default',
         modulation_init: Literal['same', 'zero'] = 'same',
     ):
-        super().__init__(
-            num_in_ch,
-            num_out_ch,
-            num_feat,
-            num_frame,
-            deformable_groups,
-            num_extract_block,
-            num_reconstruct_block,
-            center_frame_idx,
-            sr_factor,
-        )
+        sizes = (num_feat, num_frame, deformable_groups, num_extract_block, num_reconstruct_block)
+        super().__init__(num_in_ch, num_out_ch, *sizes, center_frame_idx, sr_factor)
         if self.sees != BIN.sees:
             raise ValueError(
                 f'the DSM looks at windows of {BIN.sees.frames} frames around the middle one, '

@@ -292,12 +292,8 @@ def _apart(net: nn.Module, names: Iterable[str]) -> list[str]:
 @contextlib.contextmanager
 def _averages_kept(module: nn.Module) -> Iterator[None]:
     """Inside, what normalisation averages over batches is not counted a second time."""
-    kept = [
-        (buffer, buffer.clone())
-        for norm in module.modules()
-        if isinstance(norm, nn.modules.batchnorm._BatchNorm)
-        for buffer in norm.buffers()
-    ]
+    norms = [norm for norm in module.modules() if isinstance(norm, nn.modules.batchnorm._BatchNorm)]
+    kept = [(buffer, buffer.clone()) for norm in norms for buffer in norm.buffers()]
     try:
         yield
     finally:

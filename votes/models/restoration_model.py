@@ -184,15 +184,8 @@ class RestorationModel:
                 gains.append(self._gain(piece))
             return self.losses(result, piece, iteration, offsets)
 
-        outcome = take_step(
-            self._phases(losses, iteration),
-            pieces,
-            iteration,
-            seed=self.opt.manual_seed,
-            lr_scale=lr_scale,
-            stop=stop,
-            void=void,
-        )
+        phases, seed = self._phases(losses, iteration), self.opt.manual_seed
+        outcome = take_step(phases, pieces, iteration, seed=seed, lr_scale=lr_scale, stop=stop, void=void)
         outcome.gain = torch.stack(gains).mean() if gains else None
         return outcome
 

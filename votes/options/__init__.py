@@ -28,15 +28,11 @@ from votes.options.yaml_file import Key, OptionFile, apply_overrides, dotted, re
 
 # what stands for a required key while the rest of a file is checked
 STAND_INS: dict[str, Any] = {
+    **{key: {'type': ''} for key in ('network_g', 'optim_g', 'pixel_opt')},
+    **dict.fromkeys(('model_type', 'type'), ''),
+    **dict.fromkeys(('scale', 'total_iter'), 1),
     'name': '-',
-    'model_type': '',
-    'scale': 1,
     'datasets': {},
-    'network_g': {'type': ''},
-    'optim_g': {'type': ''},
-    'pixel_opt': {'type': ''},
-    'total_iter': 1,
-    'type': '',
 }
 
 
