@@ -220,22 +220,14 @@ def load(path: str | os.PathLike[str]) -> dict[str, Any]:
     except Exception as error:  # damaged files make the unpickler raise whatever there is
         with open(path, 'rb') as file:
             head = file.read(256).lstrip().lower()
+        what, value = 'checkpoint cannot be read', f'{path.stat().st_size} bytes: {first_line(error)[:200]}'
+        fix = 'an incomplete download or save, or a file that holds code: take another copy'
         if head.startswith((b'<!doctype', b'<html')):
-            raise UserError(
-                'this checkpoint is a web page', where=path, fix='the download was refused: fetch the file again'
-            ) from error
-        if isinstance(error, pickle.UnpicklingError) and 'eights only load failed' in str(error):
-            raise UserError(
-                'this checkpoint holds code, a whole network and not its weights alone',
-                where=path,
-                fix='where its code is, and if you trust it: torch.save(network.state_dict(), FILE)',
-            ) from error
-        raise UserError(
-            'checkpoint cannot be read',
-            where=path,
-            value=f'{path.stat().st_size} bytes: {first_line(error)[:200]}',
-            fix='an incomplete download or save, or a file that holds code: take another copy',
-        ) from error
+            what, fix = 'this checkpoint is a web page', 'the download was refused: fetch the file again'
+        elif isinstance(error, pickle.UnpicklingError) and 'eights only load failed' in str(error):
+            what = 'this checkpoint holds code, a whole network and not its weights alone'
+            fix = 'where its code is, and if you trust it: torch.save(network.state_dict(), FILE)'
+        raise UserError(what, where=path, value=value, fix=fix) from error
     if not isinstance(content, dict):
         raise UserError('checkpoint holds no dictionary', where=path, value=type(content).__name__)
     return content

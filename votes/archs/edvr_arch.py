@@ -101,7 +101,7 @@ class EDVR(WindowNetwork):
         Others: see WindowNetwork.
     """
 
-    small = {'num_feat': 8, 'deformable_groups': 2, 'num_extract_block': 1, 'num_reconstruct_block': 1, 'scale': 2}
+    small = {**WindowNetwork.small, 'scale': 2}
 
     def __init__(
         self,

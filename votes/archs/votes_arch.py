@@ -72,14 +72,7 @@ class VOTES(WindowNetwork):
     """
 
     parts = {'dsm': ('bin.',), **WindowNetwork.parts}
-    small = {
-        'num_feat': 8,
-        'deformable_groups': 2,
-        'num_extract_block': 1,
-        'num_reconstruct_block': 1,
-        'num_modulation_blocks': 1,
-        **{f'dsm_{name}': value for name, value in BIN.small.items()},
-    }
+    small = {**WindowNetwork.small, 'num_modulation_blocks': 1, **{f'dsm_{k}': v for k, v in BIN.small.items()}}
 
     def __init__(
         self,

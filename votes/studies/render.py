@@ -160,25 +160,11 @@ def latex(study: Study, table: list[list[str]]) -> str:
 def as_json(
     study: Study, results: list[Result], outcomes: dict[str, Outcome], about: dict[str, Any], command: str
 ) -> dict[str, Any]:
-    """Numbers that JSON does not have are texts, see `checkpoint.without_infinity`."""
-    rows = []
-    for result in results:
-        content = asdict(result)
-        content['row'] = result.row.model_dump(exclude_defaults=True)
-        rows.append({**content, 'difference': result.difference})
-    content = {
-        'study': study.name,
-        'title': study.title,
-        'command': command,
-        'rows': rows,
-        'jobs': {name: asdict(outcome) for name, outcome in outcomes.items()},
-        'notes': study.notes,
-        'tolerance': study.tolerance,
-        'resolution': study.resolution,
-        'environment': about,
-    }
-    plain: dict[str, Any] = checkpoint.without_infinity(content)
-    return plain
+    shown = [{'row': r.row.model_dump(exclude_defaults=True), 'difference': r.difference} for r in results]
+    rows = [asdict(result) | more for result, more in zip(results, shown, strict=True)]
+    jobs = {name: asdict(outcome) for name, outcome in outcomes.items()}
+    plan = study.model_dump(include={'title', 'notes', 'tolerance', 'resolution'})
+    return {'study': study.name, **plan, 'command': command, 'rows': rows, 'jobs': jobs, 'environment': about}
 
 
 def draw(study: Study, results: list[Result], folder: Path) -> None:
@@ -191,17 +177,12 @@ def draw(study: Study, results: list[Result], folder: Path) -> None:
     figure = Figure(figsize=(6.5, 4), layout='constrained')
     axis = figure.subplots()
     y = study.figure.y
-    {'bars': _bars, 'line': _line, 'curves': _curves, 'matrix': _matrix, 'gains': _gains}[study.figure.kind](
-        axis, measured, y
-    )
+    kinds = {'bars': _bars, 'line': _line, 'curves': _curves, 'matrix': _matrix, 'gains': _gains}
+    kinds[study.figure.kind](axis, measured, y)
     axis.set_title(study.title, fontsize=9, wrap=True)
-    if study.figure.kind == 'gains':
-        axis.set_xlabel(f'gain in {HEADS.get(y, y)}')
-    elif study.figure.kind != 'matrix':
-        axis.set_ylabel(HEADS.get(y, y))
-        axis.set_xlabel(study.figure.x)
-    else:
-        axis.set(xlabel=study.figure.columns, ylabel=study.figure.rows)
+    of_its_own = {'gains': (f'gain in {HEADS.get(y, y)}', ''), 'matrix': (study.figure.columns, study.figure.rows)}
+    across, up = of_its_own.get(study.figure.kind, (study.figure.x, HEADS.get(y, y)))
+    axis.set(xlabel=across, ylabel=up)
     for suffix in ('svg', 'png'):
         save_figure(figure, folder / f'{study.name}.{suffix}', dpi=150)
 

@@ -103,6 +103,7 @@ class WindowNetwork(AlignedFeatures, Enlarging):
         'fusion': ('fusion.',),
         'reconstruction': ('reconstruction.', 'upconv', 'conv_hr.', 'conv_last.'),
     }
+    small = {'num_feat': 8, 'deformable_groups': 2, 'num_extract_block': 1, 'num_reconstruct_block': 1}
     senses = False
     map_field: str | None = None  # the field that a degradation map is made of, where it is not made of the frames
     fusion: nn.Module
