@@ -182,12 +182,10 @@ def build_terms(train: TrainOptions, said: Promise) -> list[Term]:
         for name, entry in said.supervised.items():
             about = {key: entry[key] for key in (*ABOUT_LOSSES, 'weight') if key in entry}
             terms.append(Term(name, _built(train.pixel_opt), **about))
-    for name, spec in (('l_percep', train.perceptual_opt), ('l_gan', train.gan_opt)):
+    for name, spec in {'l_percep': train.perceptual_opt, 'l_gan': train.gan_opt, **train.losses}.items():
         if spec:
-            terms.append(Term(name, _built(spec)))
-    for name, spec in train.losses.items():
-        about = {key: value for key, value in spec.args.items() if key in ABOUT_LOSSES}
-        terms.append(Term(name, _built(spec), **about))
+            about = {key: value for key, value in spec.args.items() if key in ABOUT_LOSSES}
+            terms.append(Term(name, _built(spec), **about))
     return terms
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from votes.errors import UserError
+from votes.options.check import named
 from votes.options.habits import NO_EFFECT
 from votes.options.schema import Options, sections_in
 from votes.registry import DATASETS
@@ -49,7 +49,9 @@ def may_change(key: str, options: Mapping[str, Any]) -> bool:
     for field, _ in _fields(key):
         if isinstance(field.json_schema_extra, dict) and field.json_schema_extra.get('anytime'):
             return True
-    return words[:2] == ['datasets', 'train'] and words[2] in _of_dataset(options)
+    # its module may not be there any more
+    dataset = named(options['datasets']['train']['type'], DATASETS) if words[:2] == ['datasets', 'train'] else None
+    return dataset is not None and words[2] in getattr(dataset, 'anytime', ())
 
 
 def _fields(key: str) -> Iterator[tuple[FieldInfo, bool]]:
@@ -66,10 +68,3 @@ def _fields(key: str) -> Iterator[tuple[FieldInfo, bool]]:
 def _default(key: str) -> Any:
     """Of a key of the schema; None of arguments of what a type names."""
     return next((field.get_default(call_default_factory=True) for field, own in _fields(key) if own), None)
-
-
-def _of_dataset(options: Mapping[str, Any]) -> tuple[str, ...]:
-    try:
-        return tuple(getattr(DATASETS.get(options['datasets']['train']['type']), 'anytime', ()))
-    except UserError:  # its module is not there any more
-        return ()

@@ -52,7 +52,7 @@ def key_in(data: Any, loc: Iterable[Any]) -> Key:
     return tuple(key)
 
 
-def _named(name: str, kind: registry.Registry) -> Any:
+def named(name: str, kind: registry.Registry) -> Any:
     """What a name stands for; None where there is no such."""
     try:
         return kind.get(name)
@@ -62,7 +62,7 @@ def _named(name: str, kind: registry.Registry) -> Any:
 
 def _parameters(spec: Spec, kind: registry.Registry) -> dict[str, inspect.Parameter]:
     """What an option file may say about `spec.type`; nothing where there is no such type."""
-    target = _named(spec.type, kind)
+    target = named(spec.type, kind)
     supplied = set() if kind is registry.NETWORKS else SUPPLIED
     parameters = inspect.signature(target).parameters if target is not None else {}
     return {name: parameter for name, parameter in parameters.items() if name not in supplied}
@@ -146,7 +146,7 @@ def blueprint(spec: Spec) -> tuple[Any, str | None]:
     """The network that an option file names, without memory for its weights; and what is wrong where it cannot be
     built. Neither where an argument is missing.
     """
-    cls = _named(spec.type, registry.NETWORKS)
+    cls = named(spec.type, registry.NETWORKS)
     missing = [name for name, p in _parameters(spec, registry.NETWORKS).items() if p.default is p.empty]
     if cls is None or any(spec.args.get(name) is None and name not in ('args', 'kwargs') for name in missing):
         return None, None
@@ -228,7 +228,7 @@ def _dataset_problems(key: Key, data: DatasetOptions, net: Any) -> Iterator[Prob
         value = data.args.get(said)
         if value is not None and value != getattr(sees, said, value):
             yield (*key, said), f'is {value}, that of the network is {getattr(sees, said)}'
-    for given, fields in getattr(_named(data.type, registry.DATASETS), 'given_by', {}).items():
+    for given, fields in getattr(named(data.type, registry.DATASETS), 'given_by', {}).items():
         needed = [field for field in getattr(net, 'inputs', ()) if field in fields]
         if needed and not data.args.get(given):
             yield key, f'{given} is needed: {type(net).__name__} reads {", ".join(needed)}'
@@ -241,7 +241,7 @@ def _dataset_problems(key: Key, data: DatasetOptions, net: Any) -> Iterator[Prob
         yield (*key, 'interval_list'), f'are steps of 1 or more frames (value {intervals})'
     backend = _argument(data, registry.DATASETS, 'io_backend')
     kind = backend.get('type') if backend is not None and backend.keys() == {'type'} else None
-    if backend is not None and kind != 'auto' and (not kind or _named(kind, registry.SOURCES) is None):
+    if backend is not None and kind != 'auto' and (not kind or named(kind, registry.SOURCES) is None):
         stores = '|'.join(['auto', *registry.SOURCES.names()])
         yield (*key, 'io_backend'), f'{{type: {stores}}} is needed, or module:Class (value {backend!r})'
 
@@ -272,7 +272,7 @@ def _train_problems(opt: Options, net: Any) -> Iterator[Problem]:
         yield from _part_problems(train, net)
     adversarial: list[Key] = [('train', 'gan_opt')] if train.gan_opt else []
     for name, spec in train.losses.items():
-        loss = _named(spec.type, registry.LOSSES)
+        loss = named(spec.type, registry.LOSSES)
         if getattr(loss, 'adversarial', False):
             adversarial.append(('train', 'losses', name))
         if getattr(loss, 'compares_average', False) and not train.ema_decay:

@@ -10,8 +10,8 @@ from typing import Any
 import torch
 
 from votes import registry
-from votes.errors import UserError, first_line
-from votes.options.check import ABOUT_LOSSES, Problem, specs
+from votes.errors import first_line
+from votes.options.check import ABOUT_LOSSES, Problem, named, specs
 from votes.options.schema import Options, Spec
 from votes.options.yaml_file import Key
 
@@ -49,12 +49,9 @@ def _step(build: Callable[..., Any], args: dict[str, Any]) -> None:
 
 def _tried(spec: Spec, kind: registry.Registry, key: Key, trial: Callable[..., Any]) -> Iterator[Problem]:
     """At most one problem: that of the argument without which, or with another of which, all is well."""
-    try:
-        build = kind.get(spec.type)
-    except UserError:
-        return
+    build = named(spec.type, kind)
     args = {name: value for name, value in spec.args.items() if name not in ABOUT_LOSSES}
-    if any(value is None for value in args.values()) or next(nan_problems(args), None):
+    if build is None or any(value is None for value in args.values()) or next(nan_problems(args), None):
         return  # told already
     refused = _refused(build, args, trial)
     if refused is None:
