@@ -30,14 +30,6 @@ MS_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # Wang, Simoncelli, Bovik
 LUMA = (65.481 / 255, 128.553 / 255, 24.966 / 255)
 
 
-def to_y_channel(image: Picture) -> NDArray[np.float64]:
-    """RGB (H, W, 3) in [0, 255] -> Y (H, W) in [16, 235].
-
-    ``Y = 16 + (65.481 R + 128.553 G + 24.966 B)`` with R, G, B in [0, 1], not rounded.
-    """
-    return image.astype(np.float64) @ np.array(LUMA) + 16
-
-
 def planes(frames: Tensor, crop_border: int, channel: Channel) -> Tensor:
     """RGB frames (B, 3, H, W) in [0, 255] -> float64 (B, C, h, w): luma (C = 1) or RGB, without a border.
 
