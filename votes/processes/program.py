@@ -22,16 +22,17 @@ def add_program_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('-opt', required=True, metavar='FILE.yml', help='option file')
     parser.add_argument('--launcher', choices=('none', 'pytorch'), default='none', help='pytorch: started by torchrun')
     what = 'change options, e.g. train.total_iter=1000; may be given several times, the last of a key counts'
-    add_overrides(parser, what, '--force_yml')
+    add_overrides(parser, what, '--set', '--force_yml')
     # older launchers pass it
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
 
 
-def add_overrides(parser: argparse.ArgumentParser, what: str, *also: str, dest: str = 'overrides') -> None:
-    """The argument ``--set KEY=VALUE ...``; `what` it changes, and its other names."""
-    parser.add_argument(
-        '--set', *also, nargs='+', action='extend', default=[], metavar='KEY=VALUE', dest=dest, help=what
-    )
+def add_overrides(
+    parser: argparse.ArgumentParser, what: str, *names: str, dest: str = 'overrides', takes: str = 'KEY=VALUE'
+) -> None:
+    """An argument of several values that may be given several times, ``--set`` unless named otherwise."""
+    names = names or ('--set',)
+    parser.add_argument(*names, nargs='+', action='extend', default=[], metavar=takes, dest=dest, help=what)
 
 
 def run_program(program: Callable[[Options, argparse.Namespace], None], mode: str, args: argparse.Namespace) -> int:

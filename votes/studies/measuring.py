@@ -16,6 +16,7 @@ from votes.inference.stream import Stream
 from votes.models import RestorationModel, build_model
 from votes.options import load_options
 from votes.processes.devices import device_of
+from votes.processes.program import add_overrides
 
 
 def run_as_program(
@@ -33,7 +34,7 @@ def run_as_program(
     parser = argparse.ArgumentParser(description=about)
     parser.add_argument('-opt', required=True)
     parser.add_argument('-o', '--output', type=Path, required=True)
-    parser.add_argument('--set', nargs='+', action='extend', default=[], dest='overrides')
+    add_overrides(parser, 'change options')
     args = parser.parse_args(argv)
     opt = load_options(args.opt, 'test', args.overrides)
     model = build_model(opt, device_of(opt))

@@ -13,6 +13,7 @@ import torch
 
 from votes.errors import UserError
 from votes.processes.lease import Lease, LeaseLost
+from votes.processes.program import add_overrides
 from votes.processes.signals import PREEMPTED
 from votes.studies.claims import INCONCLUSIVE, NOT_REPRODUCED, NOT_RUN
 from votes.studies.outcome import results_of
@@ -29,14 +30,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--data', type=Path, metavar='FOLDER', help='what stands for ./datasets in the option files')
     parser.add_argument('-o', '--output', type=Path, help='folder of the study (default: studies/NAME)')
     parser.add_argument('--gpus', help='such as 0,1,2,3: a job on each (default: all)')
-    parser.add_argument(
-        '--weights',
-        nargs='+',
-        action='extend',
-        default=[],
-        metavar='JOB=FILE',
-        help='weights of your own in place of what a training job of the study makes',
-    )
+    own = 'weights of your own in place of what a training job of the study makes'
+    add_overrides(parser, own, '--weights', dest='weights', takes='JOB=FILE')
     parser.add_argument(
         '--evaluate-only', action='store_true', help='trains nothing: measures the weights that are there'
     )
