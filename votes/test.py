@@ -83,10 +83,9 @@ def recognised(dataset: VideoUVSSMTestDataset) -> dict[str, Any]:
         first = hashlib.sha256()
         digest.update(f'{clip} {length}'.encode())
         for source in (dataset.pairs.lq, dataset.pairs.gt):
-            frame = source.read(clip, length // 2)
-            digest.update(str(frame.shape).encode() + frame.tobytes())
-            frame = source.read(clip, 0)
-            first.update(str(frame.shape).encode() + frame.tobytes())
+            for index, total in ((length // 2, digest), (0, first)):
+                frame = source.read(clip, index)
+                total.update(str(frame.shape).encode() + frame.tobytes())
         of_clips[clip] = first.hexdigest()[:16]
     known = {'clips': len(lengths), 'frames': sum(lengths.values()), 'sha256': digest.hexdigest()}
     return {**known, 'of_clips': of_clips}
