@@ -114,9 +114,8 @@ class Validation:
             return
         content = distributed.on_first(lambda: self._best_of_file(at))
         if content is not None and content['iter'] > at.iteration:
-            self.ahead = (
-                content  # its iteration is still to come again, and what is saved until then knows nothing of it
-            )
+            # its iteration is still to come again, and what is saved until then knows nothing of it
+            self.ahead = content
         elif content is not None and content['iter'] != at.best_iter:
             self._adopt(content, at)  # its validation could not be noted any more
 
@@ -153,18 +152,14 @@ class Validation:
         """Whether ``val.patience`` validations in a row gained nothing."""
         return 0 < self.opt.validation.patience <= at.stale
 
-    def due(self, at: Position) -> bool:
-        """Every val_freq iterations and at the end, once."""
-        due = at.iteration % self.opt.validation.val_freq == 0 or at.iteration == self.opt.training.total_iter
-        return bool(self.sets) and due and 0 < at.iteration != at.validated
-
     def run_if_due(self, model: RestorationModel, at: Position) -> bool:
-        """Validates where that is due; the checkpoint of the iteration has been written.
+        """Validates every val_freq iterations and at the end, once; the checkpoint of the iteration has been written.
 
         Returns:
             False where some rank was asked to stop and it was given up, on every rank; nothing is kept of it then.
         """
-        if not self.due(at):
+        due = at.iteration % self.opt.validation.val_freq == 0 or at.iteration == self.opt.training.total_iter
+        if not self.sets or not due or at.iteration in (0, at.validated):
             return True
         results: dict[str, Evaluation] = {}
         for key, dataset in self.sets.items():
@@ -176,11 +171,11 @@ class Validation:
             results[key] = result
         for key, result in results.items():
             logger.info('%s', '\n'.join([result.table(at.best.get(key), self.lower), *result.notes]))
-        if self.ahead and at.iteration >= self.ahead['iter']:
+        reached = self.ahead is not None and at.iteration >= self.ahead['iter']
+        if self.ahead and reached:
             self._adopt(self.ahead, at)
         gained = self._compare(results, at)
-        if gained or (self.ahead and at.iteration >= self.ahead['iter']):
-            self.ahead = None  # those weights are another's now, or known
+        self.ahead = None if gained or reached else self.ahead  # those weights are another's now, or known
         at.validated = at.iteration
         if distributed.rank() == 0:
             self._keep(model, results, at, gained)
