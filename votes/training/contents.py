@@ -27,11 +27,9 @@ def fingerprint(dataset: Any, recipes: Any = None) -> dict[str, str]:
     for name in [names[int(i * step)] for i in range(min(len(names), CLIPS))]:
         digest = hashlib.sha256()
         for source in (pairs.lq, pairs.gt):
-            read = getattr(source, 'read', None)
-            if read is not None and not hasattr(
-                source, 'window'
-            ):  # LQ that is made when it is drawn: its recipe counts
-                frame = read(name, pairs.lengths[name] // 2)
+            # of LQ that is made when it is drawn the recipe counts
+            if hasattr(source, 'read') and not hasattr(source, 'window'):
+                frame = source.read(name, pairs.lengths[name] // 2)
                 digest.update(str(frame.shape).encode() + frame.tobytes())
         found[name] = digest.hexdigest()[:16]
     for path in [recipes] if isinstance(recipes, str) else recipes or []:
