@@ -27,7 +27,6 @@ from votes.training.run_log import put_aside
 
 HQ, LQ = ('hq', 'gt', 'original'), ('lq', 'compressed', 'shared')  # how such folders begin
 NOTHING_GAINED = 3  # exit code
-METRICS = {name: {'type': f'calculate_{name}', 'crop_border': 2, 'test_y_channel': True} for name in ('psnr', 'ssim')}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -86,13 +85,14 @@ def adapt(args: argparse.Namespace, name: str, network: dict[str, Any], said: Pr
     known = Path('experiments') / f'{name}.made_of.json'
     if (Path('experiments') / name).is_dir() and not args.restart:
         refuse_changes(known, made_of, args.platform)
-    options = write_options(args, network, said, data, Path('experiments') / f'{name}.yml')
+    common = {'model_type': 'RestorationModel', 'scale': said.scale, 'network_g': network}
+    options = write_options(args, common, data, Path('experiments') / f'{name}.yml')
     alone = lq_folder(data) != data / 'LQ_frames'  # no pairs but those of the recipe, which fit
     found = Check(made=lambda clip: alone or clip.startswith('made__')).option_file(options)
     print('\n'.join(map(str, found)))
     if not may_train(found):
         raise UserError('these pairs are not fit for training', where=args.data, fix='see the findings above')
-    start = evaluated(f'{name}_start', args.weights, network, said, data, 'val')
+    start = evaluated(f'{name}_start', args.weights, common, data, 'val')
     if start is None:
         return 1
     checkpoint.write_record(known, made_of)
@@ -103,12 +103,12 @@ def adapt(args: argparse.Namespace, name: str, network: dict[str, Any], said: Pr
     run_folder = Path('experiments') / name
     best = run_folder / 'models' / 'net_g_best.pth'
     weights = {f'{name}_before': args.weights, name: best}
-    results = both(weights, network, said, data, 'test')
+    results = both(weights, common, data, 'test')
     if len(results) < 2:
         return 1
     print(f'\n{curve(run_folder, mean_psnr(start))}\n\non clips that were not trained on:')
     print(comparison(results))
-    kept = [old for old in args.replay if not report_earlier(weights, network, said, data, old)]
+    kept = [old for old in args.replay if not report_earlier(weights, common, data, old)]
     if kept:
         return 1
     gains = max(psnr for _, psnr in validations(run_folder)) - mean_psnr(start), gained(results)
@@ -121,13 +121,13 @@ def adapt(args: argparse.Namespace, name: str, network: dict[str, Any], said: Pr
     return 0
 
 
-def report_earlier(weights: dict[str, Path], network: dict[str, Any], said: Promise, data: Path, old: str) -> bool:
+def report_earlier(weights: dict[str, Path], common: dict[str, Any], data: Path, old: str) -> bool:
     """Says what became of an earlier platform, on its own test clips; False where the evaluation failed."""
     label = label_of(earlier_platform(old))
     if not (data / f'meta_info_test_{label}.txt').is_file():
         print(f'\n{label} has no test clips: what became of it is not known')
         return True
-    results = both(weights, network, said, data, f'test_{label}', f'_on_{label}')
+    results = both(weights, common, data, f'test_{label}', f'_on_{label}')
     if len(results) < 2:
         return False
     print(f'\non {label}, which was replayed ({gained(results):+.2f} dB):')
@@ -225,17 +225,14 @@ def sections(data: Path, part: str) -> dict[str, Any]:
     }
 
 
-def common(name: str, network: dict[str, Any], said: Promise) -> dict[str, Any]:
-    return {'name': name, 'model_type': 'RestorationModel', 'scale': said.scale, 'network_g': network}
-
-
-def write_options(args: argparse.Namespace, network: dict[str, Any], said: Promise, data: Path, path: Path) -> Path:
+def write_options(args: argparse.Namespace, common: dict[str, Any], data: Path, path: Path) -> Path:
     """The option file of the training: all parameters, a validation each epoch."""
     lengths = read_meta_info(data / 'meta_info_train.txt').values()
     epoch = max(1, sum(lengths) // args.batch)
     total = args.epochs * epoch
     content = {
-        **common(f'finetune_{args.platform}', network, said),
+        'name': f'finetune_{args.platform}',
+        **common,
         'datasets': {
             'train': {
                 'type': 'UVSSMDataset',
@@ -254,30 +251,29 @@ def write_options(args: argparse.Namespace, network: dict[str, Any], said: Promi
             'total_iter': total,
             'pixel_opt': {'type': 'CharbonnierLoss'},
         },
-        'val': {'val_freq': epoch, 'patience': args.patience, 'metrics': METRICS},
+        'val': {'val_freq': epoch, 'patience': args.patience},
         'logger': {'print_freq': max(1, epoch // 4), 'save_checkpoint_freq': epoch, 'keep_last': 2},
     }
     return _write(path, content)
 
 
-def evaluated(name: str, weights: Path, network: dict[str, Any], said: Promise, data: Path, part: str) -> Path | None:
+def evaluated(name: str, weights: Path, common: dict[str, Any], data: Path, part: str) -> Path | None:
     """The results file of weights on a part of the split; None where the evaluation failed."""
     content = {
-        **common(name, network, said),
+        'name': name,
+        **common,
         'datasets': {'test': {'type': 'VideoUVSSMTestDataset', **sections(data, part)}},
         'path': {'pretrain_network_g': str(weights)},
-        'val': {'save_img': part.startswith('test'), 'metrics': METRICS},
+        'val': {'save_img': part.startswith('test')},
     }
     options = _write(Path('experiments') / f'test_{name}.yml', content)
     code = test.main(['-opt', str(options), '--overwrite'])
     return None if code else Path('results') / name / 'results.json'
 
 
-def both(
-    weights: dict[str, Path], network: dict[str, Any], said: Promise, data: Path, part: str, on: str = ''
-) -> list[Path]:
+def both(weights: dict[str, Path], common: dict[str, Any], data: Path, part: str, on: str = '') -> list[Path]:
     """`evaluated` of each, without those that failed."""
-    found = [evaluated(name + on, file, network, said, data, part) for name, file in weights.items()]
+    found = [evaluated(name + on, file, common, data, part) for name, file in weights.items()]
     return [path for path in found if path is not None]
 
 
