@@ -150,14 +150,13 @@ def test_runs(path, workplace, monkeypatch):
     provide_weights(as_given)
     more = ['--restart'] if mode == 'train' else []
     assert main([mode, '-opt', str(path), *more, '--set', *overrides]) == 0
-    opt = load_options(path, mode, overrides)
     if mode == 'train':
-        folder = Path('experiments', opt.name)
+        folder = Path('experiments', as_given.name)
         assert checkpoint.load(folder / 'training_states' / '2.state')['iter'] == 2
         assert checkpoint.read_weights(folder / 'models' / 'net_g_latest.pth')
         assert (folder / 'metrics.jsonl').read_text().count('"kind": "train"') == 2
     else:
-        assert Path('results', opt.name, 'results.json').is_file()
-        if opt.val.save_img:
-            left_out = 2 * opt.datasets['test'].args.get('skip_ends', 0)
-            assert len(list(Path('results', opt.name, 'visualization').rglob('*.png'))) == FEW - left_out
+        assert Path('results', as_given.name, 'results.json').is_file()
+        if as_given.val.save_img:
+            left_out = 2 * as_given.datasets['test'].args.get('skip_ends', 0)
+            assert len(list(Path('results', as_given.name, 'visualization').rglob('*.png'))) == FEW - left_out

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 from collections.abc import Iterable, Iterator
@@ -34,6 +35,12 @@ for _tag, _pattern, _first in (
     ),
 ):
     _Core.add_implicit_resolver(f'tag:yaml.org,2002:{_tag}', re.compile(f'^(?:{_pattern})$'), _first)
+
+
+class _Fast(getattr(yaml, 'CSafeLoader', yaml.SafeLoader)):  # type: ignore[misc]
+    """The same, by libyaml where it is there."""
+
+    yaml_implicit_resolvers = _Core.yaml_implicit_resolvers
 
 
 @dataclass
@@ -108,6 +115,8 @@ def _value(node: yaml.Node, key: Key, file: OptionFile, name: str) -> Any:
 
 
 def _compose(text: str, where: object) -> yaml.Node | None:
+    with contextlib.suppress(yaml.YAMLError, UnicodeError):  # the other one says better where it is wrong
+        return yaml.compose(text, Loader=_Fast)
     try:
         return yaml.compose(text, Loader=_Core)
     except yaml.YAMLError as error:
