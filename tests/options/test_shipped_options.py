@@ -18,6 +18,9 @@ RELEASED = {
 }
 
 
+pytestmark = pytest.mark.xdist_group('shipped options')  # a process that loads all of them is enough
+
+
 @functools.cache  # several tests look at all of them
 def load(path):
     return load_options(path, 'test' if path.parts[-3] == 'test' else 'train', check_paths=False)
