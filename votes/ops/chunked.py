@@ -70,23 +70,16 @@ class _Sampler:
         return part.reshape(-1, 1, part.shape[2] * part.shape[3], part.shape[4])
 
 
-def _chunks(
-    batch: int, height: int, bytes_per_row: int, budget: int, max_row_chunks: int
-) -> Iterator[tuple[slice, slice]]:
-    """Whole images together while they fit the budget, else rows of one image."""
-    per_image = max(1, bytes_per_row * height)
-    images = max(1, budget // per_image)
-    parts = min(height, max_row_chunks, -(-per_image // budget))
+def _chunks(sampler: _Sampler, flat_weight: Tensor, most: int | None = None) -> Iterator[tuple[slice, slice]]:
+    """Whole images together while their columns fit FORWARD_BYTES, else rows of one image, in `most` parts of it."""
+    batch, (height, width) = sampler.offset.shape[0], sampler.offset.shape[-2:]
+    per_image = max(1, flat_weight.shape[1] * height * width * flat_weight.element_size())
+    images = max(1, FORWARD_BYTES // per_image)
+    parts = min(height, most or height, -(-per_image // FORWARD_BYTES))
     rows = -(-height // parts)  # alike: a short last one would cost as many calls
     for first in range(0, batch, images):
         for top in range(0, height, rows):
             yield slice(first, min(batch, first + images)), slice(top, min(height, top + rows))
-
-
-def _forward_chunks(sampler: _Sampler, flat_weight: Tensor) -> Iterator[tuple[slice, slice]]:
-    batch, (height, width) = sampler.offset.shape[0], sampler.offset.shape[-2:]
-    row_bytes = flat_weight.shape[1] * width * flat_weight.element_size()
-    return _chunks(batch, height, row_bytes, FORWARD_BYTES, height)
 
 
 def _columns(sampler: _Sampler, factor: Tensor, images: slice, rows: slice) -> Tensor:
@@ -111,7 +104,7 @@ def deform_conv2d_by_shape(
         factor = flat_weight.to(x.dtype)
         everything = factor.new_empty(()).expand(batch, factor.shape[1], size[0] * size[1])  # holds one number
         out = torch.bmm(factor.expand(batch, -1, -1), everything).view(batch, -1, *size)
-        for images, rows in itertools.islice(_forward_chunks(sampler, flat_weight), 2):
+        for images, rows in itertools.islice(_chunks(sampler, flat_weight), 2):
             columns = _columns(sampler, factor, images, rows)  # while those of the chunk before are still there
             factor.new_empty(len(columns), len(factor), columns.shape[2])  # their product lives for a moment
         if bias is not None:
@@ -132,7 +125,7 @@ class _DeformConv(torch.autograd.Function):
             # sampled in float32; the product of half-precision features may then use what the hardware has for them
             factor = flat_weight.to(x.dtype)
             out = factor.new_empty(batch, out_channels, height, width)
-            for images, rows in _forward_chunks(sampler, flat_weight):
+            for images, rows in _chunks(sampler, flat_weight):
                 columns = _columns(sampler, factor, images, rows)
                 out[images, :, rows] = (factor @ columns).view(len(columns), out_channels, -1, width)
             if bias is not None:
@@ -146,13 +139,11 @@ class _DeformConv(torch.autograd.Function):
         with torch.autocast(x.device.type, enabled=False):
             sampler, flat_weight = _prepare(x, offset, mask, weight, ctx.geometry)
             grad_out = grad_out.to(flat_weight.dtype).contiguous()
-            batch, (height, width) = x.shape[0], offset.shape[2:]
             grad_maps = torch.zeros_like(sampler.maps)
             grad_offset = torch.empty_like(sampler.offset)
             grad_mask = None if sampler.mask is None else torch.empty_like(sampler.mask)
             grad_weight = torch.zeros_like(flat_weight)
-            row_bytes = flat_weight.shape[1] * width * flat_weight.element_size()
-            for images, rows in _chunks(batch, height, row_bytes, FORWARD_BYTES, MAX_ROW_CHUNKS):
+            for images, rows in _chunks(sampler, flat_weight, MAX_ROW_CHUNKS):
                 _backward_chunk(
                     sampler, flat_weight, grad_out, images, rows, grad_maps, grad_offset, grad_mask, grad_weight
                 )
