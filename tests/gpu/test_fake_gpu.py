@@ -22,8 +22,7 @@ DECIDES = {
 }
 PROGRAMS = ['VDSR', 'VOTES', 'FRVSR', 'BasicVSR']
 FETCHED = {
-    'inference/evaluation.py:to_image',
-    'restore/video.py:to_rgb',
+    'inference/frames.py:to_image',
     'checkpoint.py:digest',  # once, by which a job knows its weights again
     'inference/stream.py:precision_gap',  # once, of the first frame
 }

@@ -104,8 +104,8 @@ class Job:
             job = cls(target, description, lease)
             if not helper:
                 shutil.rmtree(job._done, ignore_errors=True)  # of a process that was killed while it tidied up
-            if not helper and restart:
-                job._empty()
+            for path in job.folder.iterdir() if restart and not helper else ():
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
             job._compare()
             job.resumed = len(job.segments())
             try:
@@ -139,10 +139,6 @@ class Job:
                 value='; '.join(different),
                 fix='the same command continues; --restart begins anew',
             )
-
-    def _empty(self) -> None:
-        for path in self.folder.iterdir():
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
 
     def segments(self) -> dict[int, Segment]:
         """Those that are finished, by number."""

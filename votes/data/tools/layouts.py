@@ -110,17 +110,12 @@ def uvssm(places: Places, _: Path | None) -> list[Layout]:
         layout = Layout(sides['HQ'], {'LQ_frames': sides['LQ']}, folder=platform)
         if platform == 'WeChat':
             layout.sizes, layout.folds = (10, 4), 5
-            layout.parts = _wechat_split(layout.gt)
+            val, test = (list(read_meta_info(LISTS / f'meta_info_UVSSMWeChat_{part}.txt')) for part in ('val', 'test2'))
+            layout.parts = {'train': sorted(layout.gt.keys() - {*test, *val}), 'val': val, 'test': test}
         found.append(layout)
     if not found:
         places.need('WeChat', 'twitter', 'bilibili', 'Youtube')
     return found
-
-
-def _wechat_split(clips: Clips) -> dict[str, list[str]]:
-    test = list(read_meta_info(LISTS / 'meta_info_UVSSMWeChat_test2.txt'))
-    val = list(read_meta_info(LISTS / 'meta_info_UVSSMWeChat_val.txt'))
-    return {'train': sorted(clips.keys() - {*test, *val}), 'val': val, 'test': test}
 
 
 def ldv(places: Places, _: Path | None) -> list[Layout]:
