@@ -73,18 +73,15 @@ class Recipe(BaseModel):
         wrong = steps.problems(self.steps)
         if not self.steps and not self.generations:
             wrong.append('generations or steps are needed')
+        top, left, bottom, right = self.bars or (0, 0, 0, 0)
         if self.bars and (not self.generations or not all(0 <= n <= 8192 for n in self.bars)):
             wrong.append('bars are 0 to 8192 pixels, of a recipe with generations')
-        elif (
-            self.bars
-            and self.step > self.scale
-            and any((a + b) % 2 for a, b in zip(self.bars[:2], self.bars[2:], strict=True))
-        ):
+        elif self.step > self.scale and ((top + bottom) % 2 or (left + right) % 2):
             wrong.append('bars above and below, and left and right, are even together')
+        if self.frame_rate and not all(1 <= rate <= 1000 for rate in self.frame_rate):
+            wrong.append('frame_rate is [from, to], both from 1 to 1000')
         if wrong:
             raise ValueError('; '.join(wrong))
-        if self.frame_rate and not all(1 <= rate <= 1000 for rate in self.frame_rate):
-            raise ValueError('frame_rate is [from, to], both from 1 to 1000')
         for key, value, version in draws.ends(self.drawn_from or {}):
             try:
                 Recipe(**version)
