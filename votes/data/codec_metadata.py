@@ -33,9 +33,8 @@ def write_metadata(folder: Path, frames: Iterable[FrameMetadata]) -> None:
     types, sizes, means, moving, size = [], [], [], False, (0, 0)
     cuts = SceneCuts()
     with whole_folder(folder) as partial, contextlib.ExitStack() as opened:
-        arrays = {name: _Growing(partial / f'{name}.npy') for name in CODEC_FIELDS}
-        for array in arrays.values():
-            opened.callback(array.close)
+        growing = ((name, contextlib.closing(_Growing(partial / f'{name}.npy'))) for name in CODEC_FIELDS)
+        arrays = {name: opened.enter_context(array) for name, array in growing}
         for frame in frames:
             size = frame.size
             types.append(frame.type)
