@@ -76,18 +76,17 @@ def _pass(
     picked = None if peak is None else (lambda place: peak(order[place]))
     views = Views(stream.said, dataset.padding, places.__contains__, piece, picked, until=max(places) + 1)
 
-    def shown(number: int) -> Shown:
-        return _float(dataset.shown(clip, number), stream.device, crop)
-
     def read() -> Iterator[tuple[View, dict[int, Shown]]]:
         known: dict[int, Shown] = {}
         for view in views.of(range(len(order))):
-            known = {i: known[i] if i in known else shown(order[i]) for i in view.indices}
+            known = {i: known[i] if i in known else dataset.shown(clip, order[i]) for i in view.indices}
             yield view, known
 
+    frames: dict[int, Shown] = {}
     reading = ahead(read(), 2)
     with closing(reading):  # type: ignore[type-var]
-        for view, frames in reading:
+        for view, known in reading:
+            frames = {i: frames[i] if i in frames else _float(known[i], stream.device, crop) for i in view.indices}
             for place, picture in zip(view.centres, stream.restore([view], frames), strict=True):
                 if place in places:
                     yield order[place], picture, frames[place]['lq'][0]
