@@ -85,11 +85,11 @@ def test_a_job_is_only_gone_on_with_by_the_same_options(tmp_path, whole):
         attempt(stopping(Enlarge(), 20))
     lossless(tmp_path / 'other.mkv', moving(30))
     for changes, told in (
-        ({'segment': 9}, 'settings.segment was 8, is 9'),
-        ({'ensemble': 'x4'}, 'settings.ensemble was none, is x4'),
-        ({'codec': 'h264'}, 'settings.codec was ffv1, is h264'),
-        ({'source': 'other.mkv'}, 'source.name was in.mkv, is other.mkv'),
-        ({'net': small_network()}, 'network was'),
+        ({'segment': 9}, "settings.segment: was '8', is '9'"),
+        ({'ensemble': 'x4'}, "settings.ensemble: was 'none', is 'x4'"),
+        ({'codec': 'h264'}, "settings.codec: was 'ffv1', is 'h264'"),
+        ({'source': 'other.mkv'}, "source.name: was 'in.mkv', is 'other.mkv'"),
+        ({'net': small_network()}, 'network: was'),
     ):
         with pytest.raises(UserError, match=f'begun with something else[\\s\\S]*{told}[\\s\\S]*--restart'):
             attempt(**changes)

@@ -12,6 +12,8 @@ from votes.errors import UserError, explained
 
 PARTITIONS = {'REDS4': ['000', '011', '015', '020'], 'official': [str(i) for i in range(240, 270)]}
 
+LISTS = ('meta_info_file', 'meta_val_file', 'meta_test_file')  # arguments of data sets that name lists
+
 
 class Split(TypedDict):
     """A seeded random split of all clips: `test` and `val` clips are drawn, the others are for training."""

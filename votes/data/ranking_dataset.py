@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 from typing_extensions import TypedDict
 
-from votes.data.clip_lists import Split
+from votes.data.clip_lists import LISTS, Split
 from votes.data.codec_metadata import CodecMetadata
 from votes.data.pairs import ClipPairs
 from votes.data.transforms import orient, random_crop, random_turn, to_tensor
@@ -120,7 +120,7 @@ class CompressionRankingDataset(Dataset):
     """
 
     by_epoch = True
-    anytime = ('meta_info_file', 'meta_val_file', 'meta_test_file', 'io_backend')
+    anytime = (*LISTS, 'io_backend')
 
     def __init__(
         self,

@@ -10,7 +10,7 @@ from torch.utils.data import Dataset
 
 from votes.archs.fields import followed_backwards
 from votes.archs.windows import Pick, peak_indices
-from votes.data.clip_lists import Split
+from votes.data.clip_lists import LISTS, Split
 from votes.data.codec_metadata import CodecMetadata
 from votes.data.grid import grid_of
 from votes.data.pairs import ClipPairs
@@ -61,15 +61,7 @@ class UVSSMDataset(Dataset):
     by_epoch = True  # samples are asked for by (epoch, index)
     given_by = {'codec_metadata': CodecMetadata.FIELDS, 'dataroot_dfm': ('difference',)}
     # may differ when a run goes on: where frames are (what they show is compared), and how they are brought
-    anytime = (
-        'dataroot_gt',
-        'dataroot_lq',
-        'meta_info_file',
-        'meta_val_file',
-        'meta_test_file',
-        'io_backend',
-        'augment_on_device',
-    )
+    anytime = ('dataroot_gt', 'dataroot_lq', *LISTS, 'io_backend', 'augment_on_device')
     middle_gt = False  # GT may hold the middle frame of each clip alone
 
     def __init__(

@@ -37,6 +37,12 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     return different
 
 
+def other_values(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """Keys that have another value, or only one of both has, a line each."""
+    different = (key for key in sorted(before.keys() | now.keys()) if before.get(key) != now.get(key))
+    return [f'{key}: was {before.get(key)!r}, is {now.get(key)!r}' for key in different]
+
+
 def may_change(key: str, options: Mapping[str, Any]) -> bool:
     """Whether a dotted key of a run's options may have another value when it goes on.
 

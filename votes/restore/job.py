@@ -14,7 +14,7 @@ from typing import Any
 from votes import checkpoint
 from votes.checkpoint import copied, write_json
 from votes.errors import UserError, explained
-from votes.options.changes import flat
+from votes.options.changes import flat, other_values
 from votes.processes.lease import Lease, LeaseLost
 
 SUFFIX = '.votes-job'
@@ -125,13 +125,7 @@ class Job:
         if not path.is_file():
             write_json(path, self.description)
             return
-        begun = json.loads(path.read_text())
-        was, now = flat(begun), flat(self.description)
-        different = [
-            f'{key} was {was.get(key)}, is {now.get(key)}'
-            for key in sorted(was.keys() | now.keys())
-            if was.get(key) != now.get(key)
-        ]
+        different = other_values(flat(json.loads(path.read_text())), flat(self.description))
         if different:
             raise UserError(
                 'this output was begun with something else',

@@ -10,7 +10,7 @@ from typing import Any
 from votes import checkpoint
 from votes.errors import UserError
 from votes.options import Options
-from votes.options.changes import flat
+from votes.options.changes import flat, other_values
 from votes.training import contents
 from votes.training.position import Position, Setup
 
@@ -100,11 +100,7 @@ def changed(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
     for entry, values in ((before, was), (now, is_now)):
         values |= {name: entry['environment'].get(name) for name in ('commit', 'processes', 'python')}
         values |= {f'weights {path}': digest[:12] for path, digest in entry['weights'].items()}
-    rows = [
-        f'{key}: was {was.get(key)!r}, is {is_now.get(key)!r}'
-        for key in sorted(was.keys() | is_now.keys())
-        if was.get(key) != is_now.get(key)
-    ]
+    rows = other_values(was, is_now)
     if before['clips'] != now['clips']:
         rows.append('the training clips or their lengths are others')
     return rows + [line.strip() for line in contents.differences(before['pictures'], now['pictures'])]

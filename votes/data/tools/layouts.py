@@ -230,13 +230,6 @@ def videos_below(root: Path) -> Clips:
 
 
 LAYOUTS: dict[str, Callable[[Places, Path | None], list[Layout]]] = {
-    'reds': reds,
-    'uvssm': uvssm,
-    'ldv': ldv,
-    'mfqe': mfqe,
-    'reds4': reds4,
-    'udm10': tested,
-    'vid4': tested,
-    'vimeo90k': vimeo90k,
-    'videos': videos,
+    **{layout.__name__: layout for layout in (reds, uvssm, ldv, mfqe, reds4, vimeo90k, videos)},
+    **dict.fromkeys(('udm10', 'vid4'), tested),
 }
