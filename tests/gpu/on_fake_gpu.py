@@ -3,6 +3,8 @@
     python on_fake_gpu.py NAME ...              # a step, and frames through a stream
     python on_fake_gpu.py --programs NAME ...   # an evaluation, and a video file
 
+With --strict before the names, it is looked first whether the device refuses what a GPU refuses.
+
 Prints a line of JSON for each: network -> case -> what went wrong (None where nothing did), and who waited for the
 device.
 """
@@ -117,8 +119,32 @@ def cases_of(name):
     return cases
 
 
+def check_strict(patch):
+    """Tensors of two devices, types that do not go together, and values that Python asks for do not pass unseen."""
+    with fake_gpu(patch, 'torch'):
+        here, there = torch.ones(2), torch.ones(2, device=GPU)
+        for wrong in (
+            lambda: here + there,
+            lambda: torch.cat((here, there)),
+            lambda: torch.stack((there, here)),
+            lambda: torch.nn.functional.linear(there.half(), torch.ones(2, 2, device=GPU)),
+            lambda: there.numpy(),
+        ):
+            with pytest.raises((RuntimeError, TypeError)):
+                wrong()
+        layer = torch.nn.Conv2d(2, 2, 1).to(GPU)
+        with torch.autocast('cuda', torch.bfloat16):
+            out = layer(torch.ones(1, 2, 3, 3, device=GPU))
+        out.float().sum().backward()
+        assert (out.dtype, layer.weight.grad.dtype) == (torch.bfloat16, torch.float32)
+        assert layer.weight.grad.device == GPU
+
+
 def main(names):
     patch = pytest.MonkeyPatch()
+    if names[0] == '--strict':
+        check_strict(patch)
+        names = names[1:]
     patch.setattr(distributed, 'any_rank', no_rank)
     programs = [('validation', validates), ('a video', restores_a_video)] if names[0] == '--programs' else []
     for name in names[bool(programs) :]:
