@@ -1,5 +1,6 @@
 """Interrupted, killed, asked to stop, done by several processes: the output is the same, and never half there."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -8,9 +9,11 @@ import textwrap
 from pathlib import Path
 
 import pytest
+from faults import damages
 from restore.clips import Enlarge, frames_of, lossless, moving, small_network
 
 from votes.errors import UserError
+from votes.options.changes import flat
 from votes.processes.signals import Preempted
 from votes.restore import Settings, restore_video
 from votes.restore.job import Job
@@ -95,6 +98,24 @@ def test_a_job_is_only_gone_on_with_by_the_same_options(tmp_path, whole):
             attempt(**changes)
     attempt()
     assert frames_of(tmp_path / 'out.mkv') == whole
+
+
+def test_damaged_notes_of_a_job_are_not_believed(tmp_path):
+    """A segment whose note is damaged is made again; what all of it depends on is not guessed."""
+    with Job.of(tmp_path / 'out.mkv', {'a': 1}) as job:
+        job.finish(0, job.folder / '000000.nut', 8, 0)
+        job.remember({'tile': 64})
+        known = job.segments()
+        for _ in damages(job.folder / '000000.json'):
+            assert job.segments() in (known, {})
+        for _ in damages(job.folder / 'limits.json'):
+            with contextlib.suppress(UserError):
+                assert job.recall() == {'tile': 64}
+        for _ in damages(job.folder / 'job.json'):
+            with contextlib.suppress(UserError):
+                assert flat(job._noted(job.folder / 'job.json')) == {'a': 1}
+        (job.folder / '000000.json').write_text('{"file": "000000.nut", "frames": 8, "first": 0}')
+        assert job.segments() == known, 'of a version before, without a checksum'
 
 
 def test_restart_begins_anew(tmp_path, whole):

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from votes import checkpoint
-from votes.checkpoint import copied, write_json
+from votes.checkpoint import copied, read_record, write_record
 from votes.errors import UserError, explained
 from votes.options.changes import flat, other_values
 from votes.processes.lease import Lease, LeaseLost
@@ -58,12 +58,15 @@ class Segment:
 
 
 def segments_in(folder: Path, known: Mapping[int, Segment] | None = None) -> dict[int, Segment]:
-    """The finished segments in a job folder by number; of those in `known` nothing is read."""
+    """The finished segments in a job folder by number; of those in `known` nothing is read. One whose note is damaged
+    is not finished.
+    """
     found = dict(known or {})
     for path in sorted(folder.glob('[0-9]*.json')):
         if int(path.stem) not in found:
-            about = json.loads(path.read_text())
-            found[int(path.stem)] = Segment(folder / about['file'], about['frames'], about['first'])
+            with contextlib.suppress(ValueError, KeyError):
+                about = read_record(path, unsigned=True)
+                found[int(path.stem)] = Segment(folder / about['file'], about['frames'], about['first'])
     return found
 
 
@@ -123,9 +126,9 @@ class Job:
     def _compare(self) -> None:
         path = self.folder / 'job.json'
         if not path.is_file():
-            write_json(path, self.description)
+            write_record(path, self.description)
             return
-        different = other_values(flat(json.loads(path.read_text())), flat(self.description))
+        different = other_values(flat(self._noted(path)), flat(self.description))
         if different:
             raise UserError(
                 'this output was begun with something else',
@@ -134,6 +137,10 @@ class Job:
                 fix='the same command continues; --restart begins anew',
             )
 
+    def _noted(self, path: Path) -> dict[str, Any]:
+        with explained('how this output was begun cannot be read', ValueError, where=path, fix='--restart begins anew'):
+            return read_record(path, unsigned=True)
+
     def segments(self) -> dict[int, Segment]:
         """Those that are finished, by number."""
         return segments_in(self.folder)
@@ -141,17 +148,17 @@ class Job:
     def finish(self, number: int, file: Path, frames: int, first: int) -> None:
         """Notes that a segment is written; from now on it is not made again."""
         self._still_mine()
-        write_json(self.folder / f'{number:06d}.json', {'file': file.name, 'frames': frames, 'first': first})
+        write_record(self.folder / f'{number:06d}.json', {'file': file.name, 'frames': frames, 'first': first})
 
     def recall(self) -> dict[str, Any]:
         """What `remember` kept."""
         path = self.folder / 'limits.json'
-        return json.loads(path.read_text()) if path.is_file() else {}
+        return self._noted(path) if path.is_file() else {}
 
     def remember(self, limits: dict[str, Any]) -> None:
         """What memory allowed, so that the rest is made in the same way."""
         if limits != self.recall():
-            write_json(self.folder / 'limits.json', limits)
+            write_record(self.folder / 'limits.json', limits)
 
     def remember_state(self, number: int, state: dict[str, Any]) -> None:
         """What a network that goes from frame to frame knows after a segment; that of earlier ones is not kept."""
@@ -168,7 +175,7 @@ class Job:
     def joining(self) -> None:
         """All segments are there; the output is put in its place from now on."""
         self._still_mine()
-        write_json(self.folder / JOINING, {'segments': len(self.segments())})
+        write_record(self.folder / JOINING, {'segments': len(self.segments())})
 
     def remove(self) -> None:
         """After the output is complete. Either all of the folder is there, or nothing under its name."""
