@@ -51,13 +51,15 @@ def draw_curves(folder: Path) -> Path:
     training = [row for row in rows if row['kind'] == 'train']
     sets = sorted({row['kind'] for row in rows} - {'train'})
     metrics = sorted({key for row in rows for key in row if key.startswith('restored_')})
-    figure = Figure(figsize=(7, 2.4 * (len(PANELS) + len(metrics))), layout='constrained')
-    axes = figure.subplots(len(PANELS) + len(metrics), 1, squeeze=False)[:, 0]
-    for axis, (key, title, scale) in zip(axes, PANELS, strict=False):
+    panels = [panel for panel in PANELS if any(panel[0] in row for row in training)]
+    count = len(panels) + len(metrics)
+    figure = Figure(figsize=(7, 2.4 * max(1, count)), layout='constrained')
+    axes = figure.subplots(max(1, count), 1, squeeze=False)[:, 0]
+    for axis, (key, title, scale) in zip(axes, panels, strict=False):
         points = [(row['iter'], row[key]) for row in training if key in row]
-        axis.plot(*zip(*points, strict=True) if points else ([], []), lw=1)
-        axis.set(title=title, yscale=scale if points else 'linear')
-    for axis, metric in zip(axes[len(PANELS) :], metrics, strict=True):
+        axis.plot(*zip(*points, strict=True), lw=1)
+        axis.set(title=title, yscale=scale)
+    for axis, metric in zip(axes[len(panels) : count], metrics, strict=True):
         for name in sets:
             own = [row for row in rows if row['kind'] == name and metric in row]
             axis.plot([row['iter'] for row in own], [row[metric] for row in own], 'o-', ms=3, label=name)
