@@ -34,7 +34,7 @@ needs_onnx = pytest.mark.skipif(
 
 
 WHOLE = [name for name in NETWORKS.names() if getattr(NETWORKS.get(name), 'sees', True) is not None]
-QUICK = ('ARCNN', 'EDSR', 'ByQuantiser', 'CDAVSR')  # a frame, a choice between networks, a refusal
+QUICK = ('ARCNN', 'ByQuantiser', 'CDAVSR')  # a frame, a choice between networks, a refusal
 
 
 def test_the_page_names_those_that_cannot():
