@@ -134,6 +134,8 @@ def measure(name: str, frames: int, side: int, repeats: int) -> dict[str, Any]:
         'lq': list(compared.clip.shape),
     }
     for work in ('step', 'stream'):
+        for net in compared.nets.values():  # statistics of batch normalisation went on in ways of their own
+            net.load_state_dict(compared.nets['here'].state_dict())
         results = {way: compared.run(way, work).double() for way in compared.contexts}
         times: dict[str, list[float]] = {way: [] for way in compared.contexts}
         for number in range(repeats):

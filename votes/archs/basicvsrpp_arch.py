@@ -52,12 +52,12 @@ class SecondOrderDeformableAlignment(DeformConv):
             guide: (B, 3C, h, w), the first of them warped, those of the frame itself, the second warped.
             flow1, flow2: (B, 2, h, w), from the frame to either.
         """
-        raw = self.conv_offset(torch.cat((guide, flow1, flow2), 1))
-        split = 18 * GROUPS
+        # split, not sliced: see offsets_and_masks
+        raw, mask = self.conv_offset(torch.cat((guide, flow1, flow2), 1)).split((18 * GROUPS, 9 * GROUPS), 1)
         # pixels of a flow are beyond half precision
-        residue = self.magnitude * torch.tanh(raw[:, :split].float())
-        flows = [flow.float().flip(1).repeat(1, split // 4, 1, 1) for flow in (flow1, flow2)]
-        return super().forward(x, residue + torch.cat(flows, 1), raw[:, split:].sigmoid())
+        residue = self.magnitude * torch.tanh(raw.float())
+        flows = [flow.float().flip(1).repeat(1, 9 * GROUPS // 2, 1, 1) for flow in (flow1, flow2)]
+        return super().forward(x, residue + torch.cat(flows, 1), mask.sigmoid())
 
 
 class BasicVSRPlusPlus(Enlarging):

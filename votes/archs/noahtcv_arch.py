@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from votes.archs.contract import Window
 from votes.archs.parts.blocks import check_window, conv3x3, count_of, lrelu, residual_blocks, upsample, zero_
-from votes.archs.parts.deform import DeformConv
+from votes.archs.parts.deform import DeformConv, offsets_and_masks
 from votes.archs.parts.published import Weights, fitting, size_of
 
 FRAMES = 3
@@ -55,8 +55,7 @@ class Fusing(nn.Module):
     def forward(self, frames: Tensor, guide: Tensor) -> Tensor:
         """(B, 3, C, h, w) and (B, C_guide, h, w) -> (B, C, h, w)."""
         raw = self.head(guide).unflatten(1, (FRAMES, -1)).flatten(0, 1)
-        split = raw.shape[1] // 3 * 2
-        aligned = self.deform_conv(frames.flatten(0, 1), raw[:, :split], raw[:, split:].sigmoid())
+        aligned = self.deform_conv(frames.flatten(0, 1), *offsets_and_masks(raw))
         return lrelu(self.fuse(aligned.unflatten(0, frames.shape[:2]).flatten(1, 2)))
 
 

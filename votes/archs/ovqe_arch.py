@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from votes.archs.contract import Clip
 from votes.archs.parts.blocks import conv3x3, count_of, lrelu
-from votes.archs.parts.deform import DeformConv
+from votes.archs.parts.deform import DeformConv, offsets_and_masks
 from votes.archs.parts.luma import set_channels
 from votes.errors import UserError
 
@@ -80,8 +80,7 @@ class DeformableFusion(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B, maps, h, w) -> (B, out_nc, h, w)."""
         raw = self.offset_mask(self.out_conv(self.unet(self.in_conv(x))))
-        split = raw.shape[1] // 3 * 2
-        return F.relu(self.deform_conv(x, raw[:, :split], raw[:, split:].sigmoid()))
+        return F.relu(self.deform_conv(x, *offsets_and_masks(raw)))
 
 
 class FrequencyEnhancement(nn.Module):

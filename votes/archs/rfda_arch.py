@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from votes.archs.contract import Causal, run_causal
 from votes.archs.parts.blocks import conv3x3, count_of
-from votes.archs.parts.deform import DeformConv
+from votes.archs.parts.deform import DeformConv, offsets_and_masks
 from votes.archs.parts.deformable_fusion import DeformableFusion
 from votes.archs.parts.luma import set_channels
 from votes.archs.stdf_arch import Enhancement
@@ -50,8 +50,7 @@ class DeformableAttention(nn.Module):
         seen = F.relu(self.conv3_(F.relu(self.conv3(seen))))
         coarse = self.mask2(self.down_conv2(seen))
         raw = self.mask(seen) + F.interpolate(coarse, seen.shape[-2:], mode='bilinear', align_corners=False)
-        split = raw.shape[1] // 3 * 2
-        found = F.relu(self.dcn(small, raw[:, :split], raw[:, split:].sigmoid()))
+        found = F.relu(self.dcn(small, *offsets_and_masks(raw)))
         channels = self.conv_du(found.mean((2, 3), keepdim=True))
         found = F.interpolate(found, x.shape[-2:], mode='bilinear', align_corners=False)
         return x * self.conv4(found + self.conv_f(first)).sigmoid() * channels

@@ -10,6 +10,14 @@ from torch import Tensor, nn
 from votes.ops import deform_conv2d
 
 
+def offsets_and_masks(raw: Tensor) -> tuple[Tensor, Tensor]:
+    """What a convolution gave (B, 3*K*G, H, W) -> offsets (B, 2*K*G, H, W) and masks in [0, 1] (B, K*G, H, W)."""
+    third = raw.shape[1] // 3
+    # gradients of `split` are put side by side as they lie, those of slices are added up in planes of zeros
+    offset, mask = raw.split((2 * third, third), 1)
+    return offset, mask.sigmoid()
+
+
 class DeformConv(nn.Module):
     """Of size-keeping padding; weights start uniform within 1 / sqrt(kernel**2 * in_channels), the bias at zero.
 

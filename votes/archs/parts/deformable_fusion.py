@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from votes.archs.parts.blocks import conv3x3
-from votes.archs.parts.deform import DeformConv
+from votes.archs.parts.deform import DeformConv, offsets_and_masks
 
 
 def with_relus(*layers: nn.Module) -> nn.Sequential:
@@ -48,6 +48,4 @@ class DeformableFusion(nn.Module):
         feature = self.tr_conv(feature)
         for i in range(self.nb - 1, 0, -1):
             feature = self.get_submodule(f'up_conv{i}')(torch.cat((feature, skipped[i - 1]), 1))
-        raw = self.offset_mask(self.out_conv(feature))
-        split = raw.shape[1] // 3 * 2
-        return F.relu(self.deform_conv(x, raw[:, :split], raw[:, split:].sigmoid()))
+        return F.relu(self.deform_conv(x, *offsets_and_masks(self.offset_mask(self.out_conv(feature)))))

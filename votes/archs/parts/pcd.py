@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from votes.archs.parts.blocks import conv3x3, conv_of_pair, first_share, lrelu, one_by_one, upsample, with_second, zero_
-from votes.archs.parts.deform import DeformConv
+from votes.archs.parts.deform import DeformConv, offsets_and_masks
 from votes.ops.deform_conv import choose_backend, fused_deform_conv2d, watching
 
 LEVELS = ('l1', 'l2', 'l3')
@@ -37,9 +37,7 @@ class DeformableConv(DeformConv):
             )
             self.offset_mean = mean if self.training else self.offset_mean
             return out
-        raw = self.conv_offset(guide)
-        split = raw.shape[1] // 3 * 2
-        return super().forward(x, raw[:, :split], raw[:, split:].sigmoid())
+        return super().forward(x, *offsets_and_masks(self.conv_offset(guide)))
 
 
 def _first_share(conv: nn.Conv2d, frame: Tensor) -> list[Tensor]:
