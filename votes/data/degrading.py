@@ -16,14 +16,13 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from av import library_versions
 
 from votes.checkpoint import begin, whole_folder, write_json
 from votes.data.codec_metadata import write_metadata
 from votes.data.open_source import open_source
-from votes.data.sources import Crop, Frame, FrameSource, cropped
+from votes.data.sources import Crop, Frame, FrameSource, cropped, write_picture
 from votes.errors import UserError
 from votes.video.draws import ends
 from votes.video.metadata import each_frame
@@ -189,9 +188,7 @@ def write_clip(folder: Path, frames: Iterable[Frame]) -> str:
     with whole_folder(folder) as partial:
         for i, frame in enumerate(frames):
             total.update(frame.tobytes())
-            picture = frame if frame.ndim == 2 else cv2.cvtColor(frame, cv2.COLOR_RGB2BGR)
-            if not cv2.imwrite(str(partial / f'{i:08d}.png'), picture):
-                raise UserError('a frame cannot be written', where=folder, value=i, fix='is the disk full?')
+            write_picture(partial / f'{i:08d}.png', frame)
     return total.hexdigest()
 
 

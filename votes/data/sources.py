@@ -271,6 +271,12 @@ def _whole(data: bytes) -> bool:
     return place + 12 <= len(data)
 
 
+def write_picture(path: Path, picture: NDArray[Any]) -> None:
+    """Writes RGB (H, W, 3), or grey (H, W), of 8 or 16 bits as a PNG; raises UserError where it cannot be written."""
+    if not cv2.imwrite(str(path), picture if picture.ndim == 2 else cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)):
+        raise UserError('a picture cannot be written', where=path, fix='is the disk full?')
+
+
 def read_picture(path: Path) -> Frame:
     """A picture file as decode_picture gives it.
 

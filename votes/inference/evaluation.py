@@ -10,7 +10,6 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -20,6 +19,7 @@ from torch.utils.data import default_collate
 from votes import checkpoint
 from votes.archs.contract import Causal, Clip, Promise, apply
 from votes.data import VideoUVSSMTestDataset
+from votes.data.sources import write_picture
 from votes.inference.frames import piece_that_fits, restored_frames, to_float, to_image
 from votes.inference.stream import Stream
 from votes.models.restoration_model import RestorationModel
@@ -211,5 +211,4 @@ def write_image(path: Path, image: NDArray[np.uint8]) -> None:
     """Writes uint8 RGB (H, W, 3) as PNG; makes the folder where it is missing."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with checkpoint.atomic_write(path) as temporary:
-        if not cv2.imwrite(str(temporary), cv2.cvtColor(image, cv2.COLOR_RGB2BGR)):
-            raise OSError(f'cannot write {path}')
+        write_picture(temporary, image)

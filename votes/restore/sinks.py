@@ -10,11 +10,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import cv2
-import numpy as np
 from numpy.typing import NDArray
 
 from votes.checkpoint import whole_folder
+from votes.data.sources import write_picture
 from votes.errors import UserError
 from votes.restore.inputs import Reader
 from votes.restore.job import Job, Segment
@@ -92,14 +91,9 @@ class PictureSink:
     @contextlib.contextmanager
     def segment(self, number: int) -> Iterator[tuple[Path, Write]]:
         """As of VideoSink."""
-        with whole_folder(self.job.folder / f'{number:06d}') as folder:
-
-            def write(rgb: NDArray[Any], index: int, pts: int) -> None:
-                path = folder / f'{index:08d}.png'
-                if not cv2.imwrite(str(path), np.ascontiguousarray(rgb[..., ::-1])):
-                    raise UserError('a picture cannot be written', where=path, fix='is the disk full?')
-
-            yield self.job.folder / f'{number:06d}', write
+        whole = self.job.folder / f'{number:06d}'
+        with whole_folder(whole) as folder:
+            yield whole, lambda rgb, index, pts: write_picture(folder / f'{index:08d}.png', rgb)
             for path in folder.iterdir():
                 with open(path, 'rb') as file:
                     os.fsync(file.fileno())
