@@ -157,7 +157,7 @@ class Measurer:
             except UserError as error:
                 if self.protocol.metrics == ['vmaf']:
                     raise
-                self.unavailable['vmaf'] = ' '.join(str(error).split())
+                self.unavailable['vmaf'] = error.line
             else:
                 for row, value in zip(rows, values, strict=True):
                     row['vmaf'] = value

@@ -43,8 +43,9 @@ def run_program(program: Callable[[Options, argparse.Namespace], None], mode: st
         saving (0 under `votes launch`, which turns it into 75 when all processes have ended). A crash raises, which
         Python ends with 1.
     """
-    if mode == 'train':
-        begin()
+    if mode == 'train':  # it may run for long: requests to stop are kept, and it ends with its parent
+        note_from_now_on()
+        end_with_parent()
     try:
         opt = load_options(args.opt, mode=mode, overrides=args.overrides)
         waits, gpu = opt.dist_params.first_timeout, opt.num_gpu != 0
@@ -64,15 +65,6 @@ def run_program(program: Callable[[Options, argparse.Namespace], None], mode: st
     finally:
         forget_early()
     return 0
-
-
-def begin() -> None:
-    """The first thing that a program does which may run for long: it keeps requests to stop, and ends with its parent.
-
-    Light: it loads nothing.
-    """
-    note_from_now_on()
-    end_with_parent()
 
 
 def end_process(code: int) -> NoReturn:

@@ -23,7 +23,7 @@ def cause(error: UserError) -> str:
     causes = []
     for match, line in found:
         if match is None:
-            return f'not possible: {" ".join(str(error).split())[:300]}'
+            return f'not possible: {error.line[:300]}'
         weights = match[1] == 'file' and not re.search(r'datasets\.', line)
         causes.append(f'{"weights" if weights else "data"} missing: {match[2]}')
     return '; '.join(dict.fromkeys(causes))

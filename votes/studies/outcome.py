@@ -246,18 +246,14 @@ def check_trainings(runner: Runner, ours: str, other: str) -> None:
     if any(name is None or name in runner.own for name in trained):
         return  # how weights of one's own were trained is not known here
     records = [runner.read(str(name)).get('record') or {} for name in trained]
-    for part in ('options', 'data'):
-        sides = [
-            {
-                key: value['digest'] if part == 'data' else value
-                for key, value in record.get(part, {}).items()
-                if key == 'manual_seed' or (key.startswith(('datasets.train.', 'train.')) and key not in MAY_DIFFER)
-            }
-            for record in records
-        ]
-        different = [key for key in sorted(sides[0].keys() | sides[1].keys()) if sides[0].get(key) != sides[1].get(key)]
-        if different:
-            raise NoPair(f'{trained[0]} and {trained[1]} were trained differently: {", ".join(different[:5])}')
+    sides = []
+    for record in records:
+        known = {**record.get('options', {}), **{k: about['digest'] for k, about in record.get('data', {}).items()}}
+        own = [key for key in known if key.startswith(('datasets.train.', 'train.')) and key not in MAY_DIFFER]
+        sides.append({key: known[key] for key in [*own, 'manual_seed'] if key in known})
+    different = [key for key in sorted(sides[0].keys() | sides[1].keys()) if sides[0].get(key) != sides[1].get(key)]
+    if different:
+        raise NoPair(f'{trained[0]} and {trained[1]} were trained differently: {", ".join(different[:5])}')
 
 
 def _cost(row: Row, runner: Runner) -> dict[str, float]:

@@ -87,7 +87,7 @@ def _plan(runner: Runner, name: str, job: Job) -> str:
         command = f'python -m {shlex.join(runner.command(name, job))}'
     except UserError as error:
         first = [need for need in job.needs if runner.read(need).get('state') != 'done']
-        return f'after {", ".join(first)}' if first else f'not yet possible: {" ".join(str(error).split())}'
+        return f'after {", ".join(first)}' if first else f'not yet possible: {error.line}'
     return f'{command}{" (done before; runs again if it is stale)" if runner.read(name).get("state") == "done" else ""}'
 
 
