@@ -253,23 +253,21 @@ def test_killed_ten_times(tmp_path):
 
 
 def test_memory_does_not_grow_with_the_video(tmp_path):
-    """The peak of a process that restores 60 frames, and of one that restores 600."""
+    """The peak of a process that has restored 60 frames, and when it has restored 600 more."""
     script = (
         'import sys, torch; sys.path[:0] = [{0!r}, {1!r}]\n'
         'from restore.clips import Enlarge\n'
         'from votes.restore import restore_video\n'
-        'restore_video(Enlarge(), sys.argv[1], sys.argv[2], progress="none")\n'
         'from votes.restore.progress import peak_memory\n'
-        'print(peak_memory(torch.device("cpu")))'
+        'for count in (60, 600):\n'
+        '    restore_video(Enlarge(), f"{{count}}.mp4", f"{{count}}_out.mp4", progress="none")\n'
+        '    print(peak_memory(torch.device("cpu")))'
     )
     tests = Path(__file__).resolve().parents[1]
-    peaks = []
     for count in (60, 600):
         lossless(tmp_path / f'{count}.mp4', moving(60, (96, 128)) * (count // 60), codec='libx264', chroma='420')
-        command = [sys.executable, '-c', script.format(str(tests), str(tests / 'video'))]
-        command += [str(tmp_path / f'{count}.mp4'), str(tmp_path / f'{count}_out.mp4')]
-        done = subprocess.run(
-            command, env=dict(os.environ, PYTHONPATH=str(tests.parent)), capture_output=True, text=True, check=True
-        )
-        peaks.append(int(done.stdout.split()[-1]) / 2**20)
+    command = [sys.executable, '-c', script.format(str(tests), str(tests / 'video'))]
+    environment = dict(os.environ, PYTHONPATH=str(tests.parent))
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
+    peaks = [int(line) / 2**20 for line in done.stdout.split()]
     assert peaks[1] < peaks[0] + 20, f'MiB: {peaks}; 540 more frames of 96x128 alone would be 20, enlarged 80'
