@@ -311,16 +311,24 @@ def zoo() -> str:
     lines = [
         ['network', 'training step, times as fast', 'MiB here, in public', 'a frame of a video', 'MiB here, in public']
     ]
-    for name, found in _read('zoo_cpu')['results'].items():
+    content = _read('zoo_cpu')
+    beyond: dict[str, list[str]] = {'faster': [], 'slower': []}
+    for name, found in content['results'].items():
         if 'times_as_fast' in found['step']:
             cells = [name]
-            for about in (found['step'], found['stream']):
+            for kind, about in (('step', found['step']), ('video', found['stream'])):
                 low, high = about['quartiles']
                 memory = about['peak_MiB']
                 cells += [f'{about["times_as_fast"]:.2f} [{low:.2f}, {high:.2f}]']
                 cells += [f'{memory["here"]:.1f}, {memory["published"]:.1f}']
+                if low > 1 or high < 1:
+                    beyond['faster' if low > 1 else 'slower'].append(f"{name}'s {kind}")
             lines.append(cells)
-    return _table(lines)
+    count = 2 * (len(lines) - 1)
+    slower = ', '.join(beyond['slower']) or 'none'
+    words = f'Beyond their quartiles {len(beyond["faster"])} of {count} are faster here; slower: {slower}.'
+    layout = content['machine'].get('layout')
+    return '\n\n'.join([_table(lines), words, *([f'Weights: {layout}.'] if layout else [])])
 
 
 TABLES: dict[str, Callable[[], str]] = {

@@ -43,6 +43,7 @@ from votes.inference.tiles import LiveBytes
 from votes.inference.views import Views
 from votes.registry import NETWORKS
 
+LAYOUT = 'channels of a pixel side by side here, as in training and `votes restore`; planes in public'
 WINDOWS = {'num_feat': 32, 'deformable_groups': 4, 'num_extract_block': 3, 'num_reconstruct_block': 5}
 # constructor arguments: widths and depths of a half or a quarter of the published
 SIZES: dict[str, dict[str, Any]] = {
@@ -166,9 +167,14 @@ def against(results: dict[str, Tensor], times: dict[str, list[float]]) -> dict[s
     }
 
 
+def described(note: str) -> dict[str, Any]:
+    """The machine, and how weights lay."""
+    return {**machine.describe(), 'layout': LAYOUT, **({'note': note} if note else {})}
+
+
 def kept(path: Path) -> dict[str, Any]:
     """What was measured before, on this machine with these versions."""
-    before, now = json.loads(path.read_text()), machine.describe()
+    before, now = json.loads(path.read_text()), described('')
     other = [key for key, value in now.items() if key != 'command' and before['machine'].get(key) != value]
     if other:
         raise SystemExit(f'{path} was measured with another {", ".join(other)}: run all of it')
@@ -195,8 +201,7 @@ def main() -> None:
             told = [key for key in ('times_as_fast', 'seconds', 'peak_MiB', 'difference') if key in about]
             print(name, work, {key: about[key] for key in told}, flush=True)
         if args.output:  # after each: it takes minutes
-            about = {**machine.describe(), **({'note': args.note} if args.note else {})}
-            machine.write(args.output, {'machine': about, 'results': results})
+            machine.write(args.output, {'machine': described(args.note), 'results': results})
 
 
 if __name__ == '__main__':

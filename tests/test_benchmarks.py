@@ -82,7 +82,7 @@ def test_results_of_networks_are_merged_where_the_machine_is_the_same(tmp_path, 
     import machine
     import zoo
 
-    before = {'machine': machine.describe(), 'results': {'RSDN': {}}}
+    before = {'machine': zoo.described(''), 'results': {'RSDN': {}}}
     machine.write(tmp_path / 'same.json', before)
     assert zoo.kept(tmp_path / 'same.json') == {'RSDN': {}}
     before['machine']['torch'] = 'another'
