@@ -23,7 +23,7 @@ from votes.errors import UserError
 from votes.weights import FOLDER, LARGEST
 
 ROOT = Path(__file__).resolve().parents[1]
-RESULTS = ROOT / 'benchmarks' / 'results' / 'weights_cpu.json'
+RESULTS = [ROOT / 'benchmarks' / 'results' / f'{name}.json' for name in ('weights_cpu', 'weights_x1_cpu')]
 TITLES = {'ssim': 'SSIM', 'flicker': 'flicker', 'warping': 'warping'}
 PARTS = {'test': 'clips of other sources', 'val': 'clips that the training was watched on'}
 
@@ -79,13 +79,14 @@ def take(name: str, run: Path, before: Path | None, share: float) -> None:
 
 
 def take_measured() -> None:
-    """The tables of the cards, from the committed result."""
-    results = json.loads(RESULTS.read_text())
+    """The tables of the cards, from the committed results."""
     cards = _cards()
-    for name, about in results['weights'].items():
-        if about['sha256'] != cards[name]['sha256']:
-            raise UserError('these weights are not those that were measured', where=RESULTS, value=name)
-        cards[name]['measured'] = tables(about, results)
+    for file in RESULTS:
+        results = json.loads(file.read_text())
+        for name, about in results['weights'].items():
+            if about['sha256'] != cards[name]['sha256']:
+                raise UserError('these weights are not those that were measured', where=file, value=name)
+            cards[name]['measured'] = tables(about, results)
     _write(cards)
 
 
@@ -95,7 +96,7 @@ def tables(about: dict[str, Any], results: dict[str, Any]) -> dict[str, list[lis
     for part, clips in about['clips'].items():
         first = next(iter(next(iter(clips.values())).values()))
         bases = [row for row in first if row != 'restored']
-        head = ['clip', 'QP', *(f'{row} dB' for row in bases), 'restored dB', f'gain over {bases[0]}']
+        head = ['clip', 'QP', *(f'{row} dB' for row in bases), 'restored dB', *(f'gain over {row}' for row in bases)]
         measures = [name for name in ('ssim', 'flicker', 'warping') if name in first[bases[0]]]
         head += [cell for name in measures for cell in (f'{TITLES[name]} {bases[0]}', TITLES[name])] + [
             'of the original'
@@ -127,7 +128,7 @@ def _row(clip: str, qp: str, rows: dict[str, dict[str, float]], bases: list[str]
         qp,
         *(f'{rows[name]["psnr"]:.2f}' for name in bases),
         f'{made["psnr"]:.2f}',
-        f'{made["psnr"] - base["psnr"]:+.2f}',
+        *(f'{made["psnr"] - rows[name]["psnr"]:+.2f}' for name in bases),
         *(f'{row[name]:.{4 if name == "ssim" else 2}f}' for name in measures for row in (base, made)),
     ]
 

@@ -7,7 +7,9 @@ Originals of the parts `val` and `test` are halved (bicubic) and encoded by the 
 their size for x1, and restored as `votes restore` does it, in float32. Of x1, `input` is decoded as ffmpeg does it,
 which takes a level of brightness, `exact` with RGB that is rounded. PSNR and SSIM are of Y (2 pixels cropped, mean
 over frames), `flicker` is the standard deviation of PSNR over frames in dB, `warping` the warping error along the
-original's motion, in 1e-4. Speed and memory are those of `votes restore` on 640x360, in a process of its own.
+original's motion, in 1e-4. With --whole, `best_share` of the result, the rest being the source, has the least squared
+error, and `quantiser` is the mean one that `votes probe` sees. Speed and memory are those of `votes restore` on
+640x360, in a process of its own.
 """
 
 from __future__ import annotations
@@ -34,10 +36,11 @@ from votes.archs.parts.blocks import enlarged
 from votes.data.clip_lists import read_meta_info
 from votes.data.packed_source import PackedSource
 from votes.errors import UserError
-from votes.metrics.psnr_ssim import calculate_psnr, calculate_ssim
+from votes.metrics.psnr_ssim import calculate_psnr, calculate_ssim, to_y_channel
 from votes.metrics.temporal import flow, fluctuation, sample, visible
 from votes.restore import stream
 from votes.restore.inputs import Reading
+from votes.video.probe import strength
 from votes.video.read import VideoReader
 from votes.weights import found
 
@@ -112,9 +115,19 @@ def quality(
         rows = {'input': lq, 'exact': decoded(video, exact=True)}
     else:
         rows = {'bicubic': [bicubic(f, size) for f in lq], 'lanczos': [lanczos(f, size) for f in lq]}
-    whole = {} if isinstance(weights, str) else {'reading': Reading(exact=scale == 1)}
+    whole = {'reading': Reading(exact=True)} if scale == 1 and not isinstance(weights, str) else {}
     rows['restored'] = [rgb for _, rgb in stream(video, weights, 'cpu', **whole)]
-    return measured(rows, originals)
+    found = measured(rows, originals)
+    if whole:
+        found['input']['quantiser'] = round(strength(video).quantiser, 1)
+        found['restored']['best_share'] = best_share(rows['exact'], rows['restored'], originals)
+    return found
+
+
+def best_share(source: Frames, restored: Frames, originals: Frames) -> float:
+    """How much of the result, the rest being the source, has the least squared error of Y."""
+    lq, made, gt = (np.stack([to_y_channel(frame) for frame in frames]) for frames in (source, restored, originals))
+    return round(float(((gt - lq) * (made - lq)).mean() / ((made - lq) ** 2).mean()), 3)
 
 
 def speed(weights: str, frames: int, threads: int, folder: Path) -> dict[str, Any]:

@@ -232,13 +232,14 @@ def test_strength_mixes_the_result_with_the_enlarged_source(place, capsys):
     net = build_network(VDSR)
     shown = {
         share: [rgb for _, rgb in votes.stream('in.mp4', net, device='cpu', strength=share, frames=(3, 6))]
-        for share in (1.0, 0.25)
+        for share in (1.0, 0.25, 1.1)
     }
     source = [torch.from_numpy(f.rgb.copy()).permute(2, 0, 1)[None].float() / 255 for f in read('in.mp4')[1][3:6]]
-    for full, weak, lq in zip(shown[1.0], shown[0.25], source, strict=True):
+    for full, weak, more, lq in zip(*shown.values(), source, strict=True):
         plain = enlarged(lq, full.shape[:2])[0].permute(1, 2, 0).numpy() * 255
         assert np.abs(full - plain).max() > 8
         assert np.abs(weak - (0.25 * full + 0.75 * plain)).max() < 1.01
-    for wrong in ('1.5', '-1', 'nan'):
+        assert np.abs(more - (1.1 * full - 0.1 * plain).clip(0, 255)).max() < 1.11
+    for wrong in ('2.5', '-1', 'nan'):
         assert restore('in.mp4', 'out.mp4', '--strength', wrong) == 2
         assert 'strength' in capsys.readouterr().err

@@ -55,7 +55,7 @@ def add_network(parser: argparse.ArgumentParser) -> None:
         '--ensemble', default='none', help='x4, x6, x8, x12 (x6+temporal), temporal, x8+temporal: better, slower'
     )
     group.add_argument(
-        '--strength', type=float, default=1.0, help='share of the result; the rest is the source (default 1)'
+        '--strength', type=float, default=1.0, help='share of the result, 0 to 2; the rest is the source (default 1)'
     )
     group.add_argument('--tile', type=int, help='side of tiles in pixels, 0 for none; default: what fits into memory')
     group.add_argument('--overlap', type=int, default=32, help='pixels that tiles share (default 32)')

@@ -30,7 +30,8 @@ class Settings:
         batch: windows at a time.
         segment: frames that are kept together when the work is interrupted.
         chunk: frames at a time of a recurrent network, which also sees a quarter as many before and after them.
-        strength: share of what the network made, 0 to 1; the rest is the source, enlarged bicubically.
+        strength: share of what the network made; the rest is the source, enlarged bicubically. Above 1, up to 2, more is
+            changed than the network did.
         frames: first and last + 1 of the frames that are restored; None for the end.
         reading: how the source is read.
     """
@@ -60,8 +61,8 @@ class Settings:
                 raise UserError(f'{name} is at least 1', value=getattr(self, name))
         if (self.tile is not None and self.tile and self.tile < 32) or self.overlap < 0:
             raise UserError('tiles are at least 32 pixels wide, and overlap', value=f'{self.tile}, {self.overlap}')
-        if not 0 <= self.strength <= 1:
-            raise UserError('the strength is 0 to 1', value=self.strength)
+        if not 0 <= self.strength <= 2:
+            raise UserError('the strength is 0 to 2', value=self.strength)
         first, stop = self.frames
         if first < 0 or (stop is not None and stop <= first):
             raise UserError('no frames in this range', value=f'{first} to {stop}')

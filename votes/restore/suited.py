@@ -26,7 +26,7 @@ def guessed(source: str | Path) -> Strength | None:
 def suited(settings: Settings, card: Card | None, source: str | Path) -> tuple[Settings, list[str]]:
     """The settings as the card wants them, its strength times the one that was asked for, and a line that says so.
 
-    What is hardly compressed is hardly touched. Of pictures, and of what cannot be read, nothing is known: the strength
+    What is hardly compressed is hardly touched; above 1 only by a quantiser that is known. Of pictures, and of what cannot be read, nothing is known: the strength
     stays as it is.
     """
     if card is None:
@@ -38,7 +38,9 @@ def suited(settings: Settings, card: Card | None, source: str | Path) -> tuple[S
         return settings, []
     quantisers, shares = zip(*card.strength, strict=True)
     share = round(float(np.interp(guess.quantiser, quantisers, shares)), 2)
+    if not guess.qp:  # bits a pixel are few also where nothing moves
+        share = min(1.0, share)
     if share == 1:
         return settings, []
     said = f'strength {share:g} of {card.name}: the source is {guess}' + ('; nothing was changed' if not share else '')
-    return dataclasses.replace(settings, strength=settings.strength * share), [said]
+    return dataclasses.replace(settings, strength=min(2.0, settings.strength * share)), [said]
