@@ -86,6 +86,7 @@ presets = [  # (confidence, whether it was right)
 steady = options('train/Open/train_DISVSR_x2_steady_open.yml')['train']
 versions = [yaml.safe_load(path.read_text()) for path in (ROOT / 'options' / 'degrade' / 'open_x2').glob('*.yml')]
 shipped, training = result('weights_cpu')['weights']['x2'], result('weights_x2_training')
+lost = result('weights_x1_first_strength')['psnr']['gopro_max']['18']
 # page -> what it says -> the number, or numbers, that it has to be; in words, where no file can tell
 SAID = {
     'README.md': {
@@ -192,8 +193,17 @@ SAID = {
         '0.25 dB': 'tests/commands/test_weights.py holds it',
         '0.60 dB': 'tests/commands/test_weights.py holds it',
         '1.04 dB': 'tests/commands/test_weights.py holds it',
-        '4 frames': next(iter(result('weights_x2_steady')['weights'].values()))['frames'],
+        '4 frames': (
+            next(iter(result('weights_x2_steady')['weights'].values()))['frames'],
+            result('weights_x1_whole')['weights']['x1, whole']['frames'],
+        ),
         '8 frames': result('weights_x1_cpu')['weights']['x1']['frames'],
+        '2,950,629 bytes': weights.cards()['x1'].path.stat().st_size,
+        '6,500 of 2 samples': (
+            steps('Open/train_DISVSR_x1_open.yml'),
+            training['options']['datasets']['train']['batch_size_per_gpu'],
+        ),
+        '0.04 dB': lost['exact'] - lost['restored'],
         '9,000 of 2 samples': 'the best step of benchmarks/results/weights_x2_first_training.json',
         'after the 9,000 of': 'the same step',
         'a run of 10,600': steps('Open/train_DISVSR_x2_open.yml'),

@@ -73,17 +73,19 @@ def test_what_is_said_of_the_step_that_made_x2_steady():
     assert f'the mean gain {gain:.2f} dB' in ' '.join(cards()['x2'].data)
 
 
-def test_what_is_said_of_the_weights_that_do_not_ship():
+def test_x1_does_no_harm():
     clips = result('weights_x1_cpu')['x1']['clips']['test']
-    gains = {
-        (clip, qp): rows['restored']['psnr'] - rows['input']['psnr']
-        for clip, by in clips.items()
-        for qp, rows in by.items()
-    }
-    assert all(gain > 0 for (_, qp), gain in gains.items() if qp in ('28', '33', '42'))
-    assert {clip for (clip, _), gain in gains.items() if gain < 0} == {'selfie'}
-    assert {qp for (_, qp), gain in gains.items() if gain < 0} == {'12', '18', '23'}
-    assert 'at QP 12 to 23 they take the grain of selfie' in page(cards())
+    restored = [(qp, rows, rows['restored']['psnr']) for by_qp in clips.values() for qp, rows in by_qp.items()]
+    assert {qp for qp, _, _ in restored} == {'12', '18', '23', '28', '33', '42'}
+    assert min(psnr - max(rows['input']['psnr'], rows['exact']['psnr']) for _, rows, psnr in restored) >= -0.02
+    assert np.mean([psnr - rows['input']['psnr'] for qp, rows, psnr in restored if qp == '33']) >= 0.5
+
+
+def test_the_strength_of_x1_is_below_what_takes_away_on_any_validation_clip():
+    quantisers, shares = zip(*cards()['x1'].strength, strict=True)
+    for by_qp in result('weights_x1_whole')['x1, whole']['clips']['val'].values():
+        for rows in by_qp.values():  # the squared error is a parabola over the share
+            assert np.interp(rows['input']['quantiser'], quantisers, shares) < 2 * rows['restored']['best_share']
 
 
 def test_the_verb(capsys, tmp_path):

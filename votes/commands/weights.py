@@ -14,17 +14,13 @@ HEAD = """# Weights that ship
 For who restores a video without training anything: what the weights in the package are made of, reach, and do not.
 
 Made by `votes weights --write docs/weights.md` from the cards in the package; a test fails where it is out of date. The
-numbers come from `benchmarks/results/weights_cpu.json` (`votes bench weights`).
+numbers come from `benchmarks/results/weights_cpu.json` and `weights_x1_cpu.json` (`votes bench weights`).
 
     votes restore IN.mp4 OUT.mp4                   # x2: steady from frame to frame
     votes restore IN.mp4 OUT.mp4 --weights x2_sharp
+    votes restore IN.mp4 OUT.mp4 --weights x1      # the same size
     votes weights                                  # what there is
     votes weights x2                               # its card
-
-No weights of the same size (x1) ship. Those that `options/train/Open/train_DISVSR_x1_open.yml` makes were measured
-(`benchmarks/results/weights_x1_cpu.json`, 8 frames of each test clip): at QP 28, 33 and 42 they gain on every clip, but
-at QP 12 to 23 they take the grain of selfie, a phone's video, whose input is better. A part of the gain is the level of
-brightness that decoding takes, as ffmpeg does it.
 """
 
 

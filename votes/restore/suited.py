@@ -26,8 +26,8 @@ def guessed(source: str | Path) -> Strength | None:
 def suited(settings: Settings, card: Card | None, source: str | Path) -> tuple[Settings, list[str]]:
     """The settings as the card wants them, its strength times the one that was asked for, and a line that says so.
 
-    What is hardly compressed is hardly touched; above 1 only by a quantiser that is known. Of pictures, and of what cannot be read, nothing is known: the strength
-    stays as it is.
+    What is hardly compressed is hardly touched; a strength above 1 needs a quantiser that is known. Of pictures, and of
+    what cannot be read, nothing is known: the strength stays as it is.
     """
     if card is None:
         return settings, []
