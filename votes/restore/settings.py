@@ -30,8 +30,8 @@ class Settings:
         batch: windows at a time.
         segment: frames that are kept together when the work is interrupted.
         chunk: frames at a time of a recurrent network, which also sees a quarter as many before and after them.
-        strength: share of what the network made; the rest is the source, enlarged bicubically. Above 1, up to 2, more is
-            changed than the network did.
+        strength: share of what the network made; the rest is the source, enlarged bicubically. Above 1, up to 2,
+            more is changed than the network did.
         frames: first and last + 1 of the frames that are restored; None for the end.
         reading: how the source is read.
     """
