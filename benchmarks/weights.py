@@ -36,7 +36,7 @@ from votes.archs.parts.blocks import enlarged
 from votes.data.clip_lists import read_meta_info
 from votes.data.packed_source import PackedSource
 from votes.errors import UserError
-from votes.metrics.psnr_ssim import calculate_psnr, calculate_ssim, to_y_channel
+from votes.metrics.psnr_ssim import LUMA, calculate_psnr, calculate_ssim
 from votes.metrics.temporal import flow, fluctuation, sample, visible
 from votes.restore import stream
 from votes.restore.inputs import Reading
@@ -126,7 +126,7 @@ def quality(
 
 def best_share(source: Frames, restored: Frames, originals: Frames) -> float:
     """How much of the result, the rest being the source, has the least squared error of Y."""
-    lq, made, gt = (np.stack([to_y_channel(frame) for frame in frames]) for frames in (source, restored, originals))
+    lq, made, gt = (np.stack(frames) @ LUMA for frames in (source, restored, originals))
     return round(float(((gt - lq) * (made - lq)).mean() / ((made - lq) ** 2).mean()), 3)
 
 
