@@ -80,17 +80,12 @@ def _model(graph: Graph, found: Exported, opset: int) -> bytes:
     """The bytes of an ONNX file."""
     try:
         with quiet():
-            program = torch.onnx.export(
-                graph.program,
-                (),
-                dynamo=True,
-                opset_version=opset,
-                input_names=graph.inputs,
-                output_names=graph.outputs,
-                custom_translation_table=_translations(),
-                optimize=True,
-                verbose=False,
-            )
+            try:
+                program = _converted(graph, opset, optimize=True)
+            except Exception as error:
+                if 'PassManager' not in str(error):
+                    raise
+                program = _converted(graph, opset, optimize=False)  # its optimiser fails on some, as ShannonNet's
             assert program is not None
             program.model.metadata_props[KEY] = json.dumps({**found.about, 'graph': graph.name})
             content: bytes = program.model_proto.SerializeToString()
@@ -100,6 +95,20 @@ def _model(graph: Graph, found: Exported, opset: int) -> bytes:
         name = found.about['network'].get('type')
         raise UserError(f'{name} has no form in ONNX', value=told[:200], fix='--to torch-export') from error
     return content
+
+
+def _converted(graph: Graph, opset: int, optimize: bool) -> Any:
+    return torch.onnx.export(
+        graph.program,
+        (),
+        dynamo=True,
+        opset_version=opset,
+        input_names=graph.inputs,
+        output_names=graph.outputs,
+        custom_translation_table=_translations(),
+        optimize=optimize,
+        verbose=False,
+    )
 
 
 def _translations() -> dict[Any, Callable[..., Any]]:
