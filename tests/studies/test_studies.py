@@ -2,17 +2,20 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 import yaml
 from conftest import tiny_options
 
+from votes.checkpoint import write_json
 from votes.cli import VERBS, main
 from votes.errors import UserError
 from votes.options import load_options
 from votes.studies.claims import BETTER, INCONCLUSIVE, MEASURED, NOT_REPRODUCED, NOT_RUN, REPRODUCED, SEEDS
 from votes.studies.dfm_error import correlation, regions
+from votes.studies.outcome import Measured
 from votes.studies.render import latex
 from votes.studies.runner import Outcome, Runner
 from votes.studies.study import PROGRAMS, SOURCE, find_study, read_study
@@ -154,6 +157,16 @@ def test_a_study_from_start_to_end(place, capsys):
     assert main(['reproduce', 'small.yml', '-o', 'out']) == 1
     assert 'good: train' not in capsys.readouterr().out
     assert Path('out/experiments/good/models/net_g_latest.pth').stat().st_mtime_ns == before
+
+
+@pytest.mark.parametrize(('versions', 'expected'), [(False, [1, 2, 3, 6]), (True, [2, 4])])
+def test_versions_of_a_clip_count_as_one_video(tmp_path, versions, expected):
+    clips = {'restored': {'psnr': {'qp28/a': 1, 'qp28/b': 2, 'qp33/a': 3, 'qp33/b': 6}}}
+    results = {'x': {'mean': {}, 'clips': clips, 'frames': []}}
+    (tmp_path / 'results/job').mkdir(parents=True)
+    write_json(tmp_path / 'results/job/results.json', {'protocol': {}, 'results': results})
+    runner = SimpleNamespace(folder=tmp_path, study=SimpleNamespace(versions=versions))
+    assert Measured(runner, 'job').of('psnr') == expected
 
 
 def test_an_interrupted_study_goes_on(place, capsys, monkeypatch):

@@ -120,15 +120,18 @@ class Measured:
     """A results file of a test job."""
 
     def __init__(self, runner: Runner, job: str):
-        self.job, self.folder = job, runner.folder / 'results' / job
+        self.job, self.folder, self.versions = job, runner.folder / 'results' / job, runner.study.versions
         content = read_results(self.folder / 'results.json')
         first: dict[str, Any] = next(iter(content['results'].values()))
         self.protocol, self.mean, self.clips = content['protocol'], first['mean'], first['clips']
         self.frames = [(frame['clip'], frame['index']) for frame in first['frames']]
 
     def of(self, metric: str, row: str = 'restored') -> list[float]:
-        """Of each clip."""
-        return list(self.clips[row][metric].values())
+        """Of each clip, or of each video that several clips are versions of the mean."""
+        values: dict[str, list[float]] = {}
+        for clip, value in self.clips[row][metric].items():
+            values.setdefault(clip.split('/', 1)[-1] if self.versions else clip, []).append(value)
+        return [fmean(several) for several in values.values()]
 
 
 def _values(study: Study, found: Result, runs: list[list[str]], runner: Runner) -> Verdicts:

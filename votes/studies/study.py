@@ -138,6 +138,7 @@ class Study(BaseModel):
     jobs: dict[str, Job]
     rows: list[Row] = Field(min_length=1)
     seeds: list[int] = key('what {seed} stands for', [])
+    versions: bool = key('clips qp28/NAME and qp33/NAME are one video: their mean counts', False)
     tolerance: dict[str, float] = key('on both sides of a published value', {})
     resolution: dict[str, float] = key(
         'what is not worth a claim: an interval that ends below it shows no gain of that size',
