@@ -9,7 +9,7 @@ import torch
 import yaml
 from conftest import tiny_options
 
-from votes.checkpoint import write_json
+from votes.checkpoint import write_record
 from votes.cli import VERBS, main
 from votes.errors import UserError
 from votes.options import load_options
@@ -163,8 +163,8 @@ def test_a_study_from_start_to_end(place, capsys):
 def test_versions_of_a_clip_count_as_one_video(tmp_path, versions, expected):
     clips = {'restored': {'psnr': {'qp28/a': 1, 'qp28/b': 2, 'qp33/a': 3, 'qp33/b': 6}}}
     results = {'x': {'mean': {}, 'clips': clips, 'frames': []}}
-    (tmp_path / 'results/job').mkdir(parents=True)
-    write_json(tmp_path / 'results/job/results.json', {'protocol': {}, 'results': results})
+    content = {'name': 'x', 'protocol': {'metrics': {}}, 'results': results}
+    write_record(tmp_path / 'results/job/results.json', content)
     runner = SimpleNamespace(folder=tmp_path, study=SimpleNamespace(versions=versions))
     assert Measured(runner, 'job').of('psnr') == expected
 
