@@ -67,7 +67,7 @@ def frame_to_rgb(frame: Any, colour: Colour, deep: bool = False, exact: bool = F
 
 SWSCALE_CODE = {6: 5}  # swscale numbers BT.601 in its own way
 _graphs = threading.local()  # a filter belongs to one thread
-os.register_at_fork(before=lambda: _graphs.__dict__.clear())  # and has threads of its own, see ONE_THREAD
+os.register_at_fork(before=lambda: _graphs.__dict__.clear())  # before PyAV 17 it has threads of its own, see ONE_THREAD
 
 
 def _through_filter(frame: Any, colour: Colour, pixels: str, flags: str) -> NDArray[Any]:
@@ -97,6 +97,8 @@ def _scaled(frame: Any, told: str, pixels: str) -> Any:
 def filters(frame: Any, *wanted: tuple[str, str]) -> Any:
     """A graph of filters, (name, settings) each, for frames like this one."""
     graph, unit = av.filter.Graph(), frame.time_base or Fraction(1, 90000)
+    for name, value in ONE_THREAD.items():
+        setattr(graph, name, value)
     graph.link_nodes(
         graph.add_buffer(width=frame.width, height=frame.height, format=frame.format, time_base=unit),
         *(graph.add(name, told) for name, told in wanted),
