@@ -28,8 +28,9 @@ def frame_by_frame(
     for t in range(net.num_frame):
         aligned.append(net.pcd_align([window[:, t].clone() for window in windows], centre))
         for module in net.modules():
-            if isinstance(getattr(module, 'offset_mean', None), torch.Tensor):
-                module.offset_mean.item()
+            offsets = getattr(module, 'offset_mean', None)
+            if isinstance(offsets, torch.Tensor):
+                offsets.item()
     return torch.stack(aligned, 1)
 
 

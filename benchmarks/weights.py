@@ -32,6 +32,7 @@ import torch
 from numpy.typing import NDArray
 
 from votes.archs import load_pretrained
+from votes.archs.contract import promise
 from votes.archs.parts.blocks import enlarged
 from votes.data.clip_lists import read_meta_info
 from votes.data.packed_source import PackedSource
@@ -186,7 +187,9 @@ def main() -> None:
             net = load_pretrained(str(path))
             shown = net if args.whole else weights
             about: dict[str, Any] = {'frames': args.frames} | ({'sha256': card.sha256} if card else {})
-            about['clips'] = _clips(shown, int(net.scale), args, folder, about.setdefault('warping_of_originals', {}))
+            about['clips'] = _clips(
+                shown, promise(net).scale, args, folder, about.setdefault('warping_of_originals', {})
+            )
             about['mean'] = _means(about['clips'])
             if args.speed:
                 about['speed'] = speed(weights, args.speed, args.threads, folder)
