@@ -157,6 +157,8 @@ def test_pictures_in_and_out(place, capsys):
     reader, found = read('from_pictures.mp4')
     assert (len(found), reader.size, float(reader.rate)) == (20, (192, 256), 10)
     assert restore('in.mp4', 'pictures') == 2, 'a folder that exists is not replaced'
+    assert restore('in.mp4', '-') == restore('-', 'out.mp4') == 2, 'nor is a pipe taken for a name'
+    assert not Path('-').exists()
     assert restore('in.mp4', 'pictures', '--overwrite') == 0
     (place / 'pictures' / 'mine.txt').write_text('mine')
     assert restore('in.mp4', 'pictures', '--overwrite') == 2
