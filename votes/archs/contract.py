@@ -54,6 +54,7 @@ from votes.archs.fields import FIELDS, padded
 from votes.archs.parts.blocks import enlarged
 from votes.archs.windows import Pick
 from votes.errors import UserError
+from votes.ops.exporting import autocast
 
 Result = dict[str, Tensor]
 AMP = {'none': None, 'bf16': torch.bfloat16, 'fp16': torch.float16}  # what option files call precisions
@@ -293,7 +294,7 @@ def _through(
     frames = padded('lq', lq, bottom, right)
     fields = {name: padded(name, value, bottom, right) for name, value in fields.items()}
     luma = luma_of(frames) if said.channels == 'luma' else None
-    with torch.autocast(lq.device.type, dtype=amp or torch.bfloat16, enabled=amp is not None):
+    with autocast(lq.device.type, amp):
         result = run(frames if luma is None else luma, fields)
     result = {name: value.float() for name, value in result.items()}
     if luma is not None:

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from votes.archs.parts.published import fitting
+from votes.ops.exporting import autocast
 from votes.ops.warp import flow_warp
 
 LEVELS = 6
@@ -52,7 +53,7 @@ class SpyNet(nn.Module):
         self.register_buffer('std', torch.tensor(DEVIATION).view(1, 3, 1, 1))
 
     def forward(self, ref: Tensor, supp: Tensor) -> Tensor:
-        with torch.autocast(ref.device.type, enabled=False):
+        with autocast(ref.device.type):
             return self._flow(ref.to(self.mean.dtype), supp.to(self.mean.dtype))
 
     def _flow(self, ref: Tensor, supp: Tensor) -> Tensor:

@@ -36,6 +36,15 @@ def exported_form() -> Form | None:
     return _form
 
 
+def autocast(kind: str, to: torch.dtype | None = None) -> contextlib.AbstractContextManager[Any]:
+    """Autocast of a kind of device to a type, or none inside. Where there is none already this is nothing: a graph that
+    is exported has no part of its own for it, which could not be written where sizes go into it.
+    """
+    if to is None and not torch.is_autocast_enabled(kind):
+        return contextlib.nullcontext()
+    return torch.autocast(kind, dtype=to or torch.bfloat16, enabled=to is not None)
+
+
 @functools.cache
 def deform_conv_operator() -> Any:
     """The deformable convolution as one operator of PyTorch, ``votes::deform_conv2d``, see ops.deform_conv2d."""
