@@ -2,6 +2,7 @@
 
 import importlib.util
 import logging
+import os
 import re
 import sys
 import threading
@@ -35,6 +36,14 @@ needs_onnx = pytest.mark.skipif(
 
 WHOLE = [name for name in NETWORKS.names() if getattr(NETWORKS.get(name), 'sees', True) is not None]
 QUICK = ('ARCNN', 'ByQuantiser', 'CDAVSR')  # a frame, a choice between networks, a refusal
+ONE_OF_EACH = ('ASTF', 'BasicVSR', 'EDVR', 'FRVSR', 'MFQEv2', 'RSDN', 'STDF', 'VOTES')
+ALL = bool(os.environ.get('VOTES_EXPORT_ALL'))  # takes most of an hour
+
+
+def when(name):
+    """The quick tests try three networks, all tests one of each kind, VOTES_EXPORT_ALL=1 every one."""
+    left_out = pytest.mark.skipif(not ALL and name not in ONE_OF_EACH, reason='VOTES_EXPORT_ALL=1 exports all')
+    return pytest.param(name, marks=() if name in QUICK else (pytest.mark.long, left_out))
 
 
 def test_the_page_names_those_that_cannot():
@@ -115,7 +124,7 @@ def exported_file(net, said, to, capfd):
 
 @needs_onnx
 @pytest.mark.timeout(1800)
-@pytest.mark.parametrize('name', [pytest.param(n, marks=() if n in QUICK else pytest.mark.long) for n in WHOLE])
+@pytest.mark.parametrize('name', map(when, WHOLE))
 def test_a_registered_network_leaves_pytorch(name, tmp_path, monkeypatch, capfd):
     """ONNX and torch.export compare with PyTorch at two sizes while they write; here onnxruntime is at a third."""
     from votes.export.runtime import OnnxNetwork
