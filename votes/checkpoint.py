@@ -207,7 +207,7 @@ def load(path: str | os.PathLike[str]) -> dict[str, Any]:
     """Reads what `save` (or BasicSR, or the release) wrote, onto the CPU. Nothing in the file is executed.
 
     Raises:
-        UserError: the file is missing, truncated, a web page, or holds code instead of data.
+        UserError: the file is missing, truncated, damaged, a web page, or holds code instead of data.
     """
     path = Path(path)
     if not path.is_file():
@@ -228,6 +228,10 @@ def load(path: str | os.PathLike[str]) -> dict[str, Any]:
             what = 'this checkpoint holds code, a whole network and not its weights alone'
             fix = 'where its code is, and if you trust it: torch.save(network.state_dict(), FILE)'
         raise UserError(what, where=path, value=value, fix=fix) from error
+    with open(path, 'rb') as file:
+        archive = file.read(2) == b'PK'  # files of before PyTorch 1.6 have no checksums
+    if archive and not sound(path):  # torch reads damaged numbers as if they were right
+        raise UserError('checkpoint is damaged', where=path, value='its checksum is another', fix='take another copy')
     if not isinstance(content, dict):
         raise UserError('checkpoint holds no dictionary', where=path, value=type(content).__name__)
     return content
