@@ -17,7 +17,7 @@ from torch.utils.data import Dataset
 from votes.data import build_train_loader
 from votes.data.open_source import open_source
 from votes.data.video_source import YuvSource
-from votes.errors import UserError
+from votes.errors import Stalled, UserError
 from votes.options.schema import DatasetOptions
 from votes.video.read import VideoReader
 
@@ -170,4 +170,19 @@ def test_workers_leave_their_parents_garbage_alone(tmp_path):
     data = DatasetOptions(type='x', num_worker_per_gpu=1, batch_size_per_gpu=1, worker_timeout=20)
     loader = build_train_loader(Collects(), data, 0)
     assert next(iter(loader)).shape == (1, 1)
+    loader.close()
+
+
+def test_the_end_of_frozen_workers_interrupts_nothing():
+    """DataLoader's own watch over its workers raises in the main thread, which is saving by then."""
+    data = DatasetOptions(type='x', num_worker_per_gpu=2, batch_size_per_gpu=1, worker_timeout=20)
+    loader = build_train_loader(Collects(), data, 0)
+    batches = iter(loader)
+    next(batches)
+    loader._end_workers(loader._iterator)
+    for worker in loader._iterator._workers:
+        worker.join()
+    assert 'has given nothing for 20 s' in loader.frozen
+    with pytest.raises(Stalled):
+        next(batches)
     loader.close()

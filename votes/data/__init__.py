@@ -150,6 +150,9 @@ class TrainLoader(DataLoader):
             f'data worker {number} (process {workers[number].pid}) has given nothing for {self.patience:g} s '
             '(datasets.train.worker_timeout): is its disk or network gone, or was it stopped?'
         )
+        # DataLoader would raise their end in the main thread, whatever that does by then: saving was cut off by it
+        source._worker_pids_set = False
+        torch._C._remove_worker_pids(id(source))
         for worker in workers:
             worker.kill()
 
