@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -34,40 +33,25 @@ class LmdbSource(KnownClips):
         UserError: no LMDB there, a line that says something else, or (when read) a missing or damaged picture.
     """
 
-    @staticmethod
-    def holds(root: Path) -> bool:
-        """Whether such frames lie there."""
-        return (root / 'data.mdb').is_file() or root.suffix == '.lmdb'
+    told_by = ('data.mdb', '*.lmdb/')
 
-    def __init__(self, root: str | Path):
-        self.root = Path(root)
+    def _find(self) -> dict[str, Any]:
         meta = self.root / 'meta_info.txt'
         if not meta.is_file() or not (self.root / 'data.mdb').is_file():
             fix = 'a folder with data.mdb and meta_info.txt: votes pack'
             raise UserError('no LMDB of frames', where=self.root.absolute(), fix=fix)
         keys: dict[str, list[str]] = {}
-        self._sizes: dict[str, tuple[int, int]] = {}
+        sizes: dict[str, tuple[int, int]] = {}
         for number, line in enumerate(meta.read_text(errors='replace').splitlines(), 1):
-            found = LINE.match(line)
+            found, where = LINE.match(line), f'{meta}:{number}'
             if not found:
-                raise UserError(
-                    'not a line of meta_info.txt', where=f'{meta}:{number}', value=line[:80], fix='KEY.png (H,W,3) 1'
-                )
-            clip, _, _ = found['key'].rpartition('/')
+                raise UserError('not a line of meta_info.txt', where=where, value=line[:80], fix='KEY.png (H,W,3) 1')
+            clip = found['key'].rpartition('/')[0]
             if clip not in keys:
-                check_clip_name(clip, f'{meta}:{number}')
-            keys.setdefault(clip, []).append(found['key'])
-            self._sizes.setdefault(clip, (int(found['height']), int(found['width'])))
-        for names in keys.values():
-            names.sort()
-        self.known = dict(sorted(keys.items()))
-
-    def length(self, clip: str) -> int:
-        return len(self._of(clip))
-
-    def size(self, clip: str) -> tuple[int, int]:
-        self._of(clip)
-        return self._sizes[clip]
+                check_clip_name(clip, where)
+                keys[clip], sizes[clip] = [], (int(found['height']), int(found['width']))
+            keys[clip].append(found['key'])
+        return {clip: (len(names), sizes[clip], sorted(names)) for clip, names in sorted(keys.items())}
 
     def _environment(self) -> Any:
         import lmdb
@@ -89,7 +73,7 @@ class LmdbSource(KnownClips):
         """The picture file as it is stored."""
         import lmdb
 
-        key = self._of(clip)[index]
+        key = self._of(clip)[2][index]
         where, environment = f'{self.root}: {key}', self._environment()
         with explained('LMDB is damaged', lmdb.Error, where=where, fix='copy it again'), environment.begin() as reading:
             data = reading.get(key.encode())
@@ -99,4 +83,4 @@ class LmdbSource(KnownClips):
 
     def read(self, clip: str, index: int, crop: Crop | None = None) -> Frame:
         data = np.frombuffer(self.encoded(clip, index), np.uint8)
-        return cropped(decode_picture(data, f'{self.root}: {self._of(clip)[index]}'), crop)
+        return cropped(decode_picture(data, f'{self.root}: {self._of(clip)[2][index]}'), crop)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import fnmatch
+import os
 from pathlib import Path
 
 from votes.data.sources import FrameSource
@@ -10,8 +12,11 @@ from votes.registry import SOURCES
 
 def kind_of(root: str | Path) -> str:
     """What lies at `root`, as the stores of the registry say; 'disk' (folders of pictures) if it is nothing else."""
-    told = ((kind, getattr(SOURCES.get(kind), 'holds', None)) for kind in SOURCES.table)  # some are only named
-    return next(kind for kind, holds in told if holds and holds(Path(root)))
+    root = Path(root)
+    names = [f'{root.name}/']
+    names += [entry.name.lower() for entry in os.scandir(root) if not entry.is_dir()] if root.is_dir() else []
+    told = ((kind, getattr(SOURCES.get(kind), 'told_by', ())) for kind in SOURCES.table)  # some are only named
+    return next(kind for kind, patterns in told if any(fnmatch.filter(names, pattern) for pattern in patterns))
 
 
 def open_source(root: str | Path, io_backend: dict | None = None) -> FrameSource:

@@ -36,41 +36,29 @@ class PackedSource(KnownClips):
         UserError: no such folder, one that was not finished, or a shard that is not what packed.json says.
     """
 
-    @staticmethod
-    def holds(root: Path) -> bool:
-        """Whether such frames lie there."""
-        return (root / MANIFEST).is_file()
+    told_by = (MANIFEST,)
 
-    def __init__(self, root: str | Path):
-        self.root = Path(root)
-        kinds = OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError
-        where = self.root.absolute() / MANIFEST
-        with explained('no packed frames', *kinds, where=where, fix='votes pack FRAMES OUT'):
-            self.manifest: dict[str, dict[str, Any]] = json.loads((self.root / MANIFEST).read_text())['clips']
-            self.known = {clip: tuple(map(int, about['shape'])) for clip, about in sorted(self.manifest.items())}
-            if any(len(shape) != 4 or shape[3] != 3 or min(shape) < 1 for shape in self.known.values()):
-                raise ValueError('a shape is not (T, H, W, 3)')
-            self._places = {
-                clip: (str(about['shard']), int(about['offset'])) if 'shard' in about else None
-                for clip, about in self.manifest.items()
-            }
-            if any(place and ('/' in place[0] or place[1] < 0) for place in self._places.values()):
-                raise ValueError('a shard is not a file of this folder')
-        for clip in self.manifest:
-            check_clip_name(clip, self.root / MANIFEST)
+    def _find(self) -> dict[str, Any]:
         self._key = object()  # another store that is made at the same place is another one
-
-    def length(self, clip: str) -> int:
-        return int(self._of(clip)[0])
-
-    def size(self, clip: str) -> tuple[int, int]:
-        _, height, width, _ = self._of(clip)
-        return height, width
+        kinds = OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError
+        where, known = self.root.absolute() / MANIFEST, {}
+        with explained('no packed frames', *kinds, where=where, fix='votes pack FRAMES OUT'):
+            self.manifest: dict[str, dict[str, Any]] = json.loads(where.read_text())['clips']
+            for clip, about in sorted(self.manifest.items()):
+                check_clip_name(clip, where)
+                count, *size, channels = map(int, about['shape'])
+                if len(size) != 2 or channels != 3 or min(count, *size) < 1:
+                    raise ValueError('a shape is not (T, H, W, 3)')
+                place = (str(about['shard']), int(about['offset'])) if 'shard' in about else None
+                if place and ('/' in place[0] or place[1] < 0):
+                    raise ValueError('a shard is not a file of this folder')
+                known[clip] = count, size, place
+        return known
 
     def frames(self, clip: str) -> NDArray[np.uint8]:
         """All frames of a clip, uint8 (T, H, W, 3), mapped into memory and not read."""
-        shape = self._of(clip)
-        place = self._places[clip]
+        frames, size, place = self._of(clip)
+        shape = frames, *size, 3
         name, offset = place or (f'{clip}.npy', 0)
         try:
             stored = _mapped(self._key, self.root / name)
@@ -80,12 +68,8 @@ class PackedSource(KnownClips):
         count = math.prod(shape)
         fits = stored.ndim == 1 and offset + count <= len(stored) if place else stored.shape == shape
         if not fits or stored.dtype != np.uint8:
-            raise UserError(
-                'packed clip is another one',
-                where=self.root / name,
-                value=f'{stored.dtype} {stored.shape}',
-                fix=f'uint8 {shape} at byte {offset}: pack it again',
-            )
+            value, fix = f'{stored.dtype} {stored.shape}', f'uint8 {shape} at byte {offset}: pack it again'
+            raise UserError('packed clip is another one', where=self.root / name, value=value, fix=fix)
         return stored[offset : offset + count].reshape(shape) if place else stored
 
     def read(self, clip: str, index: int, crop: Crop | None = None) -> Frame:

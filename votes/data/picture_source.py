@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import Any
 
 from votes.data.sources import SUFFIXES, Crop, Frame, KnownClips, cropped, picture_size, read_picture
 
@@ -15,18 +15,13 @@ class PictureSource(KnownClips):
         UserError: no such folder, no picture in it, two of one name, or (when read) a damaged one.
     """
 
-    def __init__(self, root: str | Path):
-        self.root = Path(root)
-        self._list('pictures', SUFFIXES, lambda path: (path.stem, path))
-
-    def length(self, clip: str) -> int:
-        self._of(clip)
-        return 1
+    def _find(self) -> dict[str, Any]:
+        return self._listed('pictures', SUFFIXES, lambda path: (path.stem, (1, path)))
 
     def size(self, clip: str) -> tuple[int, int]:
-        return picture_size(self._of(clip))
+        return picture_size(self._of(clip)[1])
 
     def read(self, clip: str, index: int, crop: Crop | None = None) -> Frame:
         if index:
             raise IndexError(index)
-        return cropped(read_picture(self._of(clip)), crop)
+        return cropped(read_picture(self._of(clip)[1]), crop)

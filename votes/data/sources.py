@@ -59,33 +59,48 @@ class KnownClips:
     """What frame sources have in common that know all their clips from the start.
 
     Attributes:
-        known: clip -> what is known of it, in the order of names.
+        told_by: how files are called of which one lies in such a folder, or, with / behind it, the folder.
+        known: clip -> its frames, their height and width, and what else a source knows, in the order of names.
     """
 
-    root: Path
-    known: dict[str, Any]
+    told_by: tuple[str, ...] = ()
 
-    def _list(self, kind: str, suffixes: Sequence[str], told: Callable[[Path], tuple[str, Any]]) -> None:
-        """Takes the files of the folder that end so; `told` gives a file's clip, and what is known of it.
+    def __init__(self, root: str | Path):
+        self.root = Path(root)
+        self.known = self._find()
+
+    def _find(self) -> dict[str, Any]:
+        raise NotImplementedError
+
+    def _listed(self, kind: str, suffixes: Sequence[str], told: Callable[[Path], tuple[str, Any]]) -> dict[str, Any]:
+        """The files of the folder that end so; `told` gives a file's clip, and what is known of it.
 
         Raises:
             UserError: no such folder, none in it, or two of one name.
         """
         if not self.root.is_dir():
             raise UserError('no such folder', where=self.root.absolute())
-        self.known = {}
+        found: dict[str, Any] = {}
         for path in sorted(self.root.iterdir()):
             if path.suffix.lower() in suffixes and not path.name.startswith('.'):
                 clip, known = told(path)
-                if clip in self.known:
+                if clip in found:
                     raise UserError(f'two {kind} of one name', where=path, value=clip)
-                self.known[clip] = known
-        if not self.known:
+                found[clip] = known
+        if not found:
             fix = f'they end in {", ".join(suffixes)}'
             raise UserError(f'no {kind} in this folder', where=self.root.absolute(), fix=fix)
+        return found
 
     def clips(self) -> list[str]:
         return list(self.known)
+
+    def length(self, clip: str) -> int:
+        return int(self._of(clip)[0])
+
+    def size(self, clip: str) -> tuple[int, int]:
+        height, width = self._of(clip)[1]
+        return height, width
 
     def _of(self, clip: str) -> Any:
         if clip not in self.known:
@@ -94,7 +109,7 @@ class KnownClips:
         return self.known[clip]
 
 
-class FolderSource:
+class FolderSource(KnownClips):
     """``root/CLIP/NUMBER.png``: a folder a clip, a PNG or JPEG file a frame, numbered without gaps from any number.
     Where the first folder holds folders and no pictures, clips lie below it and are called SCENE/CLIP (Vimeo-90K).
 
@@ -104,77 +119,31 @@ class FolderSource:
         UserError: no such folder, no clip in it, a gap in a clip's numbering, or (when read) a damaged picture.
     """
 
-    @staticmethod
-    def holds(root: Path) -> bool:
-        """Whether such frames lie there."""
-        return True  # where there is nothing else
+    told_by = ('*',)  # where there is nothing else
 
-    def __init__(self, root: str | Path):
-        self.root = Path(root)
+    def _find(self) -> dict[str, Any]:
+        where = self.root.absolute()
         if not self.root.is_dir():
-            beside = sorted(p.name for p in self.root.parent.iterdir()) if self.root.parent.is_dir() else []
-            raise UserError(
-                'dataset folder not found',
-                where=self.root.absolute(),
-                fix=f'beside it: {", ".join(beside[:8]) or "nothing"}',
-            )
-        self._clips = _folders(self.root)
-        if self._clips and not _pictures(self.root / self._clips[0]) and _folders(self.root / self._clips[0]):
-            self._clips = [f'{scene}/{clip}' for scene in self._clips for clip in _folders(self.root / scene)]
-        if not self._clips:
-            found = sorted(p.name for p in self.root.iterdir())
-            raise UserError(
-                'no clips: a folder for each clip is expected',
-                where=self.root.absolute(),
-                value=f'it holds {", ".join(found[:5]) or "nothing"}',
-                fix='ROOT/001/00000000.png',
-            )
+            raise UserError('dataset folder not found', where=where, fix=f'beside it: {held(where.parent)}')
+        clips = _folders(self.root)
+        if clips and not _pictures(self.root / clips[0]) and _folders(self.root / clips[0]):
+            clips = [f'{scene}/{clip}' for scene in clips for clip in _folders(self.root / scene)]
+        if not clips:
+            title, fix = 'no clips: a folder for each clip is expected', 'ROOT/001/00000000.png'
+            raise UserError(title, where=where, value=f'it holds {held(where)}', fix=fix)
         self._files: dict[str, list[str]] = {}
         self._sizes: dict[str, tuple[int, int]] = {}
-
-    def clips(self) -> list[str]:
-        return self._clips
+        return dict.fromkeys(clips)
 
     def files(self, clip: str) -> list[str]:
         """Names of a clip's pictures in the order of frames."""
         if clip not in self._files:
-            try:
+            self._of(clip)
+            with explained('clip cannot be read', OSError, where=self.root / clip):
                 names = os.listdir(f'{self.root}/{clip}')
-            except (FileNotFoundError, NotADirectoryError):
-                raise UserError(
-                    f'no clip {clip!r}', where=self.root, value=f'{len(self._clips)} clips, {self._clips[0]} ...'
-                ) from None
             names = [n for n in names if n.lower().endswith(SUFFIXES) and not n.startswith('.')]
-            numbers = self._numbered(clip, names)
-            self._files[clip] = [numbers[n] for n in sorted(numbers)]
+            self._files[clip] = _in_order(names, self.root / clip)
         return self._files[clip]
-
-    def _numbered(self, clip: str, names: list[str]) -> dict[int, str]:
-        numbers: dict[int, str] = {}
-        for name in names:
-            found = NUMBER.search(name)
-            if not found:
-                raise UserError(
-                    'a frame without a number', where=self.root / clip / name, fix='frames are named like 00000000.png'
-                )
-            number = int(found[1])
-            if number in numbers:
-                raise UserError('two files for one frame', where=self.root / clip, value=f'{numbers[number]}, {name}')
-            numbers[number] = name
-        if not numbers:
-            raise UserError(
-                'a clip without frames', where=self.root / clip, fix=f'pictures end in {", ".join(SUFFIXES)}'
-            )
-        first, last = min(numbers), max(numbers)
-        if last - first + 1 != len(numbers):
-            missing = next(n for n in range(first, last) if n not in numbers)
-            raise UserError(
-                f'{last - first + 1 - len(numbers)} frames are missing',
-                where=self.root / clip,
-                value=f'the first is number {missing}',
-                fix='restore or renumber them: a gap is a jump in time',
-            )
-        return numbers
 
     def length(self, clip: str) -> int:
         return len(self.files(clip))
@@ -188,12 +157,35 @@ class FolderSource:
         path = self.root / clip / self.files(clip)[index]
         (height, width), first = picture_size(path), self.size(clip)
         if (height, width) != first:
-            raise UserError(
-                'frames of different sizes in a clip',
-                where=path,
-                value=f'{width}x{height}, the first has {first[1]}x{first[0]}',
-            )
+            value = f'{width}x{height}, the first has {first[1]}x{first[0]}'
+            raise UserError('frames of different sizes in a clip', where=path, value=value)
         return cropped(read_picture(path), crop)
+
+
+def _in_order(names: list[str], where: Path) -> list[str]:
+    """Pictures by their numbers, of which none is missing."""
+    numbers: dict[int, str] = {}
+    for name in names:
+        found = NUMBER.search(name)
+        if not found:
+            raise UserError('a frame without a number', where=where / name, fix='frames are named like 00000000.png')
+        number = int(found[1])
+        if number in numbers:
+            raise UserError('two files for one frame', where=where, value=f'{numbers[number]}, {name}')
+        numbers[number] = name
+    if not numbers:
+        raise UserError('a clip without frames', where=where, fix=f'pictures end in {", ".join(SUFFIXES)}')
+    first, last = min(numbers), max(numbers)
+    if missing := last - first + 1 - len(numbers):
+        value = f'the first is number {next(n for n in range(first, last) if n not in numbers)}'
+        fix = 'restore or renumber them: a gap is a jump in time'
+        raise UserError(f'{missing} frames are missing', where=where, value=value, fix=fix)
+    return [numbers[n] for n in sorted(numbers)]
+
+
+def held(*folders: Path) -> str:
+    """What lies in folders, for messages."""
+    return ', '.join(sorted({p.name for f in folders if f.is_dir() for p in f.iterdir()})[:8]) or 'nothing'
 
 
 def _folders(root: Path) -> list[str]:

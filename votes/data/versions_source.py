@@ -24,10 +24,7 @@ class VersionsSource:
         UserError: versions.json is none, or the versions are not of the same clips.
     """
 
-    @staticmethod
-    def holds(root: Path) -> bool:
-        """Whether such frames lie there."""
-        return (root / MANIFEST).is_file()
+    told_by = (MANIFEST,)
 
     def __init__(self, root: str | Path):
         self.root = Path(root)

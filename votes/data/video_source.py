@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -20,11 +21,6 @@ VIDEO_SUFFIXES = (
 )  # fmt: skip
 
 
-def _suffixes(root: Path) -> set[str]:
-    """Endings of the files in a folder, in small letters."""
-    return {p.suffix.lower() for p in root.iterdir() if not p.is_dir()} if root.is_dir() else set()
-
-
 class VideoSource(KnownClips):
     """``root/CLIP.mp4`` (mkv, webm ...): a video file a clip. Frames are counted by decoding times, not guessed.
 
@@ -36,17 +32,13 @@ class VideoSource(KnownClips):
 
     OPEN = 4  # videos that stay open in a process
 
-    @staticmethod
-    def holds(root: Path) -> bool:
-        """Whether such frames lie there."""
-        return not _suffixes(root).isdisjoint(VIDEO_SUFFIXES)
+    told_by = tuple(f'*{suffix}' for suffix in VIDEO_SUFFIXES)
 
-    def __init__(self, root: str | Path):
-        self.root = Path(root)
-        self._list('videos', VIDEO_SUFFIXES, lambda path: (path.stem, path))
+    def _find(self) -> dict[str, Any]:
         self._shapes: dict[str, tuple[int, tuple[int, int]]] = {}
         self._opened: dict[str, RandomAccess] = {}
         self._process = os.getpid()
+        return self._listed('videos', VIDEO_SUFFIXES, lambda path: (path.stem, path))
 
     def path(self, clip: str) -> Path:
         """The video file of a clip."""
@@ -93,37 +85,24 @@ class YuvSource(KnownClips):
             frames of it.
     """
 
-    @staticmethod
-    def holds(root: Path) -> bool:
-        """Whether such frames lie there."""
-        return '.yuv' in _suffixes(root)
+    told_by = ('*.yuv',)
 
-    def __init__(self, root: str | Path):
-        self.root = Path(root)
-        self._list('raw videos', RAW_SUFFIXES, self._told)
-        self.known = dict(sorted(self.known.items()))
+    def _find(self) -> dict[str, Any]:
+        return dict(sorted(self._listed('raw videos', RAW_SUFFIXES, self._told).items()))
 
-    def _told(self, path: Path) -> tuple[str, tuple[Path, RawFormat]]:
+    def _told(self, path: Path) -> tuple[str, tuple[int, tuple[int, int], Path, RawFormat]]:
         told = format_of(path)
         name = EXACT.sub('', f'{path.stem} '.replace(f'{told.width}x{told.height}', '').replace('_', ' '))
-        return '_'.join(name.split()).strip('_-. ') or path.stem, (path, told)
+        return '_'.join(name.split()).strip('_-. ') or path.stem, (told.count(path), told.shapes[0], path, told)
 
     def path(self, clip: str) -> Path:
         """The file of a clip."""
-        return Path(self._of(clip)[0])
-
-    def length(self, clip: str) -> int:
-        path, told = self._of(clip)
-        return int(told.count(path))
-
-    def size(self, clip: str) -> tuple[int, int]:
-        _, told = self._of(clip)
-        return told.height, told.width
+        return Path(self._of(clip)[2])
 
     def read(self, clip: str, index: int, crop: Crop | None = None) -> Frame:
-        path, told = self._of(clip)
-        frame = planar_frame((told.height, told.width), told.pixels, told.read(path, index))
-        return cropped(frame_to_rgb(frame, Colour.of(2, 1, told.height, told.width)), crop)
+        _, size, path, told = self._of(clip)
+        frame = planar_frame(size, told.pixels, told.read(path, index))
+        return cropped(frame_to_rgb(frame, Colour.of(2, 1, *size)), crop)
 
 
 class LumaSource(YuvSource):
@@ -135,7 +114,7 @@ class LumaSource(YuvSource):
     """
 
     def read(self, clip: str, index: int, crop: Crop | None = None) -> Frame:
-        path, told = self._of(clip)
+        *_, path, told = self._of(clip)
         luma = told.read(path, index)[0] / (1 << (told.bits - 8))
         grey = ((luma - 16) * (255 / 219)).round().clip(0, 255).astype(np.uint8)
         return cropped(np.repeat(grey[..., None], 3, 2), crop)
