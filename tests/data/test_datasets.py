@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from votes.data import build_test_set, build_train_loader, build_train_set
-from votes.data.clip_lists import excluded_by, read_meta_info, split_clips
+from votes.data.clip_lists import partition, read_meta_info, split_clips
 from votes.data.sampler import EndlessBatches
 from votes.data.sources import FolderSource
 from votes.data.uvssm_dataset import UVSSMDataset
@@ -224,10 +224,10 @@ def test_lists_and_splits(pairs, tmp_path):
 
 
 def test_named_partitions():
-    assert excluded_by('REDS4') == ['000', '011', '015', '020']
-    assert (len(excluded_by('official')), excluded_by('official')[0], excluded_by(None)) == (30, '240', [])
+    assert partition('REDS4') == ['000', '011', '015', '020']
+    assert (len(partition('official')), partition('official')[0], partition(None)) == (30, '240', [])
     with pytest.raises(UserError, match='unknown val_partition'):
-        excluded_by('REDS5')
+        partition('REDS5')
 
 
 def test_lists_that_are_wrong(tmp_path):

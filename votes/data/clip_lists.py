@@ -13,6 +13,7 @@ from votes.errors import UserError, explained
 PARTITIONS = {'REDS4': ['000', '011', '015', '020'], 'official': [str(i) for i in range(240, 270)]}
 
 LISTS = ('meta_info_file', 'meta_val_file', 'meta_test_file')  # arguments of data sets that name lists
+CHOSEN = (*LISTS, 'val_partition', 'split', 'io_backend', 'test_mode')  # that choose clips, see ClipPairs
 
 
 class Split(TypedDict):
@@ -75,12 +76,11 @@ def split_clips(clips: list[str], split: Split) -> list[str]:
     return folds(clips, 1, split['test'], split['val'], split['seed'])[0][split['part']]
 
 
-def excluded_by(val_partition: str | list[str] | None, *lists: str | None) -> list[str]:
-    """Clips that BasicSR's `val_partition`, and meta_info lists of validation and test, keep out of training."""
-    named = [clip for path in lists if path for clip in read_meta_info(path)]
-    if isinstance(val_partition, str):
-        if val_partition not in PARTITIONS:
-            names = ', '.join(PARTITIONS)
-            raise UserError(f'unknown val_partition {val_partition!r}', fix=f'{names}, or a list of clip names')
-        val_partition = PARTITIONS[val_partition]
-    return [*(val_partition or []), *named]
+def partition(val_partition: str | list[str] | None) -> list[str]:
+    """The clips that BasicSR's `val_partition` names."""
+    if not isinstance(val_partition, str):
+        return val_partition or []
+    if val_partition not in PARTITIONS:
+        names = ', '.join(PARTITIONS)
+        raise UserError(f'unknown val_partition {val_partition!r}', fix=f'{names}, or a list of clip names')
+    return PARTITIONS[val_partition]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from votes.data.clip_lists import Split, excluded_by, read_meta_info, split_clips
+from votes.data.clip_lists import Split, partition, read_meta_info, split_clips
 from votes.data.degrading import OnTheFly
 from votes.data.open_source import open_source
 from votes.data.sources import Crop, Frame, FrameSource
@@ -21,7 +21,7 @@ class ClipPairs:
     Args:
         meta_info_file: takes only the clips in this list, and so many frames of each (default: all folders).
         split: takes only one part of a seeded split.
-        meta_val_file, meta_test_file, val_partition: clips to leave out, see excluded_by.
+        meta_val_file, meta_test_file, val_partition: clips to leave out: those of lists and of a partition.
         test_mode: takes the clips of `val_partition` alone.
         middle_gt: GT may hold the middle frame of each clip alone.
         least: a clip must have so many frames.
@@ -64,15 +64,19 @@ class ClipPairs:
         everything = sorted(self._there['LQ'] | self._there['GT'])
         counts = read_meta_info(meta_info_file) if meta_info_file else dict.fromkeys(everything)
         names = split_clips(sorted(counts), split) if split else list(counts)
-        partition = frozenset(excluded_by(val_partition))
-        excluded = frozenset(excluded_by(None, meta_val_file, meta_test_file))
-        names = [name for name in names if name not in excluded and (name in partition) == test_mode]
+        excluded = {clip for path in (meta_val_file, meta_test_file) if path for clip in read_meta_info(path)}
+        parted = frozenset(partition(val_partition))
+        names = [name for name in names if name not in excluded and (name in parted) == test_mode]
         if not names:
-            raise UserError(
-                'no clips are left', where=meta_info_file or dataroot_gt, fix='check the lists and the split'
-            )
-        found = ((name, self._problem(name, counts[name], least)) for name in names)
-        self.problems = {name: problem for name, problem in found if problem}
+            where = meta_info_file or dataroot_gt
+            raise UserError('no clips are left', where=where, fix='check the lists and the split')
+        self.problems: dict[str, str] = {}
+        for name in names:
+            try:
+                self.lengths[name] = self._length(name, counts[name], least)
+            except UserError as error:  # of the frame source too: a gap in the numbering, a picture without a header
+                told = (error.what, *error.details.values())
+                self.problems[name] = ', '.join(str(part) for part in told if part is not None)
         problems = [f'{name}: {problem}' for name, problem in self.problems.items()]
         if problems and not tolerant:
             raise UserError(
@@ -81,32 +85,28 @@ class ClipPairs:
                 fix='mend them, or name the clips to use in a meta_info_file',
             )
 
-    def _problem(self, name: str, listed: int | None, least: int) -> str | None:
-        try:
-            return self._check(name, listed, least)
-        except UserError as error:  # of the frame source: a gap in the numbering, a picture without a header
-            return ', '.join(str(part) for part in (error.what, *error.details.values()) if part is not None)
+    def _length(self, name: str, listed: int | None, least: int) -> int:
+        """Frames of a clip that are taken.
 
-    def _check(self, name: str, listed: int | None, least: int) -> str | None:
-        """Notes the clip's length; returns what is wrong with it."""
+        Raises:
+            UserError: its sides do not fit together.
+        """
         missing = [kind for kind, there in self._there.items() if name not in there]
         if missing:
-            return f'no folder in {" and ".join(missing)}'
-        frames = {'LQ': self.lq.length(name), 'GT': self.gt.length(name)}
-        middle_alone = self.middle_gt and frames['GT'] == 1
-        if frames['LQ'] != frames['GT'] and not middle_alone:
-            return f'LQ has {frames["LQ"]} frames, GT has {frames["GT"]}'
-        if listed is not None and listed > frames['LQ']:
-            return f'the list says {listed} frames, there are {frames["LQ"]}'
+            raise UserError(f'no folder in {" and ".join(missing)}')
+        found, of_gt = self.lq.length(name), self.gt.length(name)
+        if found != of_gt and not (self.middle_gt and of_gt == 1):
+            raise UserError(f'LQ has {found} frames, GT has {of_gt}')
+        length = found if listed is None else listed
+        if length > found:
+            raise UserError(f'the list says {listed} frames, there are {found}')
         (height, width), (gt_height, gt_width) = self.lq.size(name), self.gt.size(name)
         more = gt_height - self.scale * height, gt_width - self.scale * width
         if not all(-self.scale < n < 2 * self.scale for n in more):
-            return f'LQ {width}x{height} times scale {self.scale} is not GT {gt_width}x{gt_height}'
-        length = min(frames['LQ'], frames['LQ'] if listed is None else listed)
+            raise UserError(f'LQ {width}x{height} times scale {self.scale} is not GT {gt_width}x{gt_height}')
         if length < least:
-            return f'{length} frames are shorter than the window of {least}'
-        self.lengths[name] = length
-        return None
+            raise UserError(f'{length} frames are shorter than the window of {least}')
+        return length
 
     def names(self) -> list[str]:
         return list(self.lengths)
@@ -128,9 +128,8 @@ class ClipPairs:
         scale = self.scale
         if self.middle_gt and self.gt.length(clip) == 1:
             if index != self.lengths[clip] // 2:
-                raise UserError(
-                    'GT holds the middle frame of each clip alone', where=clip, value=f'frame {index} is compared'
-                )
+                value = f'frame {index} is compared'
+                raise UserError('GT holds the middle frame of each clip alone', where=clip, value=value)
             index = 0
         starts = top * scale - shift[0], left * scale - shift[1]
         before = max(0, -starts[0]), max(0, -starts[1])

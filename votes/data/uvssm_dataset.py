@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ from torch.utils.data import Dataset
 
 from votes.archs.fields import followed_backwards
 from votes.archs.windows import Pick, peak_indices
-from votes.data.clip_lists import LISTS, Split
+from votes.data.clip_lists import CHOSEN, LISTS, Split
 from votes.data.codec_metadata import CodecMetadata
 from votes.data.grid import grid_of
 from votes.data.pairs import ClipPairs
@@ -20,6 +21,7 @@ from votes.data.transforms import orient, random_crop, random_turn, random_walk,
 from votes.errors import UserError
 
 
+@dataclass(eq=False)
 class UVSSMDataset(Dataset):
     """A sample is a clip; its window, crop and orientation are drawn anew each epoch.
 
@@ -58,82 +60,68 @@ class UVSSMDataset(Dataset):
         UserError: clips that do not fit (all of them), or a gt_size that does not.
     """
 
+    dataroot_gt: str
+    dataroot_lq: str | None = None
+    meta_info_file: str | None = None
+    meta_val_file: str | None = None
+    meta_test_file: str | None = None
+    val_partition: str | list[str] | None = None
+    split: Split | None = None
+    io_backend: dict[str, str] | None = None
+    num_frame: int = 5
+    centre: int | None = None
+    pick: Pick = 'next'
+    adjacent: bool = False
+    center_gt: bool = True
+    gt_size: int = 128
+    scale: int = 2
+    interval_list: list[int] | None = None
+    random_reverse: bool = False
+    flip_sequence: bool = False
+    moving_first_frame: float = 0
+    test_mode: bool = False
+    use_flip: bool = True
+    use_rot: bool = True
+    degradation: str | list[str] | None = None
+    dataroot_once: str | None = None
+    dataroot_dfm: str | None = None
+    codec_metadata: str | None = None
+    augment_on_device: bool = False
+
     by_epoch = True  # samples are asked for by (epoch, index)
     given_by = {'codec_metadata': CodecMetadata.FIELDS, 'dataroot_dfm': ('difference',)}
     # may differ when a run goes on: where frames are (what they show is compared), and how they are brought
     anytime = ('dataroot_gt', 'dataroot_lq', *LISTS, 'io_backend', 'augment_on_device')
     middle_gt = False  # GT may hold the middle frame of each clip alone
 
-    def __init__(
-        self,
-        dataroot_gt: str,
-        dataroot_lq: str | None = None,
-        meta_info_file: str | None = None,
-        meta_val_file: str | None = None,
-        meta_test_file: str | None = None,
-        val_partition: str | list[str] | None = None,
-        split: Split | None = None,
-        io_backend: dict[str, str] | None = None,
-        num_frame: int = 5,
-        centre: int | None = None,
-        pick: Pick = 'next',
-        adjacent: bool = False,
-        center_gt: bool = True,
-        gt_size: int = 128,
-        scale: int = 2,
-        interval_list: list[int] | None = None,
-        random_reverse: bool = False,
-        flip_sequence: bool = False,
-        moving_first_frame: float = 0,
-        test_mode: bool = False,
-        use_flip: bool = True,
-        use_rot: bool = True,
-        degradation: str | list[str] | None = None,
-        dataroot_once: str | None = None,
-        dataroot_dfm: str | None = None,
-        codec_metadata: str | None = None,
-        augment_on_device: bool = False,
-    ):
-        if gt_size % scale:
-            raise UserError(f'gt_size {gt_size} is no multiple of scale {scale}')
-        self.intervals = interval_list or [1]
-        self.num_frame, self.center_gt, self.gt_size, self.scale = num_frame, center_gt, gt_size, scale
-        self.centre, self.pick, self.adjacent = num_frame // 2 if centre is None else centre, pick, adjacent
-        self.random_reverse, self.use_flip, self.use_rot = random_reverse, use_flip, use_rot
-        self.flip_sequence, self.moving = flip_sequence, moving_first_frame
-        self.seed, self.augment_on_device = 0, augment_on_device
-        self._check_window(dataroot_gt, codec_metadata)
-        chosen: dict[str, Any] = {'meta_info_file': meta_info_file, 'split': split, 'io_backend': io_backend}
-        chosen |= {'meta_val_file': meta_val_file, 'meta_test_file': meta_test_file}
-        chosen |= {'val_partition': val_partition, 'test_mode': test_mode}
-        self.pairs = ClipPairs(
-            dataroot_gt,
-            dataroot_lq,
-            scale,
-            **chosen,
-            middle_gt=self.middle_gt,
-            least=1 if pick != 'next' or num_frame == -1 else (num_frame - 1) * max(self.intervals) + 1,
-            degradation=degradation,
-        )
-        self.once = ClipPairs(dataroot_once, dataroot_lq, 1, **chosen) if dataroot_once else None
+    def __post_init__(self) -> None:
+        if self.gt_size % self.scale:
+            raise UserError(f'gt_size {self.gt_size} is no multiple of scale {self.scale}')
+        self.seed, self.intervals = 0, self.interval_list or [1]
+        self.place = self.num_frame // 2 if self.centre is None else self.centre
+        self._check_window()
+        chosen = {name: getattr(self, name) for name in CHOSEN}
+        whole = self.pick != 'next' or self.num_frame == -1
+        least = 1 if whole else (self.num_frame - 1) * max(self.intervals) + 1
+        chosen_lq = {'degradation': self.degradation, 'middle_gt': self.middle_gt, 'least': least}
+        self.pairs = ClipPairs(self.dataroot_gt, self.dataroot_lq, self.scale, **chosen, **chosen_lq)
+        self.once = ClipPairs(self.dataroot_once, self.dataroot_lq, 1, **chosen) if self.dataroot_once else None
         self.grid, self.clips = grid_of(self), self.pairs.names()
-        self.metadata = CodecMetadata(codec_metadata) if codec_metadata else None
-        self._check_clips(dataroot_gt, bool(dataroot_dfm))
-        self.differences = SensedClips(dataroot_dfm, self.pairs, self.intervals) if dataroot_dfm else None
+        self.metadata = CodecMetadata(self.codec_metadata) if self.codec_metadata else None
+        self._check_clips()
+        self.differences = SensedClips(self.dataroot_dfm, self.pairs, self.intervals) if self.dataroot_dfm else None
 
-    def _check_window(self, where: str, codec_metadata: str | None) -> None:
+    def _check_window(self) -> None:
         """What is asked of a sample goes together."""
-        if self.pick != 'next' and not codec_metadata:
-            raise UserError(
-                'neighbours of peak quality, or of a picture type, need codec_metadata',
-                where=where,
-                fix='`votes metadata`',
-            )
-        if codec_metadata and self.pick == 'next' and self.intervals != [1]:
+        where = self.dataroot_gt
+        if self.pick != 'next' and not self.codec_metadata:
+            what = 'neighbours of peak quality, or of a picture type, need codec_metadata'
+            raise UserError(what, where=where, fix='`votes metadata`')
+        if self.codec_metadata and self.pick == 'next' and self.intervals != [1]:
             raise UserError(
                 'motion vectors are those to the next frame, and samples would not hold it',
                 where=where,
-                value=f'interval_list {self.intervals}, codec_metadata {codec_metadata}',
+                value=f'interval_list {self.intervals}, codec_metadata {self.codec_metadata}',
                 fix='interval_list: [1]',
             )
         if (self.num_frame == -1 and self.intervals != [1]) or (self.flip_sequence and self.center_gt):
@@ -144,10 +132,11 @@ class UVSSMDataset(Dataset):
                 fix='interval_list: [1], center_gt: false',
             )
 
-    def _check_clips(self, where: str, sensed: bool) -> None:
+    def _check_clips(self) -> None:
         """Samples can be cut from every clip."""
+        where = self.dataroot_gt
         coded = any(recipe.generations for recipe in getattr(self.pairs.lq, 'recipes', ()))
-        if self.moving and (coded or self.metadata or sensed):
+        if self.moving_first_frame and (coded or self.metadata or self.dataroot_dfm):
             raise UserError(
                 'moving_first_frame needs frames that stand for themselves',
                 where=where,
@@ -180,7 +169,7 @@ class UVSSMDataset(Dataset):
         interval, length = int(rng.choice(self.intervals)), self.pairs.lengths[clip]
         if self.pick != 'next' and self.metadata:
             marks = self.metadata.marks(clip, self.pick)[:length]
-            return peak_indices(int(rng.integers(length)), marks, self.num_frame, self.centre, self.adjacent)
+            return peak_indices(int(rng.integers(length)), marks, self.num_frame, self.place, self.adjacent)
         if self.num_frame == -1:
             return list(range(length))
         start = int(rng.integers(length - (self.num_frame - 1) * interval))
@@ -216,11 +205,11 @@ class UVSSMDataset(Dataset):
         crop = random_crop(rng, self.pairs.lq.size(clip), self.gt_size // self.scale)
         turn = random_turn(rng, self.use_flip, self.use_rot)
         crops = [crop] * len(frames)
-        moving = self.moving and rng.random() < self.moving
+        moving = self.moving_first_frame and rng.random() < self.moving_first_frame
         if moving:
             frames = frames[:1] * len(frames)
             crops = random_walk(rng, self.pairs.lq.size(clip), crop, len(frames))
-        place = self.centre if self.num_frame != -1 else len(frames) // 2
+        place = self.place if self.num_frame != -1 else len(frames) // 2
         centre = frames[place]
         restored = [(centre, crops[place])] if self.center_gt else list(zip(frames, crops, strict=True))
         gt = to_tensor([self.pairs.read_gt(clip, i, area, self._shift(turn)) for i, area in restored])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cache
 from typing import Any, Literal
 
@@ -17,6 +18,7 @@ from votes.data.transforms import to_tensor
 from votes.errors import UserError
 
 
+@dataclass(eq=False)
 class VideoUVSSMTestDataset:
     """Clips of LQ and GT frames, frame by frame: `positions` of what is evaluated, what is `shown` and its `gt`.
 
@@ -38,56 +40,51 @@ class VideoUVSSMTestDataset:
         Others: see UVSSMDataset.
     """
 
+    dataroot_gt: str
+    dataroot_lq: str
+    meta_info_file: str | None = None
+    split: Split | None = None
+    io_backend: dict[str, str] | None = None
+    num_frame: int = 5
+    center_gt: bool = True
+    padding: Padding = 'reflection_circle'
+    cache_data: bool = False
+    warm_up: int = 0
+    mirror: bool = False
+    block: int = 0
+    skip_ends: int = 0
+    measure: Literal['all', 'middle'] = 'all'
+    codec_metadata: str | None = None
+    dataroot_dfm: str | None = None
+    scale: int = 2
+
     given_by = {'codec_metadata': CodecMetadata.FIELDS, 'dataroot_dfm': ('difference',)}
 
-    def __init__(
-        self,
-        dataroot_gt: str,
-        dataroot_lq: str,
-        meta_info_file: str | None = None,
-        split: Split | None = None,
-        io_backend: dict[str, str] | None = None,
-        num_frame: int = 5,
-        center_gt: bool = True,
-        padding: Padding = 'reflection_circle',
-        cache_data: bool = False,
-        warm_up: int = 0,
-        mirror: bool = False,
-        block: int = 0,
-        skip_ends: int = 0,
-        measure: Literal['all', 'middle'] = 'all',
-        codec_metadata: str | None = None,
-        dataroot_dfm: str | None = None,
-        scale: int = 2,
-    ):
-        ways = {'warm_up': warm_up, 'mirror': mirror, 'block': block}
-        told = codec_metadata or (warm_up and dataroot_dfm)
-        if sum(map(bool, ways.values())) > 1 or (told and (warm_up or mirror)) or min(warm_up, block, skip_ends) < 0:
-            raise UserError(
-                'one of warm_up, mirror and block, none below 0; those that go backwards have no metadata of frames',
-                where=dataroot_lq,
-                value=f'{ways}, skip_ends {skip_ends}, metadata {told}',
-            )
-        self.warm_up, self.mirror, self.block = warm_up, mirror, block
-        self.skip_ends, self.middle = skip_ends, measure == 'middle'
-        self.padding = padding
+    def __post_init__(self) -> None:
+        self._check_ways()
+        chosen = {name: getattr(self, name) for name in ('meta_info_file', 'split', 'io_backend')}
+        least = max(1, self.num_frame, self.warm_up + 1, 2 * self.skip_ends + 1)
+        middle_gt = self.measure == 'middle'
         self.pairs = ClipPairs(
-            dataroot_gt,
-            dataroot_lq,
-            scale,
-            meta_info_file=meta_info_file,
-            split=split,
-            io_backend=io_backend,
-            middle_gt=self.middle,
-            least=max(1, num_frame, warm_up + 1, 2 * skip_ends + 1),
+            self.dataroot_gt, self.dataroot_lq, self.scale, **chosen, middle_gt=middle_gt, least=least
         )
         self.clips = self.pairs.names()
-        self.metadata = CodecMetadata(codec_metadata) if codec_metadata else None
-        self.differences = SensedClips(dataroot_dfm, self.pairs, [1]) if dataroot_dfm else None
+        self.metadata = CodecMetadata(self.codec_metadata) if self.codec_metadata else None
+        self.differences = SensedClips(self.dataroot_dfm, self.pairs, [1]) if self.dataroot_dfm else None
         for clip in self.clips if self.metadata else ():
             self.metadata.check(clip, self.pairs.lengths[clip], self.pairs.lq.size(clip))  # type: ignore[union-attr]
         self.places = [(clip, index) for clip in self.clips for index in self.measured(clip)]
-        self._read = cache(self.pairs.lq.read) if cache_data else self.pairs.lq.read
+        self._read = cache(self.pairs.lq.read) if self.cache_data else self.pairs.lq.read
+
+    def _check_ways(self) -> None:
+        """Of the ways to be shown a clip there is one."""
+        ways = {'warm_up': self.warm_up, 'mirror': self.mirror, 'block': self.block}
+        told = self.codec_metadata or (self.warm_up and self.dataroot_dfm)
+        least = min(self.warm_up, self.block, self.skip_ends)
+        if sum(map(bool, ways.values())) > 1 or (told and (self.warm_up or self.mirror)) or least < 0:
+            what = 'one of warm_up, mirror and block, none below 0; those that go backwards have no metadata of frames'
+            value = f'{ways}, skip_ends {self.skip_ends}, metadata {told}'
+            raise UserError(what, where=self.dataroot_lq, value=value)
 
     def positions(self) -> list[tuple[str, int]]:
         """(clip, frame) of everything that is evaluated, in order."""
@@ -96,7 +93,9 @@ class VideoUVSSMTestDataset:
     def measured(self, clip: str) -> range:
         """The frames of a clip that are evaluated."""
         length = self.pairs.lengths[clip]
-        return range(length // 2, length // 2 + 1) if self.middle else range(self.skip_ends, length - self.skip_ends)
+        if self.measure == 'middle':
+            return range(length // 2, length // 2 + 1)
+        return range(self.skip_ends, length - self.skip_ends)
 
     def passes(self, clip: str) -> list[tuple[list[int], int]]:
         """How networks are shown a clip: frames in their order, and from which of them on results count, once each."""

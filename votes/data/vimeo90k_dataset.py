@@ -24,11 +24,11 @@ class Vimeo90KDataset(UVSSMDataset):
             raise UserError(
                 'a clip or a window without a middle frame', where=clip, value=f'{length} frames, {self.num_frame} seen'
             )
-        first = length // 2 - self.centre
+        first = length // 2 - self.place
         if first < 0 or first + self.num_frame > length:
             raise UserError(
                 'the middle frame of a clip is no centre of such a window',
                 where=clip,
-                value=f'frame {self.centre} of {self.num_frame}, {length} frames',
+                value=f'frame {self.place} of {self.num_frame}, {length} frames',
             )
         return list(range(first, first + self.num_frame))
