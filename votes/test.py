@@ -5,13 +5,17 @@ from __future__ import annotations
 import argparse
 import hashlib
 import platform
+import runpy
 import shutil
 import sys
 from pathlib import Path
 from typing import Any
 
-if __name__ == '__main__' and not __package__:
-    sys.path[0] = str(Path(__file__).resolve().parents[1])
+if __name__ == '__main__':  # started as a file, see votes/train.py
+    if not __package__:
+        sys.path[0] = str(Path(__file__).resolve().parents[1])
+    sys.argv.insert(1, 'test')
+    runpy.run_module('votes.cli', run_name='__main__', alter_sys=True)
 
 import torch
 
@@ -24,7 +28,7 @@ from votes.models import build_model
 from votes.options import Options
 from votes.processes import distributed
 from votes.processes.devices import device_of
-from votes.processes.program import add_program_arguments, end_process, run_program
+from votes.processes.program import add_program_arguments, run_program
 from votes.reports.protocol import rounding_of
 from votes.training.run_log import RunLog, logger, put_aside
 
@@ -128,13 +132,3 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     return run_program(test, 'test', args)
-
-
-def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog='votes test', description='Evaluate a network from an option file.')
-    add_arguments(parser)
-    return run(parser.parse_args(argv))
-
-
-if __name__ == '__main__':
-    end_process(main())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import runpy
 import sys
 import time
 from collections.abc import Iterator
@@ -11,12 +12,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
 
-if __name__ == '__main__' and not __package__:
-    # started as a file: the folder above the package belongs on the path, the package's own rooms do not
-    sys.path[0] = str(Path(__file__).resolve().parents[1])
-    from votes.processes.signals import note_from_now_on
-
-    note_from_now_on()
+if __name__ == '__main__':
+    # started as a file: the verb; the folder above the package belongs on the path, the package's own rooms do not
+    if not __package__:
+        sys.path[0] = str(Path(__file__).resolve().parents[1])
+    sys.argv.insert(1, 'train')
+    runpy.run_module('votes.cli', run_name='__main__', alter_sys=True)
 
 import torch
 
@@ -31,7 +32,7 @@ from votes.options import Options
 from votes.processes import distributed
 from votes.processes.devices import device_of
 from votes.processes.lease import Lease
-from votes.processes.program import add_program_arguments, crash_summary, end_process, run_program
+from votes.processes.program import add_program_arguments, crash_summary, run_program
 from votes.processes.signals import Preempted, StopRequests, tell_launcher
 from votes.training import position
 from votes.training.checkpoint_store import Saves
@@ -269,7 +270,7 @@ def save(run: Run) -> None:
 
 def give_up(run: Run, supply: Supply) -> NoReturn:
     """Ends a run that gets no samples any more, saved as it was before the step that lacks them."""
-    run.at.retreat(run.setup.samples_a_step)
+    run.at.advance(run.setup.samples_a_step, -1)
     save(run)
     run.saves.finish()
     whose = [f'rank {rank}: {text}' for rank, text in enumerate(distributed.gather(supply.frozen)) if text]
@@ -325,7 +326,3 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     return run_program(train, 'train', args)
-
-
-if __name__ == '__main__':
-    end_process(main())

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.checkpoint import checkpoint as recompute
 
-from votes.archs.contract import AMP, Result, apply, promise
+from votes.archs.contract import AMP, Result, apply
 from votes.archs.parts.blocks import compile_blocks
 from votes.errors import UserError, first_line
 from votes.models.clipping import clip_adaptively
@@ -166,10 +166,7 @@ class Learner:
 
     def forward(self, sample: Mapping[str, Any]) -> Result:
         """What the network makes of a sample, computed in the precision of ``train.amp``, in float32."""
-        return apply(self.net, sample, amp=self.dtype, call=self.runner, said=promise(self.net))
-
-    def autocast(self) -> torch.autocast:
-        return torch.autocast(self.device.type, dtype=self.dtype or torch.bfloat16, enabled=self.dtype is not None)
+        return apply(self.net, sample, amp=self.dtype, call=self.runner)
 
     def learning_rate(self, iteration: int, scale: float = 1) -> float:
         """Sets the rate of update number `iteration` (from 1) and returns that of ``lr_mul: 1``.

@@ -24,6 +24,7 @@ from votes.models.learner import Learner
 from votes.models.optimisation import Outcome, Phase, take_step
 from votes.models.terms import Beside, build_terms, target_of
 from votes.ops.deform_conv import offsets_watched
+from votes.ops.exporting import autocast
 from votes.options import Options, PartOptions
 from votes.processes import distributed
 
@@ -229,7 +230,7 @@ class RestorationModel:
         """The discriminator's logits of (B, 3, H, W), for gradients of the pictures alone."""
         assert self.net_d is not None
         self.net_d.requires_grad_(False)
-        with self.learners['d'].autocast():
+        with autocast(self.device.type, self.learners['d'].dtype):
             logits: Tensor = self.net_d(pictures).float()
         self.net_d.requires_grad_(True)
         return logits
@@ -244,7 +245,7 @@ class RestorationModel:
             real = term.wanted(piece, self.said, self.opt.scale)
             logits = []
             for pictures in (real, piece['result'][term.output].flatten(0, 1)):
-                with self.learners['d'].autocast():
+                with autocast(self.device.type, self.learners['d'].dtype):
                     logits.append(self.learners['d'].runner(term.loss.shown(pictures)).float())  # type: ignore[operator]
             terms = term.loss.of_discriminator(*logits)  # type: ignore[operator]
             found |= {f'{term.name}_d_{kind}': value for kind, value in terms.items()}

@@ -143,10 +143,28 @@ class _DeformConv(torch.autograd.Function):
             grad_offset = torch.empty_like(sampler.offset)
             grad_mask = None if sampler.mask is None else torch.empty_like(sampler.mask)
             grad_weight = torch.zeros_like(flat_weight)
+            height_scale, width_scale = sampler.scales
             for images, rows in _chunks(sampler, flat_weight, MAX_ROW_CHUNKS):
-                _backward_chunk(
-                    sampler, flat_weight, grad_out, images, rows, grad_maps, grad_offset, grad_mask, grad_weight
+                grid = sampler.grid(images, rows)
+                sampled = sampler.sample(images, grid)
+                mask_part = sampler.mask_of(images, rows)
+                grad_rows = grad_out[images, :, rows].flatten(2)
+                grad_columns = (flat_weight.t() @ grad_rows).view_as(sampled)
+                if mask_part is not None and grad_mask is not None:
+                    target = grad_mask[images, ..., rows, :]
+                    target.copy_((grad_columns * sampled).sum(1).view(target.shape))
+                    sampled *= mask_part
+                    grad_columns *= mask_part
+                columns = sampled.view(len(grad_rows), flat_weight.shape[1], -1)
+                grad_weight += torch.bmm(grad_rows, columns.transpose(1, 2)).sum(0)
+                part, grad_grid = torch.ops.aten.grid_sampler_2d_backward(
+                    grad_columns, sampler.maps[images].flatten(0, 1), grid, 0, 0, False, [True, True]
                 )
+                grad_maps[images] += part.view_as(grad_maps[images])
+                target = grad_offset[images, ..., rows, :]
+                grad_grid = grad_grid.view(*target.shape[:3], *target.shape[4:], 2)
+                target[:, :, :, 0] = grad_grid[..., 1] * height_scale
+                target[:, :, :, 1] = grad_grid[..., 0] * width_scale
         grad_x = grad_maps[..., : x.shape[2], : x.shape[3]].reshape(x.shape).to(x.dtype)
         grad_bias = None if bias is None else grad_out.sum((0, 2, 3)).to(bias.dtype)
         return (
@@ -180,37 +198,3 @@ def _prepare(
         *geometry,
     )
     return sampler, weight.to(dtype).reshape(weight.shape[0], -1)
-
-
-def _backward_chunk(
-    sampler: _Sampler,
-    flat_weight: Tensor,
-    grad_out: Tensor,
-    images: slice,
-    rows: slice,
-    grad_maps: Tensor,
-    grad_offset: Tensor,
-    grad_mask: Tensor | None,
-    grad_weight: Tensor,
-) -> None:
-    """Adds a chunk's share to the gradients of maps and weight, and fills in those of its offsets and masks."""
-    count = images.stop - images.start
-    grid = sampler.grid(images, rows)
-    sampled = sampler.sample(images, grid)
-    mask_part = sampler.mask_of(images, rows)
-    grad_rows = grad_out[images, :, rows].flatten(2)
-    grad_columns = (flat_weight.t() @ grad_rows).view_as(sampled)
-    if mask_part is not None and grad_mask is not None:
-        grad_mask[images, ..., rows, :] = (grad_columns * sampled).sum(1).view(grad_mask[images, ..., rows, :].shape)
-        sampled *= mask_part
-        grad_columns *= mask_part
-    grad_weight += torch.bmm(grad_rows, sampled.view(count, flat_weight.shape[1], -1).transpose(1, 2)).sum(0)
-    part, grad_grid = torch.ops.aten.grid_sampler_2d_backward(
-        grad_columns, sampler.maps[images].flatten(0, 1), grid, 0, 0, False, [True, True]
-    )
-    grad_maps[images] += part.view_as(grad_maps[images])
-    height_scale, width_scale = sampler.scales
-    target = grad_offset[images, ..., rows, :]
-    grad_grid = grad_grid.view(*target.shape[:3], *target.shape[4:], 2)
-    target[:, :, :, 0] = grad_grid[..., 1] * height_scale
-    target[:, :, :, 1] = grad_grid[..., 0] * width_scale

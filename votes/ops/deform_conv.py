@@ -132,14 +132,13 @@ def deform_conv2d(
     Raises:
         UserError: the backend is unknown or unusable here. ValueError: shapes do not belong together.
     """
-    batch, channels, height, width = x.shape
-    kernel_height, kernel_width = weight.shape[2:]
-    taps = kernel_height * kernel_width
+    batch, channels, *sides = x.shape
+    taps = weight.shape[2] * weight.shape[3]
     groups = offset.shape[1] // (2 * taps)
-    size = (
-        (height + 2 * padding - dilation * (kernel_height - 1) - 1) // stride + 1,
-        (width + 2 * padding - dilation * (kernel_width - 1) - 1) // stride + 1,
-    )
+    size = [
+        (n + 2 * padding - dilation * (kernel - 1) - 1) // stride + 1
+        for n, kernel in zip(sides, weight.shape[2:], strict=True)
+    ]
     if weight.shape[1] != channels:
         raise ValueError(f'weight {tuple(weight.shape)} does not fit {channels} input channels')
     if groups == 0 or channels % groups or tuple(offset.shape) != (batch, 2 * groups * taps, *size):

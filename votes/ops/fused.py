@@ -21,6 +21,10 @@ from votes.ops.chunked import power_of_two
 INTERPRETED = os.environ.get('TRITON_INTERPRET') == '1'
 SPLITS = 32  # of the pixels, for the gradient of the weight
 HEADROOM = 2.0**62  # of int64, for sums in fixed point
+# what both operators take besides tensors, see deform_conv
+HOW = 'int groups, int stride, int padding, int dilation, bool sigmoid, bool side_by_side'
+FORWARD = f'(Tensor x, Tensor om, Tensor weight, Tensor? bias, {HOW}) -> (Tensor, Tensor)'
+BACKWARD = f'(Tensor grad_out, Tensor x, Tensor om, Tensor weight, {HOW}) -> (Tensor, Tensor, Tensor)'
 
 
 def check_device(x: Tensor) -> None:
@@ -62,20 +66,14 @@ def tile(channels: int, out_channels: int, groups: int, element_size: int) -> di
         block *= 2
     many = max(channels, out_channels) > 64 or element_size > 2
     pixels = 16 if INTERPRETED or max(channels, out_channels) > 128 else 32 if many else 64
-    sizes = {
-        'CG': per_group,
-        'CGP': padded,
-        'GB': block,
-        'BM': pixels,
-        'BN': max(16, min(128, power_of_two(out_channels))),
-    }
+    sizes = {'CG': per_group, 'CGP': padded, 'GB': block, 'BM': pixels}
+    sizes['BN'] = max(16, min(128, power_of_two(out_channels)))
     return sizes if INTERPRETED else sizes | {'num_warps': 8 if many else 4}
 
 
-def _common(
-    x: Tensor, om: Tensor, weight: Tensor, groups: int, stride: int, padding: int, dilation: int, side_by_side: bool
-) -> tuple[list[int], dict[str, Any], Tensor]:
+def _common(x: Tensor, om: Tensor, weight: Tensor, *how: Any) -> tuple[list[int], dict[str, Any], Tensor]:
     """Arguments that all kernels take: numbers, what they are compiled for, and weights (K, C, Co) as x is."""
+    groups, stride, padding, dilation, sigmoid, side_by_side = how
     height, width, channels = x.shape[1:]
     out_height, out_width = om.shape[1:3]
     out_channels, taps = weight.shape[0], weight.shape[2] * weight.shape[3]
@@ -85,25 +83,14 @@ def _common(
     fixed: dict[str, Any] = {'K': taps, 'KW': weight.shape[3], 'STRIDE': stride, 'PAD': padding, 'DILATION': dilation}
     fixed |= {'G': groups, 'ROW': om.shape[3], **order}
     fixed |= tile(channels, out_channels, groups, x.element_size())
-    fixed['MASKED'] = om.shape[3] == 3 * taps * groups
+    fixed |= {'MASKED': om.shape[3] == 3 * taps * groups, 'SIGMOID': sigmoid}
     tf32 = torch.backends.cuda.matmul.allow_tf32 and not INTERPRETED
     fixed['PRECISION'] = 'tf32' if tf32 else 'ieee'
     return numbers, fixed, weight.flatten(2).permute(2, 1, 0).contiguous().to(x.dtype)
 
 
-@torch.library.custom_op('votes::deform_conv', mutates_args=())
-def deform_conv(
-    x: Tensor,
-    om: Tensor,
-    weight: Tensor,
-    bias: Tensor | None,
-    groups: int,
-    stride: int,
-    padding: int,
-    dilation: int,
-    sigmoid: bool,
-    side_by_side: bool,
-) -> tuple[Tensor, Tensor]:
+@torch.library.custom_op('votes::deform_conv', mutates_args=(), schema=FORWARD)
+def deform_conv(x: Tensor, om: Tensor, weight: Tensor, bias: Tensor | None, *how: Any) -> tuple[Tensor, Tensor]:
     """Channels last all through: x (B, H, W, C), om (B, Ho, Wo, 2*G*K or 3*G*K) -> out (B, Ho, Wo, Co).
 
     Args:
@@ -115,14 +102,12 @@ def deform_conv(
         The output, and the sum of |offset| over everything, float32 of shape (parts,).
     """
     x, om = x.contiguous(), om.contiguous()
-    numbers, fixed, by_tap = _common(x, om, weight, groups, stride, padding, dilation, side_by_side)
+    numbers, fixed, by_tap = _common(x, om, weight, *how)
     out = x.new_empty(*om.shape[:3], weight.shape[0])
     parts = -(-numbers[0] // fixed['BM'])
     stat = torch.empty(parts, dtype=torch.float32, device=x.device)
     grid = (parts, -(-weight.shape[0] // fixed['BN']))
-    kernels.forward_kernel[grid](
-        x, om, by_tap, bias, out, stat, *numbers, **fixed, SIGMOID=sigmoid, BIAS=bias is not None, STAT=True
-    )
+    kernels.forward_kernel[grid](x, om, by_tap, bias, out, stat, *numbers, **fixed, BIAS=bias is not None, STAT=True)
     return out, stat
 
 
@@ -134,18 +119,9 @@ def _(x: Tensor, om: Tensor, weight: Tensor, bias: Tensor | None, groups: int, *
     return x.new_empty(*om.shape[:3], weight.shape[0]), stat
 
 
-@torch.library.custom_op('votes::deform_conv_backward', mutates_args=())
+@torch.library.custom_op('votes::deform_conv_backward', mutates_args=(), schema=BACKWARD)
 def deform_conv_backward(
-    grad_out: Tensor,
-    x: Tensor,
-    om: Tensor,
-    weight: Tensor,
-    groups: int,
-    stride: int,
-    padding: int,
-    dilation: int,
-    sigmoid: bool,
-    side_by_side: bool,
+    grad_out: Tensor, x: Tensor, om: Tensor, weight: Tensor, *how: Any
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Gradients of x, om and weight. Nothing was kept of the forward pass: points are sampled again.
 
@@ -153,9 +129,9 @@ def deform_conv_backward(
     fixed point, where the order does not matter.
     """
     x, om, grad_out = x.contiguous(), om.contiguous(), grad_out.contiguous()
-    numbers, fixed, by_tap = _common(x, om, weight, groups, stride, padding, dilation, side_by_side)
+    numbers, fixed, by_tap = _common(x, om, weight, *how)
     exact = torch.are_deterministic_algorithms_enabled()
-    steps = fixed['K'] * -(-groups // fixed['GB'])
+    steps = fixed['K'] * -(-fixed['G'] // fixed['GB'])
     grad_x = torch.zeros(x.shape, dtype=torch.int64 if exact else torch.float32, device=x.device)
     grad_om = torch.empty_like(om)
     scale = torch.ones((), dtype=torch.float32, device=x.device)
@@ -164,16 +140,15 @@ def deform_conv_backward(
         bound = grad_out.float().abs().sum(-1).max() * by_tap.float().abs().max()
         scale = (HEADROOM / (bound.double().clamp_min(1e-30) * numbers[0] * fixed['K'] * 4)).clamp_max(2.0**100).float()
     tiles = -(-numbers[0] // fixed['BM'])
-    kernels.backward_data_kernel[(tiles, steps)](
-        x, om, by_tap, grad_out, grad_x, grad_om, scale, *numbers, **fixed, SIGMOID=sigmoid, FIXED=exact
-    )
+    data = (x, om, by_tap, grad_out, grad_x, grad_om, scale)
+    kernels.backward_data_kernel[(tiles, steps)](*data, *numbers, **fixed, FIXED=exact)
     if exact:
         grad_x = (grad_x.double() / scale.double()).float()
     splits = min(SPLITS, tiles)
     part = torch.zeros(splits, *by_tap.shape, dtype=torch.float32, device=x.device)
     per_split = -(-tiles // splits)
     grid = (steps, splits, -(-weight.shape[0] // fixed['BN']))
-    kernels.backward_weight_kernel[grid](x, om, grad_out, part, *numbers, per_split, **fixed, SIGMOID=sigmoid)
+    kernels.backward_weight_kernel[grid](x, om, grad_out, part, *numbers, per_split, **fixed)
     grad_weight = part.sum(0).permute(2, 1, 0).reshape(weight.shape)
     return grad_x.to(x.dtype), grad_om, grad_weight.to(weight.dtype)
 
@@ -207,7 +182,7 @@ def _backward(ctx: Any, grad_out: Tensor | None, _: Tensor | None) -> tuple[Any,
     x, om, weight = ctx.saved_tensors
     grads = deform_conv_backward(grad_out, x, om, weight, *ctx.how)
     grad_bias = None if ctx.bias_dtype is None else grad_out.float().sum((0, 1, 2)).to(ctx.bias_dtype)
-    return (*grads, grad_bias, None, None, None, None, None, None)
+    return (*grads, grad_bias, *(None for _ in ctx.how))
 
 
 deform_conv.register_autograd(_backward, setup_context=_setup)

@@ -83,6 +83,18 @@ def _pixels(pid, P, out_h, out_w, height, width, C, BM: tl.constexpr):
 
 
 @triton.jit
+def _channels(step, K, G, CG: tl.constexpr, CGP: tl.constexpr, GB: tl.constexpr):
+    """Of a step, one tap and GB groups: the tap, the groups, which of CGP channels a group has, all channels (GB, CGP)
+    and in a row, and which of these there are.
+    """
+    groups = (step // K) * GB + tl.arange(0, GB)
+    lane = tl.arange(0, CGP)
+    channel = groups[:, None] * CG + lane[None, :]
+    real = (groups < G)[:, None] & (lane < CG)[None, :]
+    return step % K, groups, lane < CG, channel, tl.reshape(channel, (GB * CGP,)), tl.reshape(real, (GB * CGP,))
+
+
+@triton.jit
 def forward_kernel(
     x_ptr, om_ptr, w_ptr, bias_ptr, out_ptr, stat_ptr,
     P, C, CO, height, width, out_h, out_w,
@@ -96,23 +108,18 @@ def forward_kernel(
     pixel, valid, oy, ox, image = _pixels(tl.program_id(0), P, out_h, out_w, height, width, C, BM)
     row = pixel.to(tl.int64) * ROW
     co = tl.program_id(1) * BN + tl.arange(0, BN)
-    lane = tl.arange(0, CGP)
     acc = tl.zeros((BM, BN), tl.float32)
     moved = tl.zeros((BM,), tl.float32)
     for step in range(K * tl.cdiv(G, GB)):
-        tap = step % K
-        groups = (step // K) * GB + tl.arange(0, GB)
+        tap, groups, within, channel, flat, real = _channels(step, K, G, CG, CGP, GB)
         live = valid[:, None] & (groups < G)[None, :]
         y, x, mask, size = _points(
             om_ptr, row, tap, groups, live, oy, ox, height, width,
             OK, OG, OX, M0, MK, MG, KW, STRIDE, PAD, DILATION, MASKED, SIGMOID,
         )  # fmt: skip
         moved += tl.sum(size, 1)
-        channel = groups[:, None] * CG + lane[None, :]
-        use = live[:, :, None] & (lane < CG)[None, None, :]
+        use = live[:, :, None] & within[None, None, :]
         value = _sampled(x_ptr, image, y, x, mask, channel, use, height, width, C)
-        flat = tl.reshape(channel, (GB * CGP,))
-        real = tl.reshape((groups < G)[:, None] & (lane < CG)[None, :], (GB * CGP,))
         weight = tl.load(w_ptr + (tap * C + flat)[:, None] * CO + co[None, :], real[:, None] & (co < CO)[None, :], 0.0)
         tile = tl.reshape(value, (BM, GB * CGP)).to(w_ptr.dtype.element_ty)
         acc = tl.dot(tile, weight, acc, input_precision=PRECISION)
@@ -137,14 +144,8 @@ def backward_data_kernel(
     """Gradients of x (added, float32, or int64 fixed point when FIXED: sums of integers have no order) and of om."""
     pixel, valid, oy, ox, image = _pixels(tl.program_id(0), P, out_h, out_w, height, width, C, BM)
     row = pixel.to(tl.int64) * ROW
-    lane = tl.arange(0, CGP)
-    step = tl.program_id(1)  # one tap and GB groups
-    tap = step % K
-    groups = (step // K) * GB + tl.arange(0, GB)
+    tap, groups, within, channel, flat, real = _channels(tl.program_id(1), K, G, CG, CGP, GB)
     live = valid[:, None] & (groups < G)[None, :]
-    channel = groups[:, None] * CG + lane[None, :]
-    flat = tl.reshape(channel, (GB * CGP,))
-    real = tl.reshape((groups < G)[:, None] & (lane < CG)[None, :], (GB * CGP,))
     columns = tl.zeros((BM, GB * CGP), tl.float32)
     for first in range(0, CO, BN):
         co = first + tl.arange(0, BN)
@@ -161,7 +162,7 @@ def backward_data_kernel(
     top, left = tl.floor(y), tl.floor(x)
     ly, lx = y - top, x - left
     yi, xi = top.to(tl.int32), left.to(tl.int32)
-    use = live[:, :, None] & (lane < CG)[None, None, :]
+    use = live[:, :, None] & within[None, None, :]
     a, pa, ua = _corner(x_ptr, image, yi, xi, channel, use, height, width, C)
     da = tl.sum(grad * a, 2)
     b, pb, ub = _corner(x_ptr, image, yi, xi + 1, channel, use, height, width, C)
@@ -210,11 +211,8 @@ def backward_weight_kernel(
 ):  # fmt: skip
     """part[split, tap] (C, CO): sampled^T @ grad_out over the pixels of a split; the splits are added afterwards."""
     step, split = tl.program_id(0), tl.program_id(1)
-    tap = step % K
-    groups = (step // K) * GB + tl.arange(0, GB)
-    lane = tl.arange(0, CGP)
+    tap, groups, within, channel, flat, real = _channels(step, K, G, CG, CGP, GB)
     co = tl.program_id(2) * BN + tl.arange(0, BN)
-    channel = groups[:, None] * CG + lane[None, :]
     acc = tl.zeros((GB * CGP, BN), tl.float32)
     for tile in range(split * tiles, (split + 1) * tiles):
         pixel, valid, oy, ox, image = _pixels(tile, P, out_h, out_w, height, width, C, BM)
@@ -223,14 +221,12 @@ def backward_weight_kernel(
             om_ptr, pixel.to(tl.int64) * ROW, tap, groups, live, oy, ox, height, width,
             OK, OG, OX, M0, MK, MG, KW, STRIDE, PAD, DILATION, MASKED, SIGMOID,
         )  # fmt: skip
-        use = live[:, :, None] & (lane < CG)[None, None, :]
+        use = live[:, :, None] & within[None, None, :]
         value = _sampled(x_ptr, image, y, x, mask, channel, use, height, width, C)
         grad = tl.load(
             go_ptr + pixel.to(tl.int64)[:, None] * CO + co[None, :], valid[:, None] & (co < CO)[None, :], 0.0
         )
         sampled = tl.trans(tl.reshape(value, (BM, GB * CGP))).to(grad.dtype)
         acc = tl.dot(sampled, grad, acc, input_precision=PRECISION)
-    flat = tl.reshape(channel, (GB * CGP,))
-    real = tl.reshape((groups < G)[:, None] & (lane < CG)[None, :], (GB * CGP,))
     place = part_ptr + ((split * K + tap) * C + flat).to(tl.int64)[:, None] * CO + co[None, :]
     tl.store(place, acc, real[:, None] & (co < CO)[None, :])

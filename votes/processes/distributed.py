@@ -89,15 +89,6 @@ def any_rank(*flags: torch.Tensor | bool, device: torch.device) -> list[bool]:
     return [bool(value) for value in word.tolist()]
 
 
-def from_first(value: Any) -> Any:
-    """What rank 0 passed, on every rank."""
-    if not dist.is_initialized():
-        return value
-    values = [value]
-    dist.broadcast_object_list(values, src=0)
-    return values[0]
-
-
 def on_first(work: Callable[[], T]) -> T:
     """Does `work` on rank 0; what it returns, or the exception that it raises, is there on every rank.
 
@@ -111,9 +102,10 @@ def on_first(work: Callable[[], T]) -> T:
         except Exception as error:
             failure = error
     if dist.is_initialized():
-        told, known = from_first((failure, result))
+        told = [failure, result]
+        dist.broadcast_object_list(told, src=0)
         if rank() != 0:
-            failure, result = told, known
+            failure, result = told
             if failure is not None:
                 failure.__dict__['repeated'] = True
     if failure is not None:

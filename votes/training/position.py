@@ -55,14 +55,10 @@ class Position:
     meter: list[dict[str, Any]] = field(default_factory=list)
     origin: str | None = None
 
-    def advance(self, samples: int) -> None:
-        self.iteration += 1
-        self.consumed += samples
-
-    def retreat(self, samples: int) -> None:
-        """A step that was not done after all."""
-        self.iteration -= 1
-        self.consumed -= samples
+    def advance(self, samples: int, steps: int = 1) -> None:
+        """A step of so many samples; with -1 one that was not done after all."""
+        self.iteration += steps
+        self.consumed += steps * samples
 
     def forget_best(self) -> None:
         self.best, self.best_iter, self.stale = {}, 0, 0

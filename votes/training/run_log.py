@@ -69,20 +69,20 @@ def put_aside(folder: Path) -> None:
     folder.rename(next(path for path in map(folder.with_name, names) if not path.exists()))
 
 
-class RunLog:
-    """The folder of a run: log file, metrics.jsonl, TensorBoard. Only rank 0 writes.
+class RunLog(contextlib.ExitStack):
+    """The folder of a run: log file, metrics.jsonl, TensorBoard, closed at the end. Only rank 0 writes.
 
     Args:
         lease: metrics.jsonl is written only with it, where there is one.
     """
 
     def __init__(self, folder: Path, opt: Options, tensorboard: bool = False, lease: Lease | None = None):
+        super().__init__()
         self.folder, self.lease = folder, lease
         self.active = distributed.rank() == 0
         self.tensorboard: Any = None
         self.failed: set[str] = set()
         logger.setLevel(logging.INFO if self.active else logging.ERROR)
-        self.handlers: list[logging.Handler] = []
         distributed.on_first(lambda: self._open(opt))
         if not self.active:
             return
@@ -99,27 +99,18 @@ class RunLog:
             self._add_handler(logging.StreamHandler(sys.stdout), '%(message)s')
             self._add_handler(logging.FileHandler(folder / f'{opt.name}_{stamp}.log'), '%(asctime)s %(message)s')
 
-    def __enter__(self) -> RunLog:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for handler in self.handlers:
-            logger.removeHandler(handler)
-            handler.close()
-        if self.tensorboard is not None:
-            with self.harmless('TensorBoard'):
-                self.tensorboard.close()
-
     def _add_handler(self, handler: logging.Handler, layout: str) -> None:
         handler.setFormatter(logging.Formatter(layout))
         logger.addHandler(handler)
-        self.handlers.append(handler)
+        self.callback(handler.close)
+        self.callback(logger.removeHandler, handler)
 
     def _open_tensorboard(self, folder: Path) -> None:
         try:
             from torch.utils.tensorboard import SummaryWriter
 
             self.tensorboard = SummaryWriter(str(folder))
+            self.callback(self.harmless('TensorBoard')(self.tensorboard.close))
         except (ImportError, RuntimeError, OSError) as error:
             logger.warning('warning: TensorBoard cannot be written: %s', error)
 

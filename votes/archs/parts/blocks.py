@@ -162,13 +162,7 @@ def count_of(weights: Mapping[str, Tensor], prefix: str) -> int:
 
 def check_window(x: Tensor, num_frame: int, multiple: int) -> None:
     """Raises UserError unless x is (B, num_frame, C, h, w) with h and w multiples of `multiple`."""
-    if x.dim() != 5 or x.shape[1] != num_frame:
-        raise UserError(
-            'the network takes a window (B, T, C, h, w)', value=tuple(x.shape), fix=f'T must be {num_frame}'
-        )
-    if x.shape[3] % multiple or x.shape[4] % multiple:
-        raise UserError(
-            f'height and width must be multiples of {multiple}',
-            value=tuple(x.shape[3:]),
-            fix='pad by reflection and crop the output, as `votes restore` does',
-        )
+    if x.dim() != 5 or x.shape[1] != num_frame or x.shape[3] % multiple or x.shape[4] % multiple:
+        what = f'the network takes a window (B, {num_frame}, C, h, w), height and width multiples of {multiple}'
+        fix = f'T must be {num_frame}; pad by reflection and crop the output, as `votes restore` does'
+        raise UserError(what, value=tuple(x.shape), fix=fix)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import cast
 
 import torch
@@ -40,10 +39,6 @@ class DeformableConv(DeformConv):
         return super().forward(x, *offsets_and_masks(self.conv_offset(guide)))
 
 
-def _first_share(conv: nn.Conv2d, frame: Tensor) -> list[Tensor]:
-    return [first_share(conv, frame)]
-
-
 class PCDAlignment(nn.Module):
     """Aligns every frame of a window to its centre frame, coarse to fine."""
 
@@ -64,11 +59,11 @@ class PCDAlignment(nn.Module):
 
     def shares(self, frames: list[Tensor]) -> list[Tensor]:
         """What the first offset convolution of each level takes from a frame itself, whatever window it is in."""
-        shares = []
-        for level, x in zip(LEVELS, frames, strict=True):
-            conv = cast(nn.Conv2d, self.offset_conv1[level])
-            shares += one_by_one(self, partial(_first_share, conv), x)
-        return shares
+        convs = [cast(nn.Conv2d, self.offset_conv1[level]) for level in LEVELS]
+        return [
+            one_by_one(self, lambda frame, conv=conv: [first_share(conv, frame)], x)[0]  # type: ignore[misc]
+            for conv, x in zip(convs, frames, strict=True)
+        ]
 
     def forward(self, frames: list[Tensor], centre: list[Tensor], shares: list[Tensor] | None = None) -> Tensor:
         """Aligned level-1 features.
