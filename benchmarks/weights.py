@@ -116,12 +116,14 @@ def quality(
         rows = {'input': lq, 'exact': decoded(video, exact=True)}
     else:
         rows = {'bicubic': [bicubic(f, size) for f in lq], 'lanczos': [lanczos(f, size) for f in lq]}
-    whole = {'reading': Reading(exact=True)} if scale == 1 and not isinstance(weights, str) else {}
-    rows['restored'] = [rgb for _, rgb in stream(video, weights, 'cpu', **whole)]
+    base = 'bicubic' if scale > 1 else 'exact'
+    whole = not isinstance(weights, str)
+    reading = Reading(exact=whole and scale == 1)
+    rows['restored'] = [rgb for _, rgb in stream(video, weights, 'cpu', reading=reading)]
     found = measured(rows, originals)
     if whole:
-        found['input']['quantiser'] = round(strength(video).quantiser, 1)
-        found['restored']['best_share'] = best_share(rows['exact'], rows['restored'], originals)
+        found[base]['quantiser'] = round(strength(video).quantiser, 1)
+        found['restored']['best_share'] = best_share(rows[base], rows['restored'], originals)
     return found
 
 
