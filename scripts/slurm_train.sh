@@ -13,6 +13,9 @@
 #SBATCH --open-mode=append
 #SBATCH --output=slurm_%j.log
 set -euo pipefail
+child=
+asked=
+trap 'stopping=1; asked=1; [ -z "$child" ] || kill -TERM "$child" 2>/dev/null || true' TERM INT USR1
 if [ $# -lt 1 ]; then
     echo "usage: sbatch scripts/slurm_train.sh OPTION_FILE [--set KEY=VALUE ...]" >&2
     exit 2
@@ -30,9 +33,7 @@ if [ "${SLURM_NNODES:-1}" -gt 1 ]; then
 fi
 srun "$python" -m votes.cli launch --nproc "${SLURM_GPUS_ON_NODE:-auto}" "${place[@]}" train -opt "$@" &
 child=$!
-stopping=
-asked=
-trap 'stopping=1; asked=1; kill -TERM "$child" 2>/dev/null || true' TERM INT USR1
+if [ -n "$asked" ]; then kill -TERM "$child" 2>/dev/null || true; fi  # it came before there was a child
 # a trap interrupts `wait`: only the wait that the child ended tells its exit code
 while true; do
     stopping=

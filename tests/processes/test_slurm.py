@@ -21,9 +21,10 @@ def cluster(tmp_path):
         path.write_text(f'#!/usr/bin/env bash\n{code}\n')
         path.chmod(0o755)
 
-    def start(srun, **variables):
+    def start(srun, slow=':', **variables):
         command('srun', f'printf "%s\\n" "$@" > {tmp_path}/srun.log\n{srun}')
-        command('scontrol', f'echo "$@" >> {tmp_path}/scontrol.log; [ "$1" = requeue ] || printf "n1\\nn2\\n"')
+        nodes = f'{slow}; printf "n1\\nn2\\n"'
+        command('scontrol', f'echo "$@" >> {tmp_path}/scontrol.log; [ "$1" = requeue ] || {{ {nodes}; }}')
         path = {'PATH': f'{tmp_path}/bin:{os.environ["PATH"]}', 'SLURM_JOB_ID': '41', 'SLURM_SUBMIT_DIR': str(tmp_path)}
         return subprocess.Popen(
             ['bash', str(SCRIPT), 'o.yml', '--set', 'a=1'], env={**os.environ, **path, **variables}, text=True
@@ -72,3 +73,13 @@ def test_several_nodes_meet_at_the_first(cluster, tmp_path):
     arguments = ' '.join(log(tmp_path, 'srun').split()[2:])
     place = '--nnodes 2 --rdzv n1:20041 --rdzv-id 41'
     assert arguments == f'votes.cli launch --nproc 4 {place} train -opt o.yml --set a=1'
+
+
+def test_a_signal_before_the_start_is_heard(cluster, tmp_path):
+    """While the nodes are asked for there is no child that it could be passed on to."""
+    job = cluster(PATIENT, slow='touch asked; sleep 1', SLURM_NNODES='2', SLURM_JOB_NODELIST='n[1-2]')
+    while not (tmp_path / 'asked').exists():
+        time.sleep(0.02)
+    job.send_signal(signal.SIGTERM)
+    assert job.wait(20) == 0
+    assert 'requeue 41' in log(tmp_path, 'scontrol')
