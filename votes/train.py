@@ -311,12 +311,6 @@ def situation(run: Run, batch: Any) -> dict[str, Any]:
     }
 
 
-def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog='votes train', description='Train a network from an option file.')
-    add_arguments(parser)
-    return run(parser.parse_args(argv))
-
-
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_program_arguments(parser)
     parser.add_argument('--auto_resume', action='store_true', help='accepted: a run always continues where it stopped')

@@ -19,7 +19,7 @@ from votes.data.video_source import VIDEO_SUFFIXES as VIDEOS
 from votes.errors import UserError
 from votes.platforms.joined import earlier_platform, join_earlier, join_made, label_of, lq_folder
 from votes.processes.lease import Lease
-from votes.processes.program import add_overrides
+from votes.processes.program import add_overrides, called
 from votes.reports.compare import comparison, read_results
 from votes.reports.curves import validations
 from votes.training.provenance import Record, changes, record
@@ -97,7 +97,7 @@ def adapt(args: argparse.Namespace, name: str, network: dict[str, Any], said: Pr
         return 1
     checkpoint.write_record(known, made_of)
     asked = [f'--{name}' for name in ('restart', 'allow_changes') if getattr(args, name)]
-    code = train.main(['-opt', str(options), *asked, *(['--set', *args.overrides] if args.overrides else [])])
+    code = called(train, ['-opt', str(options), *asked, *(['--set', *args.overrides] if args.overrides else [])])
     if code:
         return code
     run_folder = Path('experiments') / name
@@ -267,7 +267,7 @@ def evaluated(name: str, weights: Path, common: dict[str, Any], data: Path, part
         'val': {'save_img': part.startswith('test')},
     }
     options = _write(Path('experiments') / f'test_{name}.yml', content)
-    code = test.main(['-opt', str(options), '--overwrite'])
+    code = called(test, ['-opt', str(options), '--overwrite'])
     return None if code else Path('results') / name / 'results.json'
 
 

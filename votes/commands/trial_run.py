@@ -24,6 +24,7 @@ from votes.archs.contract import Promise
 from votes.data.codec_metadata import write_metadata
 from votes.data.degrading import write_clip
 from votes.errors import UserError
+from votes.processes.program import called
 from votes.restore import Settings, restore_video
 from votes.video.degrade import encode_h264
 from votes.video.metadata import each_frame
@@ -129,11 +130,11 @@ class Trial:
         return f'{name}.yml'
 
     def _train(self, name: str) -> Path:
-        from votes.train import main  # here: a network can be looked at without the loop that trains it
+        from votes import train  # here: a network can be looked at without the loop that trains it
 
         file = self.option_file(name)
         with inside(self.folder):
-            if main(['-opt', file]) != 0:
+            if called(train, ['-opt', file]) != 0:
                 raise UserError('training ended with an error')
         return self.folder / 'experiments' / name
 

@@ -7,6 +7,7 @@ import contextlib
 import os
 import sys
 from collections.abc import Callable, Iterator
+from types import ModuleType
 from typing import Any, NoReturn
 
 from votes.errors import Diverged, Stalled, UserError
@@ -65,6 +66,13 @@ def run_program(program: Callable[[Options, argparse.Namespace], None], mode: st
     finally:
         forget_early()
     return 0
+
+
+def called(program: ModuleType, arguments: list[str]) -> int:
+    """What `votes train` or `votes test` would do with these arguments, in this process; its exit code."""
+    parser = argparse.ArgumentParser()
+    program.add_arguments(parser)
+    return int(program.run(parser.parse_args(arguments)))
 
 
 def end_process(code: int) -> NoReturn:
