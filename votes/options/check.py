@@ -75,9 +75,7 @@ def _adapter(hint: Any) -> TypeAdapter[Any]:
         return TypeAdapter(hint, config=ConfigDict(arbitrary_types_allowed=True))
 
 
-def signature_problems(
-    spec: Spec, kind: registry.Registry, key: Key, beside: Mapping[str, type] | None = None
-) -> Iterator[Problem]:
+def signature_problems(spec: Spec, kind: registry.Registry, key: Key, beside: Mapping[str, type]) -> Iterator[Problem]:
     """Arguments against the constructor of what `type` names. Values are converted in place (1e4 to 10000).
 
     Args:
@@ -90,14 +88,14 @@ def signature_problems(
             yield (*key, 'type'), f'{error.what}; {error.details["fix"]}'
         return
     parameters = _parameters(spec, kind)
-    hints = {**typing.get_type_hints(target.__init__ if inspect.isclass(target) else target), **(beside or {})}
+    kinds = {parameter.kind for parameter in parameters.values()}
+    hints = {**typing.get_type_hints(target.__init__ if inspect.isclass(target) else target), **beside}
     for name, value in list(spec.args.items()):
-        if name not in parameters and name not in (beside or ()):
-            if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
-                continue
-            near = nearest(name, [*parameters, *(beside or ())])
-            moved = '' if near else f'; move it to {MOVED[name]}' if name in MOVED else ''
-            yield (*key, name), f'unknown key of {spec.type}{near}{moved}'
+        if name not in parameters and name not in beside:
+            if inspect.Parameter.VAR_KEYWORD not in kinds:
+                near = nearest(name, [*parameters, *beside])
+                moved = f'; move it to {MOVED[name]}' if name in MOVED and not near else ''
+                yield (*key, name), f'unknown key of {spec.type}{near}{moved}'
             continue
         try:
             spec.args[name] = _adapter(hints[name]).validate_python(value) if name in hints else value
@@ -111,28 +109,25 @@ def signature_problems(
             yield key, f'{spec.type} needs {name!r}'
 
 
-def specs(opt: Options) -> Iterator[tuple[Key, Spec, registry.Registry]]:
+def specs(opt: Options) -> list[tuple[Key, Spec, registry.Registry]]:
     """Everything that has a ``type:``, and what that names."""
-    yield ('network_g',), opt.network_g, registry.NETWORKS
-    for name, data in opt.datasets.items():
-        yield ('datasets', name), data, registry.DATASETS
-    if opt.network_d is not None:
-        yield ('network_d',), opt.network_d, registry.NETWORKS
-    if opt.train:
-        for field, kind in OF_TRAINING.items():
-            if getattr(opt.train, field) is not None:
-                yield ('train', field), getattr(opt.train, field), kind
-        for name, spec in opt.train.losses.items():
-            yield ('train', 'losses', name), spec, registry.LOSSES
-    for name, spec in (opt.val.metrics if opt.val else {}).items():
-        yield ('val', 'metrics', name), spec, registry.METRICS
+    losses, metrics = opt.train.losses if opt.train else {}, opt.val.metrics if opt.val else {}
+    found: list[tuple[Key, Spec | None, registry.Registry]] = [
+        (('network_g',), opt.network_g, registry.NETWORKS),
+        *((('datasets', name), data, registry.DATASETS) for name, data in opt.datasets.items()),
+        (('network_d',), opt.network_d, registry.NETWORKS),
+        *((('train', name), getattr(opt.train, name, None), kind) for name, kind in OF_TRAINING.items()),
+        *((('train', 'losses', name), spec, registry.LOSSES) for name, spec in losses.items()),
+        *((('val', 'metrics', name), spec, registry.METRICS) for name, spec in metrics.items()),
+    ]
+    return [(key, spec, kind) for key, spec, kind in found if spec is not None]
 
 
 def all_signature_problems(opt: Options) -> Iterator[Problem]:
     if opt.model_type and opt.model_type not in registry.MODELS.table and ':' not in opt.model_type:
         yield ('model_type',), f'unknown (value {opt.model_type!r}); known: {", ".join(registry.MODELS.names())}'
     for key, spec, kind in specs(opt):
-        yield from signature_problems(spec, kind, key, ABOUT_LOSSES if key[:2] == ('train', 'losses') else None)
+        yield from signature_problems(spec, kind, key, ABOUT_LOSSES if key[:2] == ('train', 'losses') else {})
 
 
 def _argument(spec: Spec, kind: registry.Registry, name: str) -> Any:
@@ -173,6 +168,7 @@ def consistency_problems(opt: Options, mode: str, buildable: bool = True) -> Ite
         yield from _network_problems(opt, net)
     for name, data in opt.datasets.items():
         yield from _dataset_problems(('datasets', name), data, net)
+        yield from _seen_problems(('datasets', name), data, net)
     if mode == 'train':
         yield from _train_problems(opt, net)
         return
@@ -224,26 +220,31 @@ def _dataset_problems(key: Key, data: DatasetOptions, net: Any) -> Iterator[Prob
         yield (*key, 'num_frame'), f'is {frames}, the network takes {wanted} frames'
     elif frames is not None and frames < least and frames != -1:
         yield (*key, 'num_frame'), f'is {frames}, the network takes at least {least} frames'
-    for said in ('centre', 'pick', 'adjacent'):
-        value = data.args.get(said)
-        if value is not None and value != getattr(sees, said, value):
-            yield (*key, said), f'is {value}, that of the network is {getattr(sees, said)}'
-    for given, fields in getattr(named(data.type, registry.DATASETS), 'given_by', {}).items():
-        needed = [field for field in getattr(net, 'inputs', ()) if field in fields]
-        if needed and not data.args.get(given):
-            yield key, f'{given} is needed: {type(net).__name__} reads {", ".join(needed)}'
     both = [key for key in ('dataroot_lq', 'degradation') if data.args.get(key)]
     taken = _parameters(data, registry.DATASETS)
     if {'dataroot_lq', 'degradation'} <= taken.keys() and len(both) != 1:
         yield key, f'either dataroot_lq or degradation is needed (there is {" and ".join(both) or "neither"})'
-    intervals = data.args.get('interval_list')
-    if intervals is not None and (not intervals or min(intervals) < 1):
-        yield (*key, 'interval_list'), f'are steps of 1 or more frames (value {intervals})'
     backend = _argument(data, registry.DATASETS, 'io_backend')
     kind = backend.get('type') if backend is not None and backend.keys() == {'type'} else None
     if backend is not None and kind != 'auto' and (not kind or named(kind, registry.SOURCES) is None):
         stores = '|'.join(['auto', *registry.SOURCES.names()])
         yield (*key, 'io_backend'), f'{{type: {stores}}} is needed, or module:Class (value {backend!r})'
+
+
+def _seen_problems(key: Key, data: DatasetOptions, net: Any) -> Iterator[Problem]:
+    """Which frames a network sees, and what it reads beside them, against what a dataset gives."""
+    for said in ('centre', 'pick', 'adjacent'):
+        value = data.args.get(said)
+        seen = getattr(getattr(net, 'sees', None), said, value)
+        if value is not None and value != seen:
+            yield (*key, said), f'is {value}, that of the network is {seen}'
+    for given, fields in getattr(named(data.type, registry.DATASETS), 'given_by', {}).items():
+        needed = [field for field in getattr(net, 'inputs', ()) if field in fields]
+        if needed and not data.args.get(given):
+            yield key, f'{given} is needed: {type(net).__name__} reads {", ".join(needed)}'
+    intervals = data.args.get('interval_list')
+    if intervals is not None and (not intervals or min(intervals) < 1):
+        yield (*key, 'interval_list'), f'are steps of 1 or more frames (value {intervals})'
 
 
 def _train_problems(opt: Options, net: Any) -> Iterator[Problem]:
@@ -263,13 +264,26 @@ def _train_problems(opt: Options, net: Any) -> Iterator[Problem]:
     if train is None:
         yield ('train',), 'is missing, training needs it'
         return
-    if not (train.pixel_opt or train.losses or train.perceptual_opt or train.gan_opt):
-        yield ('train',), 'there is no loss: pixel_opt, or losses'
-    starts = [spec.args.get('from_iter') or 0 for spec in train.losses.values()]
-    if starts and min(starts) > 0 and not (train.pixel_opt or train.perceptual_opt or train.gan_opt):
-        yield ('train', 'losses'), f'nothing is compared in the first {min(starts)} iterations (from_iter)'
+    yield from _loss_problems(train, opt.network_d)
     if net is not None:
         yield from _part_problems(train, net)
+    if train.total_iter and train.warmup_iter >= train.total_iter:
+        yield ('train', 'warmup_iter'), f'is not shorter than total_iter ({train.warmup_iter}, {train.total_iter})'
+    if train.static_graph and train.accumulate > 1:
+        yield ('train', 'static_graph'), 'cannot be combined with train.accumulate'
+    periods = _argument(train.scheduler, registry.SCHEDULERS, 'periods') if train.scheduler else None
+    if periods and sum(periods) < train.total_iter:
+        yield ('train', 'scheduler', 'periods'), f'end at {sum(periods)}, total_iter is {train.total_iter}'
+
+
+def _loss_problems(train: TrainOptions, network_d: Spec | None) -> Iterator[Problem]:
+    """Losses by name, and those that a discriminator gives."""
+    others = train.pixel_opt or train.perceptual_opt or train.gan_opt
+    if not (others or train.losses):
+        yield ('train',), 'there is no loss: pixel_opt, or losses'
+    starts = [spec.args.get('from_iter') or 0 for spec in train.losses.values()]
+    if starts and min(starts) > 0 and not others:
+        yield ('train', 'losses'), f'nothing is compared in the first {min(starts)} iterations (from_iter)'
     adversarial: list[Key] = [('train', 'gan_opt')] if train.gan_opt else []
     for name, spec in train.losses.items():
         loss = named(spec.type, registry.LOSSES)
@@ -280,19 +294,12 @@ def _train_problems(opt: Options, net: Any) -> Iterator[Problem]:
         first, last = spec.args.get('from_iter') or 0, spec.args.get('until_iter')
         if last is not None and last <= first:
             yield ('train', 'losses', name, 'until_iter'), f'is not after from_iter ({first}; value {last})'
-    for key in adversarial if opt.network_d is None else ():
+    for key in adversarial if network_d is None else ():
         yield key, 'needs a discriminator: network_d'
+    if network_d is not None and train.optim_d is None:
+        yield ('train', 'optim_d'), 'is missing: how the discriminator of network_d is trained'
     if train.grad_clip and train.adaptive_clip:
         yield ('train', 'adaptive_clip'), 'clips in place of grad_clip: one of the two'
-    if opt.network_d is not None and train.optim_d is None:
-        yield ('train', 'optim_d'), 'is missing: how the discriminator of network_d is trained'
-    if train.total_iter and train.warmup_iter >= train.total_iter:
-        yield ('train', 'warmup_iter'), f'is not shorter than total_iter ({train.warmup_iter}, {train.total_iter})'
-    if train.static_graph and train.accumulate > 1:
-        yield ('train', 'static_graph'), 'cannot be combined with train.accumulate'
-    periods = _argument(train.scheduler, registry.SCHEDULERS, 'periods') if train.scheduler else None
-    if periods and sum(periods) < train.total_iter:
-        yield ('train', 'scheduler', 'periods'), f'end at {sum(periods)}, total_iter is {train.total_iter}'
 
 
 def _part_problems(train: TrainOptions, net: Any) -> Iterator[Problem]:

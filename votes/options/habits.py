@@ -50,15 +50,7 @@ def accept_habits(file: OptionFile) -> list[str]:
         if len(key) == 2 and key[0] == 'datasets':
             notices += _shipped_lists(section)
     _move(file, ('network_g', 'bin_model'), ('path', 'bin_model'), conflict='path.bin_model names another file')
-    _say_as_factor(file.data.get('train'))
-    keyframes = isinstance(file.data.get('network_g'), dict) and 'edvr_path' in file.data['network_g']
-    for place, old, new, parts in OF_PARTS:
-        targets = [('train', 'parts', part, new) for part in parts if part == 'flow' or keyframes]
-        _move(file, (place, old), *targets)
-    if isinstance(file.data.get('train'), dict):  # wherever BasicSR has it, averaging is a matter of training
-        found = [key for key, section in walk(file.data) if 'ema_decay' in section and key[:1] != ('datasets',)]
-        for key in [key for key in found if key != ('train',)]:
-            _move(file, (*key, 'ema_decay'), ('train', 'ema_decay'), conflict='train.ema_decay is another')
+    _move_parts(file)
     _make_relativistic(file)
     idle = set()
     for start, names in NO_EFFECT.items():
@@ -104,12 +96,22 @@ def _move(file: OptionFile, old: Key, *targets: Key, conflict: str = '') -> None
             file.problems.append(f'{place}: {dotted(old)}: {conflict}')
 
 
-def _say_as_factor(train: Any) -> None:
-    """The older `train.lr_flow` is the learning rate of flow itself, not a factor."""
+def _move_parts(file: OptionFile) -> None:
+    """What BasicSR and mmagic say of parts, and of averaging, is a matter of training wherever they have it."""
+    train, network = file.data.get('train'), file.data.get('network_g')
+    # the older `train.lr_flow` is the learning rate of flow itself, not a factor
     if isinstance(train, dict) and 'lr_flow' in train:
         rate = train['optim_g'].get('lr') if isinstance(train.get('optim_g'), dict) else None
         known = all(isinstance(value, int | float) for value in (rate, train['lr_flow'])) and rate
         train['lr_flow'] = train['lr_flow'] / rate if known else None
+    keyframes = isinstance(network, dict) and 'edvr_path' in network
+    for place, old, new, parts in OF_PARTS:
+        targets = [('train', 'parts', part, new) for part in parts if part == 'flow' or keyframes]
+        _move(file, (place, old), *targets)
+    if isinstance(train, dict):
+        found = [key for key, section in walk(file.data) if 'ema_decay' in section and key[:1] != ('datasets',)]
+        for key in [key for key in found if key != ('train',)]:
+            _move(file, (*key, 'ema_decay'), ('train', 'ema_decay'), conflict='train.ema_decay is another')
 
 
 def _make_relativistic(file: OptionFile) -> None:

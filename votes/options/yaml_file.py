@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,18 +23,17 @@ class _Core(yaml.SafeLoader):
     """YAML 1.2's core schema: 1e-4 is a float, `no` and `on` are strings, 012 is twelve, 12:30 is a string."""
 
 
+_INT, _BASES = r'[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+', {'0o': 8, '0x': 16}
+_FLOAT = r'[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)'
+_SCALARS: dict[str, tuple[str, str, Callable[[str], Any]]] = {  # tag -> how it is written, begins, and is read
+    'null': (r'~|null|Null|NULL|', '~nN', lambda text: None),
+    'bool': (r'true|True|TRUE|false|False|FALSE', 'tTfF', lambda text: text.lower() == 'true'),
+    'int': (_INT, '-+0123456789', lambda text: int(text, _BASES.get(text[:2], 10))),
+    'float': (_FLOAT, '-+.0123456789', lambda text: float(text.lower().replace('.inf', 'inf').replace('.nan', 'nan'))),
+}
 _Core.yaml_implicit_resolvers = {}
-for _tag, _pattern, _first in (
-    ('null', r'~|null|Null|NULL|', ['~', 'n', 'N', '']),
-    ('bool', r'true|True|TRUE|false|False|FALSE', list('tTfF')),
-    ('int', r'[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+', list('-+0123456789')),
-    (
-        'float',
-        r'[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)',
-        list('-+.0123456789'),
-    ),
-):
-    _Core.add_implicit_resolver(f'tag:yaml.org,2002:{_tag}', re.compile(f'^(?:{_pattern})$'), _first)
+for _tag, (_pattern, _first, _) in _SCALARS.items():
+    _Core.add_implicit_resolver(f'tag:yaml.org,2002:{_tag}', re.compile(f'^(?:{_pattern})$'), [*_first, ''])
 
 
 class _Fast(getattr(yaml, 'CSafeLoader', yaml.SafeLoader)):  # type: ignore[misc]
@@ -64,20 +63,6 @@ class OptionFile:
         return self.places.get(key, '')
 
 
-def _scalar(node: yaml.ScalarNode) -> Any:
-    kind = node.tag.rsplit(':', 1)[-1]
-    text = node.value
-    if kind == 'null':
-        return None
-    if kind == 'bool':
-        return text.lower() == 'true'
-    if kind == 'int':
-        return int(text, 0 if text[:2] in ('0o', '0x') else 10)
-    if kind == 'float':
-        return float(text.lower().replace('.inf', 'inf').replace('.nan', 'nan'))
-    return text
-
-
 def dotted(key: Key) -> str:
     """('train', 'optim_g', 'lr') -> 'train.optim_g.lr'."""
     return '.'.join(map(str, key))
@@ -87,8 +72,9 @@ def _value(node: yaml.Node, key: Key, file: OptionFile, name: str) -> Any:
     if len(key) > DEEPEST:
         raise UserError('option file is nested without end', where=f'{name}:{node.start_mark.line + 1}')
     if isinstance(node, yaml.ScalarNode):
+        read = _SCALARS.get(node.tag.rpartition(':')[2], ('', '', str))[2]
         try:
-            return _scalar(node)
+            return read(node.value)
         except ValueError:
             file.problems.append(f'{name}:{node.start_mark.line + 1}: {dotted(key)}: not a number: {node.value!r}')
             return None
@@ -128,21 +114,14 @@ def _compose(text: str, where: object) -> yaml.Node | None:
 
 def _read_one(path: Path) -> OptionFile:
     if path.suffix == '.py':
-        raise UserError(
-            'this is a configuration in Python, as mmagic has them',
-            where=path,
-            fix='`votes migrate` writes it as an option file of this project; nothing of it is executed',
-        )
+        fix = '`votes migrate` writes it as an option file of this project; nothing of it is executed'
+        raise UserError('this is a configuration in Python, as mmagic has them', where=path, fix=fix)
     try:
         text = path.read_text(encoding='utf-8-sig')
     except (OSError, UnicodeDecodeError) as error:
-        near = sorted(p.name for p in path.parent.glob('*.yml')) if path.parent.is_dir() else []
-        raise UserError(
-            'option file cannot be read',
-            where=path,
-            value=error,
-            fix=f'beside it: {", ".join(near[:6])}' if near else None,
-        ) from error
+        near = ', '.join(sorted(p.name for p in path.parent.glob('*.yml'))[:6])
+        fix = f'beside it: {near}' if near else None
+        raise UserError('option file cannot be read', where=path, value=error, fix=fix) from error
     node = _compose(text, path)
     if not isinstance(node, yaml.MappingNode):
         raise UserError('option file holds no keys', where=path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shlex
 import shutil
@@ -82,17 +83,7 @@ class Runner:
         train: bool = True,
     ):
         self.study, self.folder, self.data, self.devices, self.say = study, folder, data, devices, say
-        self.train = train
-        trained = [job for job, content in study.jobs.items() if content.trains]
-        self.own: dict[str, Path] = {}
-        for name, path in (weights or {}).items():
-            seeds = [f'{name}_{seed}' for seed in study.seeds]
-            named = next((job for job in (name, *seeds) if job in trained), None)
-            if named is None:
-                raise UserError(f'no training job {name!r}', where='--weights', fix=f'one of {", ".join(trained)}')
-            if not path.is_file():
-                raise UserError('weights not found', where=path, value=f'--weights {name}={path}')
-            self.own[named] = path
+        self.train, self.own = train, dict(_own(study, name, path) for name, path in (weights or {}).items())
         self.outcomes: dict[str, Outcome] = {}
         self.running: dict[str, subprocess.Popen[bytes]] = {}
 
@@ -145,40 +136,33 @@ class Runner:
         if name in self.own:
             sums = {str(self.own[name]): checkpoint.sha256(self.own[name])}
             return Outcome('done', f'weights given: {self.own[name]}', key=sums[str(self.own[name])], made=sums)
-        path = self.folder / 'jobs' / f'{name}.json'
-        missing = self._missing(job)
-        if missing:
+        before, why, made_of = self.read(name), list[str](), None
+        if missing := self._missing(job):
             outcome = Outcome('not run', missing)
-            self.say(f'{name}: not run ({missing})')
-            if not path.is_file():  # what was done before is still known when its data come back
-                checkpoint.write_record(path, asdict(outcome))
-            return outcome
-        if job.minutes and self.train:
-            self._take_pace(name, job, device)
-        before, why = self.read(name), []
-        try:
-            made_of: Record | None = self.record(name, job)
-        except UserError:  # told by what runs it
-            made_of = None
-        if made_of is not None and before.get('state') is not None:
-            why = self.stale(name, job, before, made_of)
-            if before['state'] == 'done' and not why and 'record' in before:
-                return Outcome(**{key: before[key] for key in Outcome.__dataclass_fields__ if key in before})
-            if before['state'] == 'done' and why and (self.train or not job.trains):
-                self.say(f'{name}: STALE: {"; ".join(why)}; it runs again')
-        if job.trains and not self.train:
-            return Outcome('not run', f'no weights of {name} that are up to date, and nothing is to be trained')
-        outcome = self._execute(name, job, device, changed='record' in before and bool(why))
-        if before and before['state'] == 'stopped' and not why:
-            outcome.seconds += before['seconds']  # it went on from where it was
-        if made_of is None or (outcome.state == 'not run' and before):
-            if not before:
-                checkpoint.write_record(path, asdict(outcome))
         else:
+            if self.train:
+                self._take_pace(name, job, device)
+            with contextlib.suppress(UserError):  # told by what runs it
+                made_of = self.record(name, job)
+                why = self.stale(name, job, before, made_of) if before else []
+            if made_of and before.get('state') == 'done':
+                if not why:
+                    return Outcome(**{key: before[key] for key in Outcome.__dataclass_fields__ if key in before})
+                if self.train or not job.trains:
+                    self.say(f'{name}: STALE: {"; ".join(why)}; it runs again')
+            if job.trains and not self.train:
+                return Outcome('not run', f'no weights of {name} that are up to date, and nothing is to be trained')
+            outcome = self._execute(name, job, device, changed='record' in before and bool(why))
+            if before.get('state') == 'stopped' and not why:
+                outcome.seconds += before['seconds']  # it went on from where it was
+        content = asdict(outcome)
+        if made_of:
             outcome.key, outcome.stale = made_of['key'], why
             outcome.made = self._made(name, job) if outcome.state == 'done' else {}
             history = [*before.get('history', []), {'time': time.strftime('%Y-%m-%d %H:%M:%S'), 'why': why}]
-            checkpoint.write_record(path, {**asdict(outcome), 'record': made_of, 'history': history})
+            content = {**asdict(outcome), 'record': made_of, 'history': history}
+        if not before or (made_of and outcome.state != 'not run'):  # what was done is known when its data come back
+            checkpoint.write_record(self.folder / 'jobs' / f'{name}.json', content)
         if outcome.state != 'done':
             self.say(f'{name}: {outcome.state} ({outcome.reason})')
         return outcome
@@ -203,14 +187,13 @@ class Runner:
             UserError: what it needs is not there.
         """
         made_from = {need: self.outcomes[need].key for need in job.needs if need in self.outcomes}
-        root = str(self.folder)
         if job.verb is not None:
-            words = [str(word) for word in job.verb]
+            words = list(map(str, job.verb))
             inputs = {str(i): self._placed(w) for i, w in enumerate(words) if '{' not in w and w != job.makes}
             return record({'verb': shlex.join(words), 'inputs': inputs}, made_from, code_version())
         kind, path, overrides = self._options(name, job)
         opt = load_options(path, 'train' if kind == 'train' else 'test', overrides)
-        return record({'program': kind, **opt.resolved()}, made_from, code_version(), root)
+        return record({'program': kind, **opt.resolved()}, made_from, code_version(), str(self.folder))
 
     def stale(self, name: str, job: Job, before: dict[str, Any], made_of: Record) -> list[str]:
         """Why what a job has made does not count any more."""
@@ -247,7 +230,7 @@ class Runner:
         """A value of `set`, however nested: a path below ./datasets is looked for where the data are."""
 
         def placed(text: str) -> str:
-            below = self.data is not None and text.startswith('./datasets/')
+            below = self.data is not None and '/' in text and Path(text).parts[:1] == ('datasets',)
             return str(Path(self.data or '', *Path(text).parts[1:])) if below else self._fill(text)
 
         return each_text(value, placed)
@@ -289,7 +272,7 @@ class Runner:
             'name': name,
             'path.experiments_root': str(self.folder / 'experiments'),
             'path.results_root': str(self.folder / 'results'),
-            **(self._data_roots(path) if self.data else {}),
+            **self._data_roots(path),
             **{key: self._placed(value) for key, value in job.set.items()},
         }
         if job.minutes and (steps := self._pace(name).get('steps')):
@@ -301,13 +284,9 @@ class Runner:
 
     def _data_roots(self, path: Path) -> dict[str, str]:
         """Overrides that look for ./datasets/... below `data`."""
-        found = {}
-        for section, data in (read_option_file(path).data.get('datasets') or {}).items():
-            for key, value in (data or {}).items():
-                parts = Path(value).parts if isinstance(value, str) and '/' in value else ()
-                if parts[:1] == ('datasets',):
-                    found[f'datasets.{section}.{key}'] = str(Path(self.data or '', *parts[1:]))
-        return found
+        sections = (read_option_file(path).data.get('datasets') or {}).items()
+        written = {f'datasets.{name}.{key}': text for name, data in sections for key, text in (data or {}).items()}
+        return {key: placed for key, text in written.items() if (placed := self._placed(text)) != text}
 
     def _pace(self, name: str) -> dict[str, Any]:
         """How fast a training is here: 'minutes' that it may take, 'seconds' of a step, 'steps'; nothing before that
@@ -374,6 +353,17 @@ class Runner:
         if code in (PREEMPTED, -15, -2):
             return Outcome('stopped', 'on request; the same command goes on', seconds)
         return Outcome('failed', f'exit code {code}: {last_words(log)}; log: {log}', seconds)
+
+
+def _own(study: Study, name: str, path: Path) -> tuple[str, Path]:
+    """The training job whose place a file of weights takes, and the file; see `Runner`."""
+    trained = [job for job, content in study.jobs.items() if content.trains]
+    named = next((job for job in (name, *(f'{name}_{seed}' for seed in study.seeds)) if job in trained), None)
+    if named is None:
+        raise UserError(f'no training job {name!r}', where='--weights', fix=f'one of {", ".join(trained)}')
+    if not path.is_file():
+        raise UserError('weights not found', where=path, value=f'--weights {name}={path}')
+    return named, path
 
 
 @cache
