@@ -1,5 +1,7 @@
 """What is computed once for several windows, in tiles, in half precision or as an ensemble, against plain windows."""
 
+from collections.abc import Iterator
+
 import pytest
 import torch
 from restore.clips import Enlarge, Identity, small_network
@@ -302,8 +304,15 @@ def test_peaks_are_picked_in_a_stream():
 def test_peaks_of_another_scene_are_not_picked():
     """Nor waited for."""
     marks = [(i % 4 == 0) | CUT * (i == 6) for i in range(14)]
-    views = Views(Promise('net', Window(3, pick='peaks')), peak=lambda i: marks[i])
-    given = [[view.indices for view in views.push(i)] for i in range(14)]
+    given: list[list[list[int]]] = []
+
+    def frames() -> Iterator[int]:
+        for i in range(14):
+            given.append([])
+            yield i
+
+    for view in Views(Promise('net', Window(3, pick='peaks')), peak=lambda i: marks[i]).of(frames()):
+        given[-1].append(view.indices)
     assert [indices for found in given[:6] for indices in found] == [[0, 0, 4], [0, 1, 4], [0, 2, 4], [0, 3, 4]]
     assert given[6] == [[0, 4, 4], [4, 5, 5]]
     assert given[8] == [[6, 6, 8], [7, 7, 8]]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping
@@ -150,16 +151,12 @@ def evaluate(
 
 def _measured(frame: Tensor, gt: Tensor, measures: Mapping[str, tuple[Callable[..., float], dict[str, Any]]]) -> Any:
     """Metric -> value of a frame (3, H, W); those that round to 8 bits are given these, others the output itself."""
-    pictures = to_image(frame), to_image(gt)
-    exact: tuple[Any, Any] | None = None
-    found = {}
-    for key, (measure, args) in measures.items():
-        given: tuple[Any, Any] = pictures
-        if args.get('rounding', 'round') != 'round':
-            exact = exact or (to_floats(frame), to_floats(gt))
-            given = exact
-        found[key] = measure(*given, **args)
-    return found
+    rounded = to_image(frame), to_image(gt)
+    exact = functools.cache(lambda: (to_floats(frame), to_floats(gt)))
+    return {
+        key: measure(*(rounded if args.get('rounding', 'round') == 'round' else exact()), **args)
+        for key, (measure, args) in measures.items()
+    }
 
 
 def _gathered(mine: dict[tuple[str, int], FrameValues], dataset: Any) -> dict[tuple[str, int], FrameValues] | None:

@@ -8,12 +8,11 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_map
 
 from votes.archs.contract import AMP, Causal, Clip, Frame, Promise, Window, apply, padding_of, promise, step
 from votes.archs.fields import FIELDS, padded
 from votes.archs.parts.blocks import in_layout
-from votes.checkpoint import copied
+from votes.checkpoint import changed, copied
 from votes.errors import UserError
 from votes.inference.tiles import SMALLEST, Limits, Tile, blend, bytes_per_pixel, fitting_tile, free_bytes, tiles
 from votes.inference.views import View
@@ -63,7 +62,8 @@ class Stream:
     def take_over(self, snapshot: dict[str, Any]) -> None:
         """Goes on where another stream of this network and these settings was."""
         self.position = int(snapshot['position'])
-        self.state = {tuple(key) if key else None: _moved(value, self.device) for key, value in snapshot['state']}  # type: ignore[misc]
+        state = changed(snapshot['state'], lambda x: x.to(self.device) if isinstance(x, Tensor) else x)
+        self.state = {tuple(key) if key else None: value for key, value in state}  # type: ignore[misc]
 
     @torch.inference_mode()
     def restore(self, views: Sequence[View], frames: Frames) -> Tensor:
@@ -173,10 +173,6 @@ class Stream:
         return output[..., : height * self.said.scale, : width * self.said.scale]
 
 
-def _moved(value: Any, device: torch.device) -> Any:
-    return tree_map(lambda x: x.to(device) if isinstance(x, Tensor) else x, value)
-
-
 def sample_of(views: Sequence[View], frames: Frames) -> dict[str, Tensor]:
     """The views as a batch: every field (B, T, ...)."""
     names = frames[views[0].indices[0]].keys()
@@ -216,8 +212,7 @@ def trial_bytes(net: nn.Module, device: torch.device, amp: str, count: int) -> f
     view = View(centres, list(range(count)), {})
 
     def run(side: int) -> None:
-        shown = blank(said, side, device)
-        Stream(net, device, amp).restore([view], dict.fromkeys(view.indices, shown))
+        Stream(net, device, amp).restore([view], dict.fromkeys(view.indices, blank(said, side, device)))
 
     return bytes_per_pixel(run)
 

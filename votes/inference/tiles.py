@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 import weakref
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -54,10 +55,8 @@ def tiles(height: int, width: int, side: int, overlap: int, multiple: int) -> li
         step = max(multiple, (side - min(overlap, side // 2)) // multiple * multiple)
         return [*range(0, max(1, length - side), step), max(0, length - side)] if length > side else [0]
 
-    return [
-        Tile(top, left, min(side, height), min(side, width))
-        for top, left in itertools.product(starts(height), starts(width))
-    ]
+    places = itertools.product(starts(height), starts(width))
+    return [Tile(top, left, min(side, height), min(side, width)) for top, left in places]
 
 
 def weight(tile: Tile, height: int, width: int, overlap: int, scale: int, device: torch.device) -> Tensor:
@@ -79,19 +78,15 @@ def blend(
     parts: list[Tile], compute: Callable[[Tile], Tensor], height: int, width: int, overlap: int, scale: int
 ) -> Tensor:
     """What `compute` gives for each tile (B, C, S*h, S*w), as one picture (B, C, S*height, S*width) without seams."""
-    total: Tensor | None = None
-    share: Tensor | None = None
     for tile in parts:
         output = compute(tile).float()
-        if total is None or share is None:
+        if tile is parts[0]:
             total = output.new_zeros(*output.shape[:2], height * scale, width * scale)
             share = output.new_zeros(height * scale, width * scale)
         importance = weight(tile, height, width, overlap, scale, output.device)
         enlarged = Tile(*(n * scale for n in (tile.top, tile.left, tile.height, tile.width)))
         enlarged.of(total).add_(output * importance)
         enlarged.of(share).add_(importance)
-    assert total is not None
-    assert share is not None
     return total / share
 
 
@@ -110,19 +105,14 @@ class LiveBytes(TorchDispatchMode):
 
     def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = function(*args, **(kwargs or {}))
-        for leaf in tree_leaves(result):
-            if isinstance(leaf, Tensor):
-                self._count(leaf.untyped_storage())
+        for storage in (leaf.untyped_storage() for leaf in tree_leaves(result) if isinstance(leaf, Tensor)):
+            key, size = storage._cdata, storage.nbytes()
+            if key not in self.seen:
+                self.seen.add(key)
+                self.now += size
+                self.most = max(self.most, self.now)
+                weakref.finalize(storage, self._gone, key, size)
         return result
-
-    def _count(self, storage: Any) -> None:
-        key, size = storage._cdata, storage.nbytes()
-        if key in self.seen:
-            return
-        self.seen.add(key)
-        self.now += size
-        self.most = max(self.most, self.now)
-        weakref.finalize(storage, self._gone, key, size)
 
     def _gone(self, key: int, size: int) -> None:
         self.seen.discard(key)
@@ -140,10 +130,9 @@ def free_bytes(device: torch.device) -> int:
     """Memory that can be had on a device."""
     if device.type == 'cuda':
         return int(torch.cuda.mem_get_info(device)[0])
-    for line in Path('/proc/meminfo').read_text().splitlines() if Path('/proc/meminfo').is_file() else ():
-        if line.startswith('MemAvailable:'):
-            return int(line.split()[1]) * 1024
-    return 8 * 2**30
+    about = Path('/proc/meminfo')
+    there = re.search(r'^MemAvailable: *(\d+) kB', about.read_text(), re.MULTILINE) if about.is_file() else None
+    return int(there[1]) * 1024 if there else 8 * 2**30
 
 
 def fitting_tile(height: int, width: int, needed: float, free: int) -> int | None:

@@ -31,7 +31,7 @@ Wanted = Callable[[int], bool]
 
 
 class Views:
-    """Makes views of a video's frames as they come: push frames, take views, `flush` at the end.
+    """Makes views of a video's frames, each as soon as the frames that it needs are there.
 
     Args:
         said: what the network sees.
@@ -55,77 +55,69 @@ class Views:
         start: int = 0,
         until: int | None = None,
     ):
-        self.said, self.sees, self.padding, self.wanted, self.piece = said, said.sees, padding, wanted, piece
+        self.sees, self.padding, self.wanted = said.sees, padding, wanted
         self.peak, self.marks, self.start, self.until = peak, list[int](), start, until
-        if isinstance(self.sees, Window) and self.sees.picks and peak is None:
-            raise broken(said, f'picks frames ({self.sees.pick}), and nothing says which they are', 'no codec metadata')
+        self.count = piece if isinstance(self.sees, Clip) else 1  # centres of a view; None for all there are
+        self.before = self.after = 0  # how far a view reaches beyond its centres
+        if isinstance(self.sees, Window):  # at a clip's end a window reaches back over its whole length
+            if self.sees.picks and peak is None:
+                what = f'picks frames ({self.sees.pick}), and nothing says which they are'
+                raise broken(said, what, 'no codec metadata')
+            self.before = PEAK_REACH if self.sees.picks else self.sees.frames - 1
+            self.after = self.sees.frames - 1 - self.sees.centre
+        elif isinstance(self.sees, Clip):
+            self.before = self.after = self.sees.context
+        elif isinstance(self.sees, Causal):
+            self.after = self.sees.look_ahead
         self.held: dict[int, Any] = {}
         self.read = 0  # frames so far
         self.next = 0  # the first frame that has not been centre yet
         self.ended = False
 
-    def push(self, frame: Any) -> list[View]:
-        """One more frame; returns the views that are complete now."""
-        if self.peak is not None:
-            self.marks.append(self.peak(self.read))
-        self.held[self.read] = frame
-        self.read += 1
-        return self._ready()
-
-    def flush(self) -> list[View]:
-        """No frame follows; returns the last views."""
-        self.ended = True
-        return self._ready()
-
     def of(self, frames: Iterable[Any]) -> Iterator[View]:
         """All views of a video."""
-        for frame in frames:
-            yield from self.push(frame)
-            if self._done():
+        source = iter(frames)
+        while self.until is None or self.next < self.until:
+            while not self.ended and self.read < self._needed():
+                self._read(source)
+            if self.next >= self.read:
                 return
-        yield from self.flush()
-
-    def _done(self) -> bool:
-        return self.until is not None and self.next >= self.until
-
-    def _ready(self) -> list[View]:
-        found: list[View] = []
-        sees = self.sees
-        while self.next < self.read and not self._done():
-            count = 1
-            if isinstance(sees, Clip):
-                count = self.read if self.piece is None else self.piece
-                if not self.ended and (self.piece is None or self.read < self.next + count + sees.context):
-                    break
-                count = min(count, self.read - self.next)
-            elif not self.ended and self.read < self._needed():
-                break
-            centres = list(range(self.next, self.next + count))
-            asked = isinstance(sees, Causal) or any(map(self.wanted, centres))
+            centres = list(range(self.next, min(self.next + (self.count or self.read), self.read)))
+            asked = isinstance(self.sees, Causal) or any(map(self.wanted, centres))
             if asked and centres[-1] >= self.start:
                 indices = self._indices(centres)
-                found.append(View(centres, indices, {i: self.held[i] for i in indices}))
-            self.next += count
-            self._forget()
-        return found
+                yield View(centres, indices, {i: self.held[i] for i in indices})
+            self.next += len(centres)
+            for number in [n for n in self.held if n < self.next - self.before]:
+                del self.held[number]
+
+    def _read(self, source: Iterator[Any]) -> None:
+        frame = next(source, None)
+        if frame is None:
+            self.ended = True
+            return
+        self.held[self.read] = frame
+        if self.peak is not None:
+            self.marks.append(self.peak(self.read))
+        self.read += 1
 
     def _needed(self) -> int:
         """How many frames must be there before the next one can be a centre."""
-        sees = self.sees
-        if isinstance(sees, Window) and sees.pick == 'next':
-            return max(sees.frames, self.next + sees.frames - sees.centre)
-        if isinstance(sees, Window):
+        if self.count is None:
+            return self.read + 1
+        if isinstance(self.sees, Window) and self.sees.picks:
             after = self.marks[self.next + 1 :]
-            enough = sum(mark & PICKED for mark in after) >= sees.frames - 1 - sees.centre
-            enough = enough or any(mark & CUT for mark in after) or self.read > self.next + PEAK_REACH
-            return self.read if enough else self.read + 1
-        return self.next + 1 + (sees.look_ahead if isinstance(sees, Causal) else 0)
+            enough = sum(mark & PICKED for mark in after) >= self.after or any(mark & CUT for mark in after)
+            enough = enough or self.read > self.next + PEAK_REACH
+            return self.next + 1 if enough else self.read + 1
+        least = self.sees.frames if isinstance(self.sees, Window) else 0
+        return max(least, self.next + self.count + self.after)
 
     def _indices(self, centres: list[int]) -> list[int]:
         sees, frame = self.sees, centres[0]
         if isinstance(sees, Window) and sees.picks:
             first = min(self.held)
-            near = [self.marks[i] * (self.held.get(i) is not None) for i in range(first, self.read)]
+            near = [self.marks[i] * (i in self.held) for i in range(first, self.read)]
             return [first + i for i in peak_indices(frame - first, near, sees.frames, sees.centre, sees.adjacent)]
         if isinstance(sees, Window):
             # the end may not be known yet: as long as the window is inside, any larger length gives the same indices
@@ -134,22 +126,10 @@ class Views:
                 return window_indices(frame, length, sees.frames, self.padding, sees.centre)
             wide = range(frame - sees.centre, frame - sees.centre + sees.frames)
             return [min(max(i, 0), length - 1) for i in wide]
-        if isinstance(sees, Causal):
-            return [min(frame + i, self.read - 1) for i in range(sees.look_ahead + 1)]
         if isinstance(sees, Clip):
-            around = sees.context if self.piece is not None else 0
-            return mirrored(list(range(max(0, frame - around), min(centres[-1] + around + 1, self.read))), sees.least)
-        return [frame]
-
-    def _forget(self) -> None:
-        """Frames that no later view holds."""
-        sees, keep = self.sees, 0
-        if isinstance(sees, Window):  # at a clip's end a window reaches back over its whole length
-            keep = sees.frames - 1 if sees.pick == 'next' else PEAK_REACH
-        elif isinstance(sees, Clip):
-            keep = sees.context
-        for number in [n for n in self.held if n < self.next - keep]:
-            del self.held[number]
+            around = range(max(0, frame - self.before), min(centres[-1] + self.after + 1, self.read))
+            return mirrored(list(around), sees.least)
+        return [min(frame + i, self.read - 1) for i in range(self.after + 1)]
 
 
 def mirrored(indices: list[int], least: int) -> list[int]:
