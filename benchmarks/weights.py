@@ -40,9 +40,8 @@ from votes.errors import UserError
 from votes.metrics.psnr_ssim import LUMA, calculate_psnr, calculate_ssim
 from votes.metrics.temporal import flow, fluctuation, sample, visible
 from votes.restore import stream
-from votes.restore.inputs import Reading
 from votes.video.probe import strength
-from votes.video.read import VideoReader
+from votes.video.read import Reading, VideoReader
 from votes.weights import found
 
 Frames = list[NDArray[np.uint8]]
@@ -101,7 +100,7 @@ def warping(rows: dict[str, Frames], originals: Frames) -> dict[str, float]:
 
 
 def decoded(video: Path, exact: bool = False) -> Frames:
-    with VideoReader(video, threads=1, exact=exact) as reader:
+    with VideoReader(video, threads=1, reading=Reading(exact=exact)) as reader:
         return [frame.rgb for frame in reader]
 
 

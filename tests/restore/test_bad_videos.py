@@ -11,7 +11,7 @@ from test_video import read
 from votes.cli import main
 from votes.errors import UserError
 from votes.restore import Settings, restore_video
-from votes.restore.inputs import Reading
+from votes.video.read import Reading
 
 
 def restored(source, target, **settings):

@@ -9,7 +9,8 @@ from restore.clips import Identity, lossless, moving
 from test_video import read
 
 from votes.restore import Settings, restore_video
-from votes.restore.inputs import Reading, open_input
+from votes.restore.inputs import open_input
+from votes.video.read import Reading
 
 
 def restored(source, target, **settings):

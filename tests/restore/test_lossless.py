@@ -10,10 +10,9 @@ from test_video import audio_packets, read
 
 from votes.errors import UserError
 from votes.restore import Settings, restore_video
-from votes.restore.inputs import Reading
 from votes.video.colour import Colour
 from votes.video.degrade import encode_h264
-from votes.video.read import VideoReader
+from votes.video.read import Reading, VideoReader
 
 
 def restored(source, target, net=None, **settings):

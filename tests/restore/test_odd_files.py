@@ -14,10 +14,10 @@ from restore.clips import Identity
 
 from votes.errors import UserError
 from votes.restore import Settings, restore_video
-from votes.restore.inputs import Reading, open_input
+from votes.restore.inputs import open_input
 from votes.restore.ledger import announce
 from votes.restore.video import Restoration
-from votes.video.read import TimedFrame
+from votes.video.read import Reading, TimedFrame
 
 FOLDER = os.environ.get('VOTES_ODD_CLIPS', '')
 FILES = sorted(p.name for p in Path(FOLDER).iterdir() if p.is_file()) if FOLDER and Path(FOLDER).is_dir() else []

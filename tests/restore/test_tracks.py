@@ -11,9 +11,10 @@ from test_video import read
 
 from votes.errors import UserError
 from votes.restore import Settings, restore_video, video
-from votes.restore.inputs import Reading, open_input
+from votes.restore.inputs import open_input
 from votes.restore.ledger import announce
 from votes.restore.video import Restoration
+from votes.video.read import Reading
 
 
 def restored(source, target, **settings):

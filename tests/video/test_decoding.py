@@ -10,7 +10,7 @@ from restore.clips import lossless, moving
 from test_video import read
 
 from votes.video.colour import Colour
-from votes.video.read import VideoReader
+from votes.video.read import Reading, VideoReader
 
 KINDS = {
     'bt601': {'colour': Colour('bt601', False)},
@@ -78,7 +78,7 @@ def test_exact_rgb_is_that_of_the_formula(tmp_path, kind):
     colour = KINDS[kind]['colour']
     path = tmp_path / 'in.mkv'
     lossless(path, moving(1), codec='libx264', **{'chroma': '420', **KINDS[kind]})
-    with VideoReader(path, threads=1, exact=True) as reader, av.open(str(path)) as container:
+    with VideoReader(path, threads=1, reading=Reading(exact=True)) as reader, av.open(str(path)) as container:
         rgb = next(iter(reader)).rgb.astype(float)
         planes = next(container.decode(video=0)).to_ndarray().astype(float) / (4 if kind == '10 bits' else 1)
     luma = (planes[0] if kind == '4:4:4' else planes[:48])[:, :64]
@@ -91,7 +91,7 @@ def test_exact_rgb_is_that_of_the_formula(tmp_path, kind):
 
 def test_what_a_file_says_of_its_matrix_can_be_overruled(tmp_path):
     path = made(tmp_path, colour=Colour('bt601', False), bits=10)
-    with VideoReader(path, deep=True, matrix='bt709', full=True) as reader:
+    with VideoReader(path, deep=True, reading=Reading('bt709', full=True)) as reader:
         overruled = [f.rgb for f in reader]
     path = made(tmp_path, colour=Colour('bt601', False), bits=10)
     with VideoReader(path, deep=True) as reader:

@@ -9,11 +9,11 @@ from fractions import Fraction
 
 from votes.archs.contract import AMP
 from votes.errors import UserError
-from votes.restore.inputs import Reading
 from votes.restore.progress import KINDS
 from votes.restore.settings import Settings
 from votes.video.colour import MATRICES
 from votes.video.encoders import CODECS
+from votes.video.read import Reading
 
 
 def add_device(parser: argparse.ArgumentParser) -> None:

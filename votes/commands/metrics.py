@@ -35,7 +35,7 @@ from votes.metrics.vmaf import vmaf
 from votes.processes.devices import pick_device
 from votes.reports.compare import comparison
 from votes.reports.protocol import lower_is_better, shown
-from votes.video.read import VideoReader
+from votes.video.read import Reading, VideoReader
 
 PLANE = {'psnr': psnr, 'ssim': ssim, 'ms_ssim': ms_ssim}
 PAIRS = ('warping_error', 'tof')
@@ -85,7 +85,7 @@ def clips_at(path: Path, raw: str | None = None) -> Clips:
     """
     if path.is_file():
         described = str(format_of(path, raw)) if path.suffix.lower() in RAW_SUFFIXES else None
-        return {path.stem: lambda: (frame.rgb for frame in VideoReader(path, raw=described))}
+        return {path.stem: lambda: (frame.rgb for frame in VideoReader(path, reading=Reading(raw=described)))}
     if path.is_dir() and any(p.suffix.lower() in SUFFIXES for p in path.iterdir()):
         source: FrameSource = FolderSource(path.absolute().parent)
         names = [path.absolute().name]

@@ -24,7 +24,7 @@ from votes.metrics.planes import NAMES as PLANES
 from votes.metrics.planes import Planes, psnr_of, squared_errors, ssim_of, weighted
 from votes.metrics.vmaf import vmaf_of_frames
 from votes.reports.protocol import shown
-from votes.video.read import VideoReader
+from votes.video.read import Reading, VideoReader
 from votes.video.write import planar_frame
 
 METRICS = ('psnr', 'ssim', 'vmaf')
@@ -94,7 +94,8 @@ def cut_by_rgb(path: Path, raw: str | None = None) -> list[str]:
     found = []
     if video.bits > 8:
         found.append(f'{path.name}: its {video.bits} bits are cut to 8')
-    with VideoReader(path, raw=str(format_of(path, raw)) if path.suffix.lower() in RAW_SUFFIXES else None) as reader:
+    described = str(format_of(path, raw)) if path.suffix.lower() in RAW_SUFFIXES else None
+    with VideoReader(path, reading=Reading(raw=described)) as reader:
         full = reader.colour.full
     if not full:
         low, high = (level << (video.bits - 8) for level in (16, 235))

@@ -18,7 +18,7 @@ from votes.data import VideoUVSSMTestDataset
 from votes.data.ahead import ahead
 from votes.data.sources import Crop
 from votes.inference.stream import Shown, Stream, trial_bytes
-from votes.inference.tiles import SHARE, free_bytes
+from votes.inference.tiles import SHARE, Tile, free_bytes
 from votes.inference.views import View, Views
 
 
@@ -53,51 +53,41 @@ def restored_frames(
         Number, restored frame (3, S*h, S*w), not clamped, LQ frame (3, h, w) in [0, 1], in order.
     """
     counted: set[int] = set()
-    for order, first in dataset.passes(clip):
-        places = [place for place in range(first, len(order)) if order[place] in wanted]
-        places = [place for place in places if order[place] not in counted and order[place] not in order[first:place]]
-        counted |= {order[place] for place in places}
-        if places:
-            yield from _pass(stream, dataset, clip, order, set(places), piece, crop)
-
-
-def _pass(
-    stream: Stream,
-    dataset: VideoUVSSMTestDataset,
-    clip: str,
-    order: Sequence[int],
-    places: set[int],
-    piece: int | None,
-    crop: Crop | None,
-) -> Iterator[tuple[int, Tensor, Tensor]]:
-    """Frames of a clip in an order, of which those at some places count, see `restored_frames`."""
-    stream.reset()
     peak = dataset.peak(clip, getattr(stream.said.sees, 'pick', 'next'))
-    picked = None if peak is None else (lambda place: peak(order[place]))
-    views = Views(stream.said, dataset.padding, places.__contains__, piece, picked, until=max(places) + 1)
+    for order, first in dataset.passes(clip):
+        asked = {place for place in range(first, len(order)) if order[place] in wanted}
+        places = {place for place in asked if order[place] not in counted and order[place] not in order[first:place]}
+        counted |= {order[place] for place in places}
+        if not places:
+            continue
+        stream.reset()
+        picked = None if peak is None else (lambda place, order=order: peak(order[place]))
+        views = Views(stream.said, dataset.padding, places.__contains__, piece, picked, until=max(places) + 1)
+        frames: dict[int, Shown] = {}
+        reading = ahead(_read(views, dataset, clip, order), 2)
+        with closing(reading):  # type: ignore[type-var]
+            for view, known in reading:
+                frames = {i: frames[i] if i in frames else _float(known[i], stream.device, crop) for i in view.indices}
+                for place, picture in zip(view.centres, stream.restore([view], frames), strict=True):
+                    if place in places:
+                        yield order[place], picture, frames[place]['lq'][0]
 
-    def read() -> Iterator[tuple[View, dict[int, Shown]]]:
-        known: dict[int, Shown] = {}
-        for view in views.of(range(len(order))):
-            known = {i: known[i] if i in known else dataset.shown(clip, order[i]) for i in view.indices}
-            yield view, known
 
-    frames: dict[int, Shown] = {}
-    reading = ahead(read(), 2)
-    with closing(reading):  # type: ignore[type-var]
-        for view, known in reading:
-            frames = {i: frames[i] if i in frames else _float(known[i], stream.device, crop) for i in view.indices}
-            for place, picture in zip(view.centres, stream.restore([view], frames), strict=True):
-                if place in places:
-                    yield order[place], picture, frames[place]['lq'][0]
+def _read(
+    views: Views, dataset: VideoUVSSMTestDataset, clip: str, order: Sequence[int]
+) -> Iterator[tuple[View, dict[int, Shown]]]:
+    """The views of a clip in an order of its frames, with these."""
+    known: dict[int, Shown] = {}
+    for view in views.of(range(len(order))):
+        known = {i: known[i] if i in known else dataset.shown(clip, order[i]) for i in view.indices}
+        yield view, known
 
 
 def _float(shown: Shown, device: torch.device, crop: Crop | None) -> Shown:
     moved = {name: to_float(x, device) if name == 'lq' else x.to(device) for name, x in shown.items()}
     if crop is None:
         return moved
-    top, left, height, width = crop
-    return {n: x[..., top : top + height, left : left + width] if x.dim() > 2 else x for n, x in moved.items()}
+    return {name: Tile(*crop).of(x) if x.dim() > 2 else x for name, x in moved.items()}
 
 
 def piece_that_fits(

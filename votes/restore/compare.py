@@ -20,11 +20,11 @@ from votes.reports.frames import TestSet
 from votes.reports.page import write_page
 from votes.reports.pictures import Pictures
 from votes.reports.sheet import heat
-from votes.restore.inputs import Reader, Reading, open_input
+from votes.restore.inputs import Reader, open_input
 from votes.restore.settings import Settings
 from votes.restore.video import restore_video
 from votes.video.encoders import Encoding
-from votes.video.read import VideoReader
+from votes.video.read import Reading, VideoReader
 from votes.video.write import VideoWriter, eight_bits
 
 Image = NDArray[np.uint8]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
@@ -20,27 +19,7 @@ from votes.data.video_source import VIDEO_SUFFIXES
 from votes.errors import UserError
 from votes.video.colour import UNSPECIFIED, Colour
 from votes.video.metadata import each_frame
-from votes.video.read import TimedFrame, VideoReader
-
-
-@dataclass(frozen=True)
-class Reading:
-    """How an input is read, where it does not say so itself or says it wrongly.
-
-    Attributes:
-        matrix, full: of a video's YUV: 'bt601', 'bt709' or 'bt2020'; True for full range.
-        deinterlace: joins the fields of interlaced video.
-        rate: frames a second of a folder of pictures, or of a raw stream that does not say it; None for 25.
-        raw: ``WIDTHxHEIGHT:FORMAT:RATE`` of a file without a header, such as 832x480:yuv420p:30.
-        exact: RGB is rounded, see video.convert.frame_to_rgb.
-    """
-
-    matrix: str | None = None
-    full: bool | None = None
-    deinterlace: bool = False
-    rate: Fraction | None = None
-    raw: str | None = None
-    exact: bool = False
+from votes.video.read import RATE, Reading, TimedFrame, VideoReader
 
 
 class PictureReader:
@@ -55,14 +34,14 @@ class PictureReader:
     survey = None
 
     def __init__(self, folder: Path, rate: Fraction | None):
-        rate = rate or Fraction(25)
-        self.folder, self.rate, self.time_base = folder, rate, 1 / rate
+        self.folder, self.rate = folder, rate or Fraction(RATE)
+        self.time_base = 1 / self.rate
         self.source = FolderSource(folder.absolute().parent)
         self.clip = folder.absolute().name
         self.frames_hint = self.source.length(self.clip)
         self.size = self.source.size(self.clip)
         self.colour = Colour.of(UNSPECIFIED, 1, *self.size)
-        self.notes = [f'pictures are taken as {float(rate):g} frames a second: --rate changes it']
+        self.notes = [f'pictures are taken as {float(self.rate):g} frames a second: --rate changes it']
         self.corrupt: list[int] = []
 
     def __iter__(self) -> Iterator[TimedFrame]:
@@ -89,7 +68,7 @@ def open_input(path: Path, reading: Reading) -> Reader:
         if not is_picture_folder(path):
             raise UserError('no pictures in this folder', where=path, fix='a folder of videos needs a folder as output')
         return PictureReader(path, reading.rate)
-    return VideoReader(path, deep=True, tolerant=True, **vars(reading))
+    return VideoReader(path, deep=True, tolerant=True, reading=reading)
 
 
 def videos_of(pattern: str) -> list[Path]:

@@ -11,9 +11,9 @@ from votes.archs.contract import AMP
 from votes.checkpoint import check_target
 from votes.errors import UserError
 from votes.inference.ensemble import parse_ensemble
-from votes.restore.inputs import Reading
 from votes.restore.job import was_joining
 from votes.video.encoders import FORMATS, Encoding
+from votes.video.read import Reading
 
 
 @dataclass(frozen=True)

@@ -112,3 +112,6 @@ class PictureSink:
             shutil.rmtree(self.target)
         whole.rename(self.target)
         return self.target, ['only pictures are written: no sound, no times']
+
+
+Sink = VideoSink | PictureSink

@@ -12,6 +12,7 @@ import itertools
 import shutil
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -36,7 +37,7 @@ from votes.restore.inputs import Reader, SideInformation, open_input
 from votes.restore.job import Job, fingerprint
 from votes.restore.progress import Reporter, peak_memory
 from votes.restore.settings import Settings, Summary, check_paths
-from votes.restore.sinks import PictureSink, VideoSink
+from votes.restore.sinks import PictureSink, Sink, VideoSink
 from votes.video.mux import Source
 from votes.video.read import TimedFrame, VideoReader
 
@@ -103,19 +104,15 @@ class Restoration:
         """By the memory that is free, unless told."""
         if self.settings.tile is None:
             sees = self.said.sees
-            count = self.said.frames()
-            if isinstance(sees, Clip):
-                count = max(sees.least, (self.piece or 1) + 2 * sees.context)
-            elif isinstance(sees, Causal):
-                count = 1 + sees.look_ahead
-            height, width = self.size
-            self.limits.tile = fit(self.net, self.device, self.settings.amp, height, width, count)
+            around = 2 * sees.context if isinstance(sees, Clip) else getattr(sees, 'look_ahead', 0)
+            count = self.said.frames((self.piece or 1) + around)
+            self.limits.tile = fit(self.net, self.device, self.settings.amp, *self.size, count)
 
     def views(self, reader: Reader, wanted: Callable[[int], bool], start: int = 0) -> Iterator[View]:
         """What the network is shown for the wanted frames."""
-        codec = self.side_information
-        more: dict[str, Any] = {'peak': codec and codec.peak, 'start': start, 'until': self.settings.frames[1]}
-        return Views(self.said, wanted=wanted, piece=self.piece, **more).of(self._counted(reader))
+        peak, until = self.side_information and self.side_information.peak, self.settings.frames[1]
+        views = Views(self.said, wanted=wanted, piece=self.piece, peak=peak, start=start, until=until)
+        return views.of(self._counted(reader))
 
     def shown(self, number: int, frame: TimedFrame) -> Shown:
         """A frame on the device, with what the codec said about it where the network reads that."""
@@ -132,12 +129,8 @@ class Restoration:
         """What computes: the network on windows, alone or as an ensemble."""
         if self.settings.compile:
             compile_blocks(self.net)
-
         laid_out(self.net, self.settings.amp)
-
-        def one() -> Stream:
-            return Stream(self.net, self.device, self.settings.amp, self.limits)
-
+        one = partial(Stream, self.net, self.device, self.settings.amp, self.limits)
         members = parse_ensemble(self.settings.ensemble)
         return one() if len(members) == 1 else Ensemble(one, members)
 
@@ -200,18 +193,14 @@ class Restoration:
 
 
 def _write_segments(
-    work: Restoration,
-    reader: Reader,
-    job: Job,
-    sink: VideoSink | PictureSink,
-    reporter: Reporter,
-    mine: Callable[[int], bool],
+    work: Restoration, reader: Reader, job: Job, sink: Sink, reporter: Reporter, part: tuple[int, int]
 ) -> bool:
     """Makes the segments that are missing; False if it was asked to stop before all were there."""
     size, done = work.settings.segment, job.segments()
 
     def wanted(index: int) -> bool:
-        return work.settings.asked_for(index) and index // size not in done and mine(index // size)
+        number = index // size
+        return work.settings.asked_for(index) and number not in done and number % part[1] == part[0]
 
     missing = next(number for number in itertools.count() if number not in done)
     before = job.recall_state(missing) if isinstance(work.said.sees, Causal) else None
@@ -232,11 +221,11 @@ def _write_segments(
                     job.remember_state(number, work.snapshots.pop(number))
                 job.finish(number, path, count, first)
         except OSError as error:
-            if error.errno == errno.ENOSPC:
-                free = shutil.disk_usage(job.folder).free
-                fix = 'make room and repeat the command: finished segments are kept'
-                raise UserError('the disk is full', where=job.folder, value=f'{free} bytes free', fix=fix) from error
-            raise
+            if error.errno != errno.ENOSPC:
+                raise
+            free = f'{shutil.disk_usage(job.folder).free} bytes free'
+            fix = 'make room and repeat the command: finished segments are kept'
+            raise UserError('the disk is full', where=job.folder, value=free, fix=fix) from error
     return True
 
 
@@ -270,7 +259,8 @@ def restore_video(
     source, target = Path(source), Path(target)
     check_paths(source, target, overwrite)
     work = Restoration(net, source, settings or Settings(), device)
-    encoding = work.settings.encoding(target) if target.suffix else None
+    if target.suffix:
+        work.settings.encoding(target)  # refuses what does not go together before the folder of a job is made
     begun = Job.of(target, work.description(target), restart, helper=part is not None)
     with begun as job, work.open() as reader:
         if job.recall():
@@ -278,20 +268,16 @@ def restore_video(
         else:
             work.choose_tile()
             job.remember(dataclasses.asdict(work.limits))
-        sink: VideoSink | PictureSink
-        if encoding:
+        sink: Sink = PictureSink(target, job)
+        if target.suffix:
             encoding = work.settings.encoding(target, reader.bits, reader.chroma)
             sink = VideoSink(target, job, work.new_size, reader, encoding, work.beside(reader))
-        else:
-            sink = PictureSink(target, job)
         if part is None:
             sink.prepare()
         done = sum(segment.frames for segment in job.segments().values())
         reporter = Reporter(progress, work.settings.count(reader.frames_hint), done, work.device)
         with contextlib.closing(reporter):
-            complete = _write_segments(
-                work, reader, job, sink, reporter, lambda number: part is None or number % part[1] == part[0]
-            )
+            complete = _write_segments(work, reader, job, sink, reporter, part or (0, 1))
         segments = [segment for _, segment in sorted(job.segments().items())]
         frames = sum(segment.frames for segment in segments)
         if not complete:

@@ -7,16 +7,16 @@ import dataclasses
 import itertools
 import re
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import av
 import numpy as np
 from av.error import FFmpegError, InvalidDataError
 from av.stream import Disposition
-from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from votes.errors import UserError, explained
@@ -32,6 +32,30 @@ USUAL = [
     *(Fraction(n * 1000, 1001) for n in (24, 30, 60, 120)),
     Fraction(25, 2),
 ]
+
+
+CUT_OFF = 'was the download or the recording interrupted?'
+NO_INDEX = 'An MP4 without its end has no index'
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How an input is read, where it does not say so itself or says it wrongly.
+
+    Attributes:
+        matrix, full: of a video's YUV: 'bt601', 'bt709' or 'bt2020'; True for full range.
+        deinterlace: makes one whole frame of the two fields of each (bwdif), for interlaced video.
+        rate: frames a second of a folder of pictures, or of a stream that has neither times nor a rate; None for RATE.
+        raw: ``WIDTHxHEIGHT:FORMAT:RATE`` of a file without a header, such as 832x480:yuv420p:30.
+        exact: RGB is rounded, see convert.frame_to_rgb.
+    """
+
+    matrix: str | None = None
+    full: bool | None = None
+    deinterlace: bool = False
+    rate: Fraction | None = None
+    raw: str | None = None
+    exact: bool = False
 
 
 class TimedFrame:
@@ -59,21 +83,16 @@ def is_cover(stream: Any) -> bool:
 
 def _whole_frames(frames: Iterator[Any]) -> Iterator[Any]:
     """Interlaced frames, each with its two fields joined, at its own time."""
-    graph, unit = None, Fraction(1)
-    for frame in itertools.chain(frames, (None,)):
-        if frame is not None and graph is None:
-            graph, unit = filters(frame, ('bwdif', 'mode=send_frame:deint=all')), frame.time_base
-        if graph is not None:
+    for first in frames:
+        graph, unit = filters(first, ('bwdif', 'mode=send_frame:deint=all')), first.time_base
+        for frame in itertools.chain((first,), frames, (None,)):
             graph.push(frame)
-            yield from _pulled(graph, unit)
-
-
-def _pulled(graph: Any, unit: Fraction) -> Iterator[Any]:
-    with contextlib.suppress(BlockingIOError, EOFError):
-        while True:
-            frame = graph.pull()
-            frame.pts, frame.time_base = round(frame.pts * frame.time_base / unit), unit  # the filter halves its ticks
-            yield frame
+            with contextlib.suppress(BlockingIOError, EOFError):
+                while True:
+                    whole = graph.pull()
+                    # the filter halves its ticks
+                    whole.pts, whole.time_base = round(whole.pts * whole.time_base / unit), unit
+                    yield whole
 
 
 def _raw_options(text: str) -> dict[str, str]:
@@ -107,15 +126,11 @@ class VideoReader:
         corrupt: times (in ticks) of the frames so far that are damaged, or that could not be decoded.
 
     Args:
-        matrix, full: how YUV is read, whatever the file says: 'bt601', 'bt709' or 'bt2020'; True for full range.
-        exact: RGB is rounded, see convert.frame_to_rgb.
         deep: frames of a video with more than 8 bits are uint16 up to 65535, not uint8.
-        raw: ``WIDTHxHEIGHT:FORMAT:RATE`` of a file of raw YUV, such as 832x480:yuv420p:30.
         tolerant: goes on after what cannot be decoded, knows the number of frames before (`survey`), and times go on
             where the clock of a joined file starts anew.
-        rate: frames a second of a stream that has neither times nor a rate; None for RATE.
-        deinterlace: makes one whole frame of the two fields of each (bwdif), for interlaced video.
         threads: that decode, 0 for as many as there are cores.
+        reading: what the file does not say, or says wrongly.
 
     Raises:
         UserError: the file is missing, damaged, holds no video, or HDR video; while iterating: it breaks off.
@@ -126,85 +141,64 @@ class VideoReader:
         path: str | Path,
         *,
         deep: bool = False,
-        exact: bool = False,
-        matrix: str | None = None,
-        full: bool | None = None,
-        deinterlace: bool = False,
-        raw: str | None = None,
         tolerant: bool = False,
         threads: int = 0,
-        rate: Fraction | None = None,
+        reading: Reading = Reading(),
     ):
         self.path, self.deep, self.tolerant, self.threads = Path(path), deep, tolerant, threads
-        self.matrix, self.full, self.deinterlace, self.assumed_rate = matrix, full, deinterlace, rate
+        self.reading = reading
         self.survey: Survey | None = None
-        self.exact = exact
         self.notes: list[str] = []
         self.corrupt: list[int] = []
-        self.raw = _raw_options(raw) if raw else {}
-        if matrix and matrix not in MATRICES:
-            raise UserError('unknown colour matrix', value=matrix, fix=', '.join(MATRICES))
+        self.raw, self.kind = (_raw_options(reading.raw), 'rawvideo') if reading.raw else ({}, None)
+        if reading.matrix and reading.matrix not in MATRICES:
+            raise UserError('unknown colour matrix', value=reading.matrix, fix=', '.join(MATRICES))
         if not self.path.is_file():
             near = sorted(p.name for p in self.path.parent.iterdir()) if self.path.parent.is_dir() else []
             raise UserError('video not found', where=self.path, fix=f'beside it: {", ".join(near[:5]) or "nothing"}')
-        try:
+        with explained('not a readable video', FFmpegError, OSError, where=self.path, fix=f'{CUT_OFF} {NO_INDEX}'):
             self._open()
             try:
                 self._describe(self._first_frame())
             except BaseException:
                 self.container.close()
                 raise
-        except (FFmpegError, OSError) as error:
-            raise self._unreadable(error) from error
 
     def _first_frame(self) -> Any:
-        """Finds the stream that is read, how fast it is, and whether it can be decoded."""
-        moving = [s for s in self.container.streams.video if not is_cover(s)]
-        if not moving:
-            kinds = ', '.join('cover picture' if is_cover(s) else s.type for s in self.container.streams) or 'nothing'
-            raise UserError('no video in this file', where=self.path, value=f'it holds {kinds}')
-        self.index = moving[0].index
-        self._take_stream()
+        """Finds out how fast the stream is, and whether it can be decoded."""
         context: Any = self.stream.codec_context
         if context is None:
-            raise self._unreadable(ValueError('its codec is unknown'))
+            raise OSError('its codec is unknown')
         transfer = HDR_TRANSFERS.get(int(context.color_trc or 0))
         if transfer:
-            raise UserError(
-                f'HDR video ({transfer}) is not supported: networks are trained on SDR and would shift its colours',
-                where=self.path,
-                fix='tone-map it to SDR (BT.709) first',
-            )
+            what = f'HDR video ({transfer}) is not supported: networks are trained on SDR and would shift its colours'
+            raise UserError(what, where=self.path, fix='tone-map it to SDR (BT.709) first')
         self._find_rate()
         first = next(self.container.decode(self.stream), None)
         self._rewind()
         if first is None:
-            raise UserError(
-                'no frame can be decoded',
-                where=self.path,
-                value=f'{self.path.stat().st_size} bytes',
-                fix='was the download or the recording interrupted?',
-            )
+            size = f'{self.path.stat().st_size} bytes'
+            raise UserError('no frame can be decoded', where=self.path, value=size, fix=CUT_OFF)
         return first
 
     def _find_rate(self) -> None:
         """Of a stream without times from what it says itself, else from the times of all packets."""
         if self.container.format.name in TIMELESS:
             said: Any = self.stream.codec_context
-            rate = said.framerate or self.assumed_rate
+            rate = said.framerate or self.reading.rate
             if rate and rate != self.stream.average_rate:
                 self.raw = {'framerate': str(rate)}
                 self._rewind()
             if not said.framerate:
+                more = '' if self.reading.rate else ' are assumed, --rate changes it'
                 self.notes.append(
-                    f'the stream has neither times nor a rate: {float(rate or RATE):g} frames a second'
-                    + ('' if self.assumed_rate else ' are assumed, --rate changes it')
+                    f'the stream has neither times nor a rate: {float(rate or RATE):g} frames a second{more}'
                 )
         self.time_base = self.stream.time_base or Fraction(1, 90000)
         self.rate = self.stream.average_rate or self.stream.guessed_rate or Fraction(RATE)
         if not self.tolerant:
             return
-        self.survey = survey(self.path, self.index, self.raw, self._kind())
+        self.survey = survey(self.path, self.index, self.raw, self.kind)
         times = self.survey.times
         if len(times) > 1 and times[-1] > times[0]:
             measured = (len(times) - 1) / ((times[-1] - times[0]) * self.time_base)
@@ -213,66 +207,57 @@ class VideoReader:
         for at in self.survey.jumps:
             self.notes.append(f'the clock of the file starts anew after {at:.2f} s; times go on from there')
 
-    def _kind(self) -> str | None:
-        return 'rawvideo' if 'video_size' in self.raw else None
-
     def _rewind(self) -> None:
         """Back to the start, by opening the file again: raw streams cannot be sought in."""
         self.container.close()
         self._open()
-        self._take_stream()
 
     def _open(self) -> None:
-        self.container = av.open(str(self.path), format=self._kind(), options=self.raw)
-
-    def _take_stream(self) -> None:
-        self.stream = cast(VideoStream, self.container.streams[self.index])
+        self.container = av.open(str(self.path), format=self.kind, options=self.raw)
+        moving = [s for s in self.container.streams.video if not is_cover(s)]
+        if not moving:
+            kinds = ', '.join('cover picture' if is_cover(s) else s.type for s in self.container.streams) or 'nothing'
+            self.container.close()
+            raise UserError('no video in this file', where=self.path, value=f'it holds {kinds}')
+        self.stream, self.index = moving[0], moving[0].index
         self.stream.thread_type = 'AUTO'
         self.stream.thread_count = self.threads
-
-    def _unreadable(self, error: Exception) -> UserError:
-        return UserError(
-            'not a readable video',
-            where=self.path,
-            value=error,
-            fix='was the download or the recording interrupted? An MP4 without its end has no index',
-        )
 
     def _describe(self, first: Any) -> None:
         """Takes what only a decoded frame tells."""
         self.rotation = int(getattr(first, 'rotation', 0) or 0) % 360
-        self.size = (first.width, first.height) if self.rotation in (90, 270) else (first.height, first.width)
+        self.size = self._upright_size(first)
         ratio = self.stream.sample_aspect_ratio
         self.aspect = 1 / ratio if ratio and self.rotation in (90, 270) else ratio
-        full = int(first.color_range) or (2 if first.format.name.startswith('yuvj') else 1)
-        if self.full is not None:
-            full = FULL_RANGE if self.full else 1
+        full = int(first.color_range) or (FULL_RANGE if first.format.name.startswith('yuvj') else 1)
+        if self.reading.full is not None:
+            full = FULL_RANGE if self.reading.full else 1
         context: Any = self.stream.codec_context
         others = int(context.color_primaries or 0), int(context.color_trc or 0)
         self.colour = Colour.of(int(first.colorspace), full, first.height, first.width, *others)
-        if self.matrix or first.format.is_rgb:
-            self.colour = dataclasses.replace(self.colour, matrix=self.matrix or self.colour.matrix, assumed=False)
+        if self.reading.matrix or first.format.is_rgb:
+            matrix = self.reading.matrix or self.colour.matrix
+            self.colour = dataclasses.replace(self.colour, matrix=matrix, assumed=False)
         self.bits = max(8, frame_bits(first))
         self.chroma = chroma_of(first.format)
         self.alpha = has_alpha(first.format)
         self.rgb = bool(first.format.is_rgb or first.format.has_palette)
-        if self.bits > 8 and not self.deep:
-            self.notes.append(f'{self.bits}-bit video is read with 8 bits')
         self.frames_hint = len(self.survey.times) if self.survey else int(self.stream.frames)
         if not self.frames_hint and self.container.duration:
             self.frames_hint = round(self.container.duration / av.time_base * self.rate)
-        if self.colour.assumed:
-            self.notes.append(
-                f'the video does not name its colour matrix; {self.colour.matrix} is assumed from its size'
-            )
-        if getattr(first, 'interlaced_frame', False):
-            self.notes.append(
-                'the video is interlaced; its fields are joined to whole frames'
-                if self.deinterlace
-                else 'the video is interlaced, and treated as progressive: --deinterlace joins its fields'
-            )
-        if self.rotation:
-            self.notes.append(f'rotated by {self.rotation} degrees; frames are handled upright')
+        matrix, halves = self.colour.matrix, getattr(first, 'interlaced_frame', False)
+        joined = 'its fields are joined to whole frames'
+        apart = 'and treated as progressive: --deinterlace joins its fields'
+        told = {
+            f'{self.bits}-bit video is read with 8 bits': self.bits > 8 and not self.deep,
+            f'the video does not name its colour matrix; {matrix} is assumed from its size': self.colour.assumed,
+            f'the video is interlaced, {joined if self.reading.deinterlace else apart}': halves,
+            f'rotated by {self.rotation} degrees; frames are handled upright': self.rotation,
+        }
+        self.notes += [note for note, so in told.items() if so]
+
+    def _upright_size(self, frame: Any) -> tuple[int, int]:
+        return (frame.width, frame.height) if self.rotation in (90, 270) else (frame.height, frame.width)
 
     def __iter__(self) -> Iterator[TimedFrame]:
         previous: int | None = None
@@ -280,15 +265,12 @@ class VideoReader:
         self.corrupt.clear()
         decoded = self._decoded()
         try:
-            for frame in _whole_frames(decoded) if self.deinterlace else decoded:
-                turned = self.rotation in (90, 270)
-                size = (frame.width, frame.height) if turned else (frame.height, frame.width)
+            for frame in _whole_frames(decoded) if self.reading.deinterlace else decoded:
+                size = self._upright_size(frame)
                 if size != self.size:
-                    raise UserError(
-                        'the picture changes its size',
-                        where=f'{self.path}, after pts {previous}',
-                        value=f'{size[1]}x{size[0]} after {self.size[1]}x{self.size[0]}',
-                    )
+                    value = '{1}x{0} after {3}x{2}'.format(*size, *self.size)
+                    where = f'{self.path}, after pts {previous}'
+                    raise UserError('the picture changes its size', where=where, value=value)
                 pts = frame.pts if frame.pts is not None else 0 if previous is None else previous + step
                 if self.tolerant and previous is not None and pts <= previous:  # damage; encoders want rising times
                     pts = previous + 1
@@ -305,20 +287,17 @@ class VideoReader:
             return
         assert self.survey is not None
         clock = self.survey.clock()
-        for packet in self._readable():
-            clock.mend(packet)
-            try:
-                yield from packet.decode()
-            except InvalidDataError:
-                if packet.pts is not None:
-                    self.corrupt.append(packet.pts)
-
-    def _readable(self) -> Iterator[Any]:
         with contextlib.suppress(InvalidDataError):  # the survey said so, and why
-            yield from self.container.demux(self.stream)
+            for packet in self.container.demux(self.stream):
+                clock.mend(packet)
+                try:
+                    yield from packet.decode()
+                except InvalidDataError:
+                    if packet.pts is not None:
+                        self.corrupt.append(packet.pts)
 
     def _upright(self, frame: Any) -> NDArray[Any]:
-        rgb = frame_to_rgb(frame, self.colour, self.deep, self.exact)
+        rgb = frame_to_rgb(frame, self.colour, self.deep, self.reading.exact)
         return np.ascontiguousarray(np.rot90(rgb, self.rotation // 90))
 
     def frame_times(self) -> tuple[list[int], list[int]]:
