@@ -99,13 +99,12 @@ def frame_range(frames: str | None, preview: str | None, rate: Fraction) -> tupl
             raise UserError('a range of frames is A:B', value=frames, fix='100:160')
         return int(match[1] or 0), int(match[2]) if match[2] else None
     if preview:
-        match = re.fullmatch(r'([\d.]+)s(?:@(?:(\d+):)?(?:(\d+):)?([\d.]+))?', preview)
+        match = re.fullmatch(r'(\d*\.?\d+)s(?:@((?:\d+:){0,2}\d*\.?\d+))?', preview)
         if match is None:
             raise UserError('a preview is SECONDSs@MINUTES:SECONDS', value=preview, fix='3s@00:10')
-        length, *clock = match.groups()
-        start = 0.0
-        for part in clock:  # hours, minutes, seconds
-            start = start * 60 + float(part or 0) if part is not None else start
+        length, start = match[1], 0.0
+        for part in (match[2] or '0').split(':'):  # hours, minutes, seconds
+            start = start * 60 + float(part)
         first = round(start * rate)
         return first, first + max(1, round(float(length) * rate))
     return 0, None

@@ -34,13 +34,11 @@ def parse_ensemble(text: str) -> list[tuple[Turn, bool]]:
     Raises:
         UserError: something else.
     """
-    words = {'x6+temporal' if text == 'x12' else text}
-    words = {word for part in words for word in part.split('+')}
+    words = set({'x12': 'x6+temporal'}.get(text, text).split('+'))
     turns = words - {'temporal'}
     if not words <= {*TURNS, 'temporal'} or len(turns) > 1:
-        raise UserError(
-            'unknown ensemble', value=text, fix='x4, x6, x8, x12, temporal, x4+temporal, x6+temporal or x8+temporal'
-        )
+        fix = 'x4, x6, x8, x12, temporal, x4+temporal, x6+temporal or x8+temporal'
+        raise UserError('unknown ensemble', value=text, fix=fix)
     backwards = (False, True) if 'temporal' in words else (False,)
     return [(turn, back) for turn in TURNS[next(iter(turns), 'none')] for back in backwards]
 

@@ -109,10 +109,8 @@ class Stream:
             self.memory.forget(views[-1].centres[-1] - len(views[-1].indices) + 2)
             return output
         if isinstance(self.said.sees, Causal) and views[0].centres[0] != self.position:
-            raise UserError(
-                f'{self.said.name} goes from frame to frame',
-                value=f'frame {views[0].centres[0]} after {self.position - 1}',
-            )
+            value = f'frame {views[0].centres[0]} after {self.position - 1}'
+            raise UserError(f'{self.said.name} goes from frame to frame', value=value)
         sample = sample_of(views, frames)
         height, width = sample['lq'].shape[-2:]
         output = self._tiled(height, width, 1, lambda tile: self._applied(views, sample, tile))

@@ -27,9 +27,7 @@ class View:
     frames: dict[int, Any]
 
 
-Wanted = Callable[[int], bool]
-
-
+@dataclass
 class Views:
     """Makes views of a video's frames, each as soon as the frames that it needs are there.
 
@@ -45,24 +43,22 @@ class Views:
     A video shorter than a window repeats its first and last frames; one shorter than a Clip's `least` is mirrored.
     """
 
-    def __init__(
-        self,
-        said: Promise,
-        padding: Padding = 'reflection_circle',
-        wanted: Wanted = lambda number: True,
-        piece: int | None = None,
-        peak: Callable[[int], int] | None = None,
-        start: int = 0,
-        until: int | None = None,
-    ):
-        self.sees, self.padding, self.wanted = said.sees, padding, wanted
-        self.peak, self.marks, self.start, self.until = peak, list[int](), start, until
-        self.count = piece if isinstance(self.sees, Clip) else 1  # centres of a view; None for all there are
+    said: Promise
+    padding: Padding = 'reflection_circle'
+    wanted: Callable[[int], bool] = lambda number: True
+    piece: int | None = None
+    peak: Callable[[int], int] | None = None
+    start: int = 0
+    until: int | None = None
+
+    def __post_init__(self) -> None:
+        self.sees, self.marks = self.said.sees, list[int]()
+        self.count = self.piece if isinstance(self.sees, Clip) else 1  # centres of a view; None for all there are
         self.before = self.after = 0  # how far a view reaches beyond its centres
         if isinstance(self.sees, Window):  # at a clip's end a window reaches back over its whole length
-            if self.sees.picks and peak is None:
+            if self.sees.picks and self.peak is None:
                 what = f'picks frames ({self.sees.pick}), and nothing says which they are'
-                raise broken(said, what, 'no codec metadata')
+                raise broken(self.said, what, 'no codec metadata')
             self.before = PEAK_REACH if self.sees.picks else self.sees.frames - 1
             self.after = self.sees.frames - 1 - self.sees.centre
         elif isinstance(self.sees, Clip):
@@ -70,8 +66,7 @@ class Views:
         elif isinstance(self.sees, Causal):
             self.after = self.sees.look_ahead
         self.held: dict[int, Any] = {}
-        self.read = 0  # frames so far
-        self.next = 0  # the first frame that has not been centre yet
+        self.read = self.next = 0  # frames so far; the first one that has not been centre yet
         self.ended = False
 
     def of(self, frames: Iterable[Any]) -> Iterator[View]:

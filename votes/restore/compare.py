@@ -28,6 +28,7 @@ from votes.video.read import Reading, VideoReader
 from votes.video.write import VideoWriter, eight_bits
 
 Image = NDArray[np.uint8]
+Rows = Iterator[tuple[int, dict[str, Image]]]  # time and pictures of each restored frame, all of the output's size
 KINDS = ('side', 'split', 'diff', 'dfm', 'slider')
 GAIN = 4  # of differences
 PICTURES = 24  # of a page
@@ -80,30 +81,27 @@ def compare(
     if target.exists() and not overwrite:
         raise UserError('the comparison exists', where=target, fix='--overwrite')
     with contextlib.ExitStack() as stack:
-        maps: Path | None = None
+
+        def opened(path: Path, reading: Reading) -> Reader:
+            return stack.enter_context(cast(VideoReader, open_input(path, reading)))
+
+        sensed: Reader | None = None
         if kind == 'dfm' or (kind == 'slider' and shows_map(net)):
             maps = output.with_name(f'.{output.stem}_map.mkv')
             stack.callback(maps.unlink, missing_ok=True)
             how = Settings(codec='ffv1', frames=settings.frames, reading=settings.reading)
             restore_video(HeatMap(net), source, maps, settings=how, device=device, overwrite=True, progress='none')
-
-        def opened(path: Path, reading: Reading) -> Reader:
-            return stack.enter_context(cast(VideoReader, open_input(path, reading)))
-
+            sensed = opened(maps, Reading())
         before, after = opened(source, settings.reading), opened(output, Reading(rate=settings.reading.rate))
-        sensed = opened(maps, Reading()) if maps else None
         rows = _rows(before, after, sensed, settings)
         if kind == 'slider':
             _page(target, rows, source, output, after.frames_hint)
         else:
-            _video(target, rows, LAYOUTS[kind], before, after)
+            _video(target, rows, kind, before, after)
     return target
 
 
-def _rows(
-    before: Reader, after: Reader, sensed: Reader | None, settings: Settings
-) -> Iterator[tuple[int, dict[str, Image]]]:
-    """Time and pictures of each restored frame, all of the output's size."""
+def _rows(before: Reader, after: Reader, sensed: Reader | None, settings: Settings) -> Rows:
     shown = (frame for i, frame in enumerate(before) if settings.asked_for(i))
     height, width = after.size
     maps = iter(sensed) if sensed else None
@@ -139,28 +137,18 @@ LAYOUTS: dict[str, Callable[[dict[str, Image]], Image]] = {
 }
 
 
-def _video(
-    target: Path,
-    rows: Iterator[tuple[int, dict[str, Image]]],
-    layout: Callable[[dict[str, Image]], Image],
-    before: Reader,
-    after: Reader,
-) -> None:
-    writer: VideoWriter | None = None
-    with contextlib.ExitStack() as stack:
-        for pts, pictures in rows:
-            image = layout(pictures)
-            if writer is None:
-                colour = dataclasses.replace(after.colour, full=False)
-                writer = stack.enter_context(
-                    VideoWriter(
-                        target, image.shape[:2], before.rate, before.time_base, colour, Encoding(), before.aspect
-                    )
-                )
-            writer.write(image, pts)
+def _video(target: Path, rows: Rows, kind: str, before: Reader, after: Reader) -> None:
+    images = ((pts, LAYOUTS[kind](pictures)) for pts, pictures in rows)
+    for pts, first in images:
+        colour = dataclasses.replace(after.colour, full=False)
+        about = target, first.shape[:2], before.rate, before.time_base, colour, Encoding(), before.aspect
+        with VideoWriter(*about) as writer:
+            writer.write(first, pts)
+            for pts, image in images:
+                writer.write(image, pts)
 
 
-def _page(target: Path, rows: Iterator[tuple[int, dict[str, Image]]], source: Path, output: Path, total: int) -> None:
+def _page(target: Path, rows: Rows, source: Path, output: Path, total: int) -> None:
     """The page of `votes report` with pictures spread over the video."""
     every = max(1, -(-total // PICTURES))
     pictures = Pictures(target)

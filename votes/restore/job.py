@@ -130,12 +130,8 @@ class Job:
             return
         different = other_values(flat(self._noted(path)), flat(self.description))
         if different:
-            raise UserError(
-                'this output was begun with something else',
-                where=self.folder,
-                value='; '.join(different),
-                fix='the same command continues; --restart begins anew',
-            )
+            what, fix = 'this output was begun with something else', 'the same command continues; --restart begins anew'
+            raise UserError(what, where=self.folder, value='; '.join(different), fix=fix)
 
     def _noted(self, path: Path) -> dict[str, Any]:
         with explained('how this output was begun cannot be read', ValueError, where=path, fix='--restart begins anew'):

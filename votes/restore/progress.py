@@ -22,7 +22,7 @@ def peak_memory(device: torch.device) -> int:
         return int(torch.cuda.max_memory_allocated(device))
     status = Path('/proc/self/status')  # getrusage would count the parent, before this program was loaded
     if status.is_file():
-        return int(next(line for line in status.read_text().splitlines() if line.startswith('VmHWM')).split()[1]) * 1024
+        return int(status.read_text().split('VmHWM:')[1].split()[0]) * 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == 'darwin' else 1024)
 
 
@@ -70,8 +70,8 @@ class Reporter:
 
     def show(self) -> None:
         state = self.state()
+        self.event('progress', **state)
         if self.kind == 'json':
-            print(json.dumps({'event': 'progress', **state}), flush=True)
             return
         share = f' {100 * self.done / self.total:.0f}%' if self.total else ''
         left = '' if state['seconds_left'] is None else f' ETA {clock(state["seconds_left"])}'

@@ -54,18 +54,16 @@ class Settings:
 
     def __post_init__(self) -> None:
         parse_ensemble(self.ensemble)
-        if self.amp not in (*AMP, 'auto'):
-            raise UserError('unknown precision', value=self.amp, fix=', '.join((*AMP, 'auto')))
-        for name in ('batch', 'segment', 'chunk'):
-            if getattr(self, name) < 1:
-                raise UserError(f'{name} is at least 1', value=getattr(self, name))
-        if (self.tile is not None and self.tile and self.tile < 32) or self.overlap < 0:
-            raise UserError('tiles are at least 32 pixels wide, and overlap', value=f'{self.tile}, {self.overlap}')
-        if not 0 <= self.strength <= 2:
-            raise UserError('the strength is 0 to 2', value=self.strength)
-        first, stop = self.frames
-        if first < 0 or (stop is not None and stop <= first):
-            raise UserError('no frames in this range', value=f'{first} to {stop}')
+        tiled, (first, stop) = not self.tile or self.tile >= 32, self.frames
+        for right, what, value in (
+            (self.amp in (*AMP, 'auto'), f'unknown precision: {", ".join(AMP)} or auto', self.amp),
+            *((getattr(self, n) >= 1, f'{n} is at least 1', getattr(self, n)) for n in ('batch', 'segment', 'chunk')),
+            (tiled and self.overlap >= 0, 'tiles are at least 32 pixels wide, and overlap', (self.tile, self.overlap)),
+            (0 <= self.strength <= 2, 'the strength is 0 to 2', self.strength),
+            (first >= 0 and (stop is None or stop > first), 'no frames in this range', f'{first} to {stop}'),
+        ):
+            if not right:
+                raise UserError(what, value=value)
 
     def asked_for(self, index: int) -> bool:
         first, stop = self.frames

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -37,11 +38,11 @@ class VideoSink:
     ):
         self.target, self.job, self.size, self.encoding, self.source = target, job, size, encoding, source
         self.reader = reader
-        self.announcement: Announcement | None = None
 
-    def prepare(self) -> None:
-        """Finds out whether the output can be written, before anything is computed."""
-        self.announcement = announce(self.target, self.size, self.reader, self.encoding, self.source)
+    @functools.cached_property
+    def announcement(self) -> Announcement:
+        """Whether the output can be written, and what it will lack: found out before anything is computed."""
+        return announce(self.target, self.size, self.reader, self.encoding, self.source)
 
     @contextlib.contextmanager
     def segment(self, number: int) -> Iterator[tuple[Path, Write]]:
@@ -56,7 +57,6 @@ class VideoSink:
     def join(self, segments: list[Segment]) -> tuple[Path, list[str]]:
         """Makes the output of all segments; where it is, and what was kept, converted and dropped."""
         said = self.announcement
-        assert said is not None
         pieces = [Piece(segment.path, segment.first) for segment in segments]
         try:
             assemble(pieces, self.target, said.shape, self.source, said.plan)
@@ -65,12 +65,9 @@ class VideoSink:
         frames = sum(segment.frames for segment in segments)
         different = check(said, self.reader, self.target, self.source, frames)
         if different:
-            raise UserError(
-                'the output differs from its source in what was not announced',
-                where=self.target,
-                value='; '.join(different.values()),
-                fix='the output is there and can be used; please report this',
-            )
+            what = 'the output differs from its source in what was not announced'
+            fix = 'the output is there and can be used; please report this'
+            raise UserError(what, where=self.target, value='; '.join(different.values()), fix=fix)
         return self.target, said.lines()
 
     def _saved(self, pieces: list[Piece], said: Announcement, error: UserError) -> tuple[Path, list[str]]:
@@ -85,6 +82,8 @@ class VideoSink:
 class PictureSink:
     """``OUTPUT/00000000.png``: a folder of pictures, numbered from 0, of 8 or 16 bits a value."""
 
+    announcement = None  # pictures can always be written
+
     def __init__(self, target: Path, job: Job):
         self.target, self.job = target, job
 
@@ -97,9 +96,6 @@ class PictureSink:
             for path in folder.iterdir():
                 with open(path, 'rb') as file:
                     os.fsync(file.fileno())
-
-    def prepare(self) -> None:
-        """Pictures can always be written."""
 
     def join(self, segments: list[Segment]) -> tuple[Path, list[str]]:
         whole = self.job.folder / 'all'

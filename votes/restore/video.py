@@ -169,7 +169,7 @@ class Restoration:
                 picture = next(pictures)
                 if causal and (index + 1) % size == 0 and wanted(index):
                     self.snapshots[index // size] = {'next': index + 1, 'maker': maker.snapshot()}
-                if self.settings.asked_for(index) and (not causal or wanted(index)):
+                if wanted(index):
                     yield index, needed[index].pts, to_image(self._weakened(picture, frames[index]['lq']), deep)
 
     def _weakened(self, picture: Tensor, lq: Tensor) -> Tensor:
@@ -210,16 +210,16 @@ def _write_segments(
             for made, (number, rows) in enumerate(itertools.groupby(results, lambda row: row[0] // size)):
                 if made and stop.asked():
                     return False
-                count, first = 0, 0
+                times = []
                 with sink.segment(number) as (path, write):
-                    for count, (index, pts, rgb) in enumerate(rows, 1):
-                        first = pts if count == 1 else first
+                    for index, pts, rgb in rows:
+                        times.append(pts)
                         write(rgb, index, pts)
                         reporter.advance()
                 job.remember(dataclasses.asdict(work.limits))
                 if number in work.snapshots:
                     job.remember_state(number, work.snapshots.pop(number))
-                job.finish(number, path, count, first)
+                job.finish(number, path, len(times), times[0])
         except OSError as error:
             if error.errno != errno.ENOSPC:
                 raise
@@ -273,7 +273,7 @@ def restore_video(
             encoding = work.settings.encoding(target, reader.bits, reader.chroma)
             sink = VideoSink(target, job, work.new_size, reader, encoding, work.beside(reader))
         if part is None:
-            sink.prepare()
+            _ = sink.announcement  # refuses what the container does
         done = sum(segment.frames for segment in job.segments().values())
         reporter = Reporter(progress, work.settings.count(reader.frames_hint), done, work.device)
         with contextlib.closing(reporter):

@@ -12,7 +12,7 @@ import numpy as np
 from av.error import FFmpegError
 from numpy.typing import NDArray
 
-from votes.errors import UserError
+from votes.errors import explained
 from votes.video.convert import ONE_THREAD, chroma_at_left
 from votes.video.encoders import last_packets
 from votes.video.encoding import Encoding
@@ -47,12 +47,9 @@ def encode(
     """Writes a video file of `count` frames, scaled to `size` on the way; twice where there are two passes."""
     stats = path.with_suffix('.stats') if encoding.two_pass else None
     for number in (1, 2) if stats else (0,):
-        try:
+        about = f'{count} frames of {size[1]}x{size[0]}'
+        with explained(f'{encoding.codec} refuses these frames', FFmpegError, where=about):
             _encode_once(frames(), path, encoding, size, encoding.options(stats, number, count, activity), tone_hz)
-        except FFmpegError as error:
-            raise UserError(
-                f'{encoding.codec} refuses these frames', value=f'{size[1]}x{size[0]}, {count} frames: {error}'
-            ) from error
 
 
 def _encode_once(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import platform
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -42,10 +43,6 @@ class Codec:
     options: dict[str, str] = field(default_factory=dict)
     rgb: bool = False
     ranged: bool = True
-
-    def formats(self) -> set[str]:
-        """The pixel formats that this build of the encoder takes."""
-        return {f.name for f in av.codec.Codec(self.encoder, 'w').video_formats or ()}
 
 
 CODECS = {
@@ -131,33 +128,29 @@ class Encoding:
         if path.suffix.lower() not in FORMATS:
             raise UserError('unknown kind of video file', where=path, fix=f'a name that ends in {", ".join(FORMATS)}')
         if path.suffix.lower() not in CODECS[self.codec].suffixes:
-            raise UserError(
-                f'{self.codec} does not go into {path.suffix}', where=path, fix=', '.join(CODECS[self.codec].suffixes)
-            )
+            fix = ', '.join(CODECS[self.codec].suffixes)
+            raise UserError(f'{self.codec} does not go into {path.suffix}', where=path, fix=fix)
 
     def pixels(self, size: tuple[int, int]) -> str:
         """The pixel format. 4:2:0 halves both sides: an odd size keeps its chroma instead of losing a row."""
-        known = CODECS[self.codec]
-        chroma, depth = self._taken(size)
-        return RGB[depth] if known.rgb else f'yuv{chroma}p' + (f'{depth}le' if depth > 8 else '')
+        return self._taken(size)[2]
 
-    def _taken(self, size: tuple[int, int]) -> tuple[str, int]:
+    def _taken(self, size: tuple[int, int]) -> tuple[str, int, str]:
+        """Chroma, depth and name of the pixel format: the nearest to what is wanted that this build of the encoder
+        has, finer ones first."""
         known = CODECS[self.codec]
-        there = known.formats()
-        finer = [n for n in DEPTHS if n >= self.bits]
-        depths = (*finer, *(n for n in reversed(DEPTHS) if n < self.bits))
-        if known.rgb:
-            return '444', next(n for n in depths if RGB[n] in there)
-        wanted = '444' if size[0] % 2 or size[1] % 2 else self.chroma
-        for chroma in CHROMA[wanted]:
-            for depth in depths:
-                if f'yuv{chroma}p' + (f'{depth}le' if depth > 8 else '') in there:
-                    return chroma, depth
+        there = {f.name for f in av.codec.Codec(known.encoder, 'w').video_formats or ()}
+        depths = sorted(DEPTHS, key=lambda depth: (depth < self.bits, abs(depth - self.bits)))
+        wanted = CHROMA['444' if size[0] % 2 or size[1] % 2 else self.chroma]
+        for chroma, depth in itertools.product(('444',) if known.rgb else wanted, depths):
+            name = RGB[depth] if known.rgb else f'yuv{chroma}p' + (f'{depth}le' if depth > 8 else '')
+            if name in there:
+                return chroma, depth, name
         raise UserError(f'{self.codec} takes no pixels that are known here', value=', '.join(sorted(there)))
 
     def losses(self, size: tuple[int, int]) -> list[str]:
         """What of bits and chroma the encoder cannot keep, a line each."""
-        chroma, depth = self._taken(size)
+        chroma, depth, _ = self._taken(size)
         found = []
         if depth < self.bits:
             found.append(f'{self.bits} bits become {depth}: {CODECS[self.codec].encoder} has no more')

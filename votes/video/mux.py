@@ -119,21 +119,17 @@ def write(
         output: Any = stack.enter_context(av.open(file, 'w', format=FORMATS[suffix], options=exact | plan.options))
         with av.open(str(template)) as first:
             picture: Any = output.add_stream_from_template(first.streams.video[0], opaque=True)
-            picture.time_base = shape.grid or shape.time_base
-            _tag(picture.codec_context, shape)
+            picture.time_base, context = shape.grid or shape.time_base, picture.codec_context
+            context.framerate = shape.rate  # else Matroska claims as many frames a second as it has ticks
+            names = ['color_primaries', 'color_trc']
+            for name in names if context.pix_fmt in RGB.values() else [*names, 'colorspace', 'color_range']:
+                setattr(context, name, shape.tags[name])
         others: Iterator[tuple[float, Any]] = iter(())
         if source is not None:
             origin = stack.enter_context(av.open(str(source.path)))
             others = _copied(origin, output, source, plan, picture, limit)
         for _, packet in heapq.merge(_timed(videos, picture, shape), others, key=lambda item: item[0]):
             output.mux_one(packet)
-
-
-def _tag(context: Any, shape: Shape) -> None:
-    context.framerate = shape.rate  # else Matroska claims as many frames a second as it has ticks
-    context.color_primaries, context.color_trc = shape.tags['color_primaries'], shape.tags['color_trc']
-    if context.pix_fmt not in RGB.values():
-        context.colorspace, context.color_range = shape.tags['colorspace'], shape.tags['color_range']
 
 
 def _copied(
@@ -155,7 +151,7 @@ def _copied(
     writers: dict[int, Writer] = {}
     for track in plan.tracks:
         writer = writer_of(track, origin.streams[track.index], output)
-        if writer is not None and writer.out is not None:
+        if writer is not None:
             writers[track.index] = writer
             track.place = writer.out.index
     return _packets(origin, writers, source, limit)

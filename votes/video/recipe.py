@@ -131,22 +131,24 @@ def read_recipe(path: str | Path) -> Recipe:
     """
     file = read_option_file(path)
     problems = list(file.problems)
+
+    def note(key: draws.Key, text: str) -> None:
+        places = (file.place(key[:n]) for n in range(len(key), 0, -1))
+        problems.append(f'{next(filter(None, places), path)}: {dotted(key)}{text}')
+
     try:
         recipe = Recipe(**file.data)
     except ValidationError as error:
         for item in error.errors():
-            key = tuple(item['loc'])
-            place = next((file.place(key[:n]) for n in range(len(key), 0, -1) if file.place(key[:n])), str(path))
-            problems.append(f'{place}: {dotted(key)}: {item["msg"]} (value {item["input"]!r})')
+            note(item['loc'], f': {item["msg"]} (value {item["input"]!r})')
     else:
         for number, encoding in enumerate(recipe.generations):
-            key = ('generations', number)
-            place = file.place(key) or str(path)
-            problems += [f'{place}: {dotted(key)}: {text}' for text in encoding.problems()]
+            for text in encoding.problems():
+                note(('generations', number), f': {text}')
         for key, value, version in draws.ends(recipe.drawn_from or {}):
             said = [text for encoding in Recipe(**version).generations for text in encoding.problems()]
-            place = file.place(key) or str(path)
-            problems += [f'{place}: {dotted(key)} may be drawn as {value!r}: {text}' for text in dict.fromkeys(said)]
+            for text in dict.fromkeys(said):
+                note(key, f' may be drawn as {value!r}: {text}')
     if problems:
         raise UserError(listed(f'problems in {path}', problems, len(problems)))
     return recipe

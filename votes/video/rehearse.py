@@ -75,7 +75,7 @@ def _alone(suffix: str, tracks: list[Track], source: Source) -> list[Track]:
                 output = av.open(Nowhere(), 'w', format=FORMATS[suffix])  # type: ignore[call-overload]
                 stack.callback(_closed, output)
                 writer = writer_of(track, origin.streams[track.index], output)
-                if writer is not None and writer.out is not None:
+                if writer is not None:
                     output.start_encoding()
                     outputs[track.index] = track, output, writer
             except PROBLEMS as error:

@@ -222,30 +222,22 @@ ASS_HEADER = (
 )
 
 
-class Attaching:
+def _attach(stream: Any, output: Any) -> None:
     """A cover, or an attachment: written with the header, no packets of its own."""
-
-    out = None
-
-    def __init__(self, track: Track, stream: Any, output: Any):
-        if stream.type == 'attachment':
-            output.add_attachment(stream.metadata.get('filename', 'attachment'), stream.mimetype, stream.data)
-            return
-        suffix, kind = COVERS[stream.codec_context.name]
-        with av.open(stream.container.name) as again:
-            content = next(bytes(p) for p in again.demux(again.streams[stream.index]) if p.size)
-        output.add_attachment(f'cover.{suffix}', kind, content)
-
-    def packets(self, packet: Any) -> Iterator[Any]:
-        del packet
-        yield from ()
+    if stream.type == 'attachment':
+        output.add_attachment(stream.metadata.get('filename', 'attachment'), stream.mimetype, stream.data)
+        return
+    suffix, kind = COVERS[stream.codec_context.name]
+    with av.open(stream.container.name) as again:
+        content = next(bytes(p) for p in again.demux(again.streams[stream.index]) if p.size)
+    output.add_attachment(f'cover.{suffix}', kind, content)
 
 
-Writer = Copying | Sounding | Titling | Attaching
+Writer = Copying | Sounding | Titling
 
 
 def writer_of(track: Track, stream: Any, output: Any) -> Writer | None:
-    """Adds a track to a file that is being written; None where it is dropped, or is a tag.
+    """Adds a track to a file that is being written; None where it has no packets: dropped, attached, or a tag.
 
     Raises:
         FFmpegError, ValueError: the container refuses it.
@@ -253,7 +245,8 @@ def writer_of(track: Track, stream: Any, output: Any) -> Writer | None:
     if track.how in ('drop', 'tag'):
         return None
     if track.how == 'attach' or stream.type == 'attachment':
-        return Attaching(track, stream, output)
+        _attach(stream, output)
+        return None
     if track.how == 'copy':
         return Copying(track, stream, output)
     return (Sounding if stream.type == 'audio' else Titling)(track, stream, output)

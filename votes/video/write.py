@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from votes.video.encoders import CODECS, FORMATS, RGB, Encoding, last_packets
 from votes.video.tracks import MP4
 
 
+@dataclass(eq=False)
 class VideoWriter:
     """Frames at times of their own, colours tagged as they were encoded. The file appears when all went well.
 
@@ -37,24 +39,30 @@ class VideoWriter:
         UserError: the encoder refuses this.
     """
 
-    def __init__(
-        self,
-        path: str | Path,
-        size: tuple[int, int],
-        rate: Fraction,
-        time_base: Fraction,
-        colour: Colour,
-        encoding: Encoding | None = None,
-        aspect: Fraction | None = None,
-    ):
-        self.path, self.size, self.rate, self.time_base, self.aspect = Path(path), size, rate, time_base, aspect
-        self.encoding, self.frames = encoding or Encoding(), 0
-        ranged = CODECS[self.encoding.codec].ranged
-        self.colour = colour if ranged else dataclasses.replace(colour, full=False)
+    path: Path
+    size: tuple[int, int]
+    rate: Fraction
+    time_base: Fraction
+    colour: Colour
+    encoding: Encoding = field(default_factory=Encoding)
+    aspect: Fraction | None = None
+
+    def __post_init__(self) -> None:
+        self.frames = 0
+        if not CODECS[self.encoding.codec].ranged:
+            self.colour = dataclasses.replace(self.colour, full=False)
         if self.path.suffix != '.nut':
             self.encoding.check_container(self.path)
+        self._opened = self._open()
 
     def __enter__(self) -> VideoWriter:
+        return self._opened.__enter__()
+
+    def __exit__(self, *problem: Any) -> None:
+        self._opened.__exit__(*problem)
+
+    @contextlib.contextmanager
+    def _open(self) -> Iterator[VideoWriter]:
         suffix = self.path.suffix.lower()
         # MP4 keeps the start in ticks of the whole movie, a thousandth of a second unless told otherwise
         exact = {'movie_timescale': str(self.time_base.denominator)} if suffix in MP4 else {}
@@ -66,16 +74,8 @@ class VideoWriter:
                 self.stream: Any = self.container.add_stream(CODECS[self.encoding.codec].encoder, rate=self.rate)
                 self._configure()
                 self.stream.codec_context.open()
-            opened.push(self._finish)
-            self._opened = opened.pop_all()
-        return self
-
-    def _finish(self, kind: type[BaseException] | None, *_: Any) -> None:
-        if kind is None:
+            yield self
             self.container.mux(last_packets(self.stream, self.frames))
-
-    def __exit__(self, *problem: Any) -> None:
-        self._opened.__exit__(*problem)
 
     def _configure(self) -> None:
         context = self.stream.codec_context
