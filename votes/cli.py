@@ -13,11 +13,11 @@ import votes
 from votes.commands.verbs import VERBS, Parser, overview
 from votes.errors import UserError
 from votes.processes.parent import end_with_parent
-from votes.processes.signals import forget_early, note_from_now_on
+from votes.processes.signals import PREEMPTED, Preempted, forget_early, note_from_now_on
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Exit codes: 0 done, 2 bad input; anything else is a crash."""
+    """Exit codes: 0 done, 2 bad input, 75 stopped on request; anything else is a crash."""
     argv = sys.argv[1:] if argv is None else argv
     if argv[:1] in (['train'], ['launch']):  # they listen to requests to stop, from now on
         note_from_now_on()
@@ -53,6 +53,9 @@ def _main(argv: list[str]) -> int:
     except UserError as error:
         print(f'error: {error}', file=sys.stderr)
         return 2
+    except Preempted as stopped:
+        print(stopped, file=sys.stderr)
+        return PREEMPTED
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0

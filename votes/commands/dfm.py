@@ -7,7 +7,7 @@ from pathlib import Path
 
 from votes.archs import load_pretrained
 from votes.commands import arguments
-from votes.commands.restore import one, until_stopped
+from votes.commands.restore import one
 from votes.processes.devices import pick_device
 from votes.restore.compare import HeatMap
 from votes.restore.settings import check_paths
@@ -27,4 +27,4 @@ def run(args: argparse.Namespace) -> int:
     device = pick_device(args.device)
     check_paths(args.input, args.output, args.overwrite)
     net = HeatMap(load_pretrained(str(args.weights), device))
-    return until_stopped(lambda: one(args, net, None, device))
+    return one(args, net, None, device)

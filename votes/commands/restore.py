@@ -8,7 +8,6 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 
@@ -22,7 +21,7 @@ from votes.export.hub import network_of
 from votes.processes.devices import pick_device
 from votes.processes.lease import Lease
 from votes.processes.parent import child_environment, end_with_parent
-from votes.processes.signals import PREEMPTED, Preempted, StopRequests
+from votes.processes.signals import Preempted, StopRequests
 from votes.restore.compare import KINDS, compare
 from votes.restore.inputs import open_input, videos_of
 from votes.restore.job import job_folder
@@ -71,16 +70,7 @@ def run(args: argparse.Namespace) -> int:
     if card and args.part is None:
         other = '; --weights names others' if args.weights is None else ''
         tell(f'weights: {card.name}, which ship with votes: {card.what}{other}', args.progress)
-    return until_stopped(lambda: _several(args, net, card, device, videos) if videos else one(args, net, card, device))
-
-
-def until_stopped(work: Callable[[], int]) -> int:
-    """What `work` returns, or the exit code of a command that was asked to stop."""
-    try:
-        return work()
-    except Preempted as stopped:
-        print(stopped, file=sys.stderr)
-        return PREEMPTED
+    return _several(args, net, card, device, videos) if videos else one(args, net, card, device)
 
 
 def _several(
@@ -91,7 +81,7 @@ def _several(
     if folder.exists() and not folder.is_dir():
         raise UserError('several videos need a folder as output', where=folder)
     folder.mkdir(parents=True, exist_ok=True)
-    table, failed = [], 0
+    table = []
     for video in videos:
         suffix = video.suffix if video.suffix.lower() in CODECS['h264'].suffixes else '.mp4'
         own = argparse.Namespace(**vars(args) | {'input': str(video), 'output': folder / f'{video.stem}{suffix}'})
@@ -99,18 +89,20 @@ def _several(
             one(own, net, card, device)
             table.append(f'done    {own.output}')
         except UserError as error:
-            failed += 1
             table.append(f'FAILED  {video}: {error.what}')
             print(f'error: {error}', file=sys.stderr)
     print('\n'.join(table))
-    return 1 if failed else 0
+    return int(any(line.startswith('FAILED') for line in table))
 
 
 def one(args: argparse.Namespace, net: nn.Module, card: Card | None, device: torch.device) -> int:
     """One video, as the arguments of `votes restore` say."""
     source = Path(args.input)
-    chosen = arguments.settings(args, _rate(source, args) if args.preview else Fraction(25))
-    chosen, said = suited(chosen, card, source)
+    rate = Fraction(25)
+    if args.preview:
+        with open_input(source, arguments.reading(args)) as reader:
+            rate = reader.rate
+    chosen, said = suited(arguments.settings(args, rate), card, source)
     if args.dry_run:
         print('\n'.join([_plan(args, net, device, chosen), *said]))
         return 0
@@ -130,8 +122,7 @@ def one(args: argparse.Namespace, net: nn.Module, card: Card | None, device: tor
     if args.part is not None:
         return 0
     summary.notes += said or (_hint(source) if promise(net).restores else [])
-    kinds = args.compare or (['side'] if args.preview else [])
-    for kind in kinds:
+    for kind in args.compare or (['side'] if args.preview else []):
         summary.notes.append(f'comparison: {compare(kind, source, args.output, chosen, net, device, args.overwrite)}')
     tell(summary, args.progress)
     return 0
@@ -140,11 +131,6 @@ def one(args: argparse.Namespace, net: nn.Module, card: Card | None, device: tor
 def tell(summary: Summary | str, progress: str) -> None:
     """The summary, or a line, where programs do not read."""
     print(summary, file=sys.stderr if progress == 'json' else sys.stdout)
-
-
-def _rate(source: Path, args: argparse.Namespace) -> Fraction:
-    with open_input(source, arguments.reading(args)) as reader:
-        return reader.rate
 
 
 def _hint(source: Path) -> list[str]:
@@ -162,9 +148,8 @@ def _plan(args: argparse.Namespace, net: nn.Module, device: torch.device, chosen
     work = Restoration(net, source, chosen, device)
     lines = []
     with work.open() as reader:
-        lines += [
-            f'input: {source}, {work.size[1]}x{work.size[0]}, about {reader.frames_hint} frames, {reader.bits} bits'
-        ]
+        about = f'about {reader.frames_hint} frames, {reader.bits} bits'
+        lines += [f'input: {source}, {work.size[1]}x{work.size[0]}, {about}']
         lines += [f'  {note}' for note in [*reader.notes, *work.notes]]
         lines += [f'output: {target}, {work.new_size[1]}x{work.new_size[0]}']
         if target.suffix:

@@ -76,20 +76,14 @@ class Evaluation:
             lower: metrics of which a lower value is better.
         """
         baselines = [row for row in self.rows() if row != RESTORED]
-        lines = [
-            f'{self.name:<16}'
-            + ''.join(f'{"LQ " + row if row in ENLARGED else row:>14}' for row in baselines)
-            + f'{"now":>10}{"best":>10}{"now - " + baselines[-1]:>16}'
-        ]
+        heads = ''.join(f'{"LQ " + row if row in ENLARGED else row:>14}' for row in baselines)
+        lines = [f'{self.name:<16}{heads}{"now":>10}{"best":>10}{"now - " + baselines[-1]:>16}']
         for metric in self.metrics():
             base = [self.mean(row, metric) for row in baselines]
             now = self.mean(RESTORED, metric)
             top = (min if metric in lower else max)(now, (best or {}).get(metric, now))
-            lines.append(
-                f'  {metric:<14}'
-                + ''.join(f'{v:14.4f}' for v in base)
-                + f'{now:10.4f}{top:10.4f}{now - base[-1]:+16.4f}'
-            )
+            values = ''.join(f'{value:14.4f}' for value in base)
+            lines.append(f'  {metric:<14}{values}{now:10.4f}{top:10.4f}{now - base[-1]:+16.4f}')
         return '\n'.join(lines)
 
     def as_dict(self) -> dict[str, Any]:

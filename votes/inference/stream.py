@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -16,6 +15,7 @@ from votes.checkpoint import changed, copied
 from votes.errors import UserError
 from votes.inference.tiles import SMALLEST, Limits, Tile, blend, bytes_per_pixel, fitting_tile, free_bytes, tiles
 from votes.inference.views import View
+from votes.ops.exporting import autocast
 
 SAME = 50.0  # dB: closer than a step of 8 bits
 Shown = Mapping[str, Tensor]  # one frame and its side information: 'lq' (1, 3, h, w) in [0, 1], fields (1, ...)
@@ -111,7 +111,8 @@ class Stream:
         if isinstance(self.said.sees, Causal) and views[0].centres[0] != self.position:
             value = f'frame {views[0].centres[0]} after {self.position - 1}'
             raise UserError(f'{self.said.name} goes from frame to frame', value=value)
-        sample = sample_of(views, frames)
+        fields = frames[views[0].indices[0]]
+        sample = {n: torch.stack([torch.cat([frames[i][n] for i in v.indices]) for v in views]) for n in fields}
         height, width = sample['lq'].shape[-2:]
         output = self._tiled(height, width, 1, lambda tile: self._applied(views, sample, tile))
         self.position = views[-1].centres[-1] + 1
@@ -139,8 +140,7 @@ class Stream:
             return result['out'].flatten(0, 1)
         out = apply(self.net, sample, amp=amp, said=self.said)['out']
         if isinstance(sees, Clip):
-            places = [[view.indices.index(c) for c in view.centres] for view in views]
-            return torch.cat([o[place] for o, place in zip(out, places, strict=True)])
+            return torch.cat([o[[v.indices.index(c) for c in v.centres]] for o, v in zip(out, views, strict=True)])
         return out.flatten(0, 1)
 
     def _remembering(self, views: Sequence[View], frames: Frames) -> Tensor:
@@ -163,18 +163,11 @@ class Stream:
             part = {i: tile.of(x) for i, x in whole.items()}
             return self.memory.compute(indices, part, None if dfm is None else tile.of(dfm))
 
-        dtype = AMP[self.amp]
-        with torch.autocast(self.device.type, dtype) if dtype else contextlib.nullcontext():
+        with autocast(self.device.type, AMP[self.amp]):
             output = self._tiled(height + more[0], width + more[1], self.said.multiple, compute)
         if self.limits.tile is not None:
             self.memory.forget_features()
         return output[..., : height * self.said.scale, : width * self.said.scale]
-
-
-def sample_of(views: Sequence[View], frames: Frames) -> dict[str, Tensor]:
-    """The views as a batch: every field (B, T, ...)."""
-    names = frames[views[0].indices[0]].keys()
-    return {name: torch.stack([torch.cat([frames[i][name] for i in view.indices]) for view in views]) for name in names}
 
 
 def layout_of(net: nn.Module) -> torch.memory_format:

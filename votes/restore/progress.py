@@ -75,11 +75,8 @@ class Reporter:
             return
         share = f' {100 * self.done / self.total:.0f}%' if self.total else ''
         left = '' if state['seconds_left'] is None else f' ETA {clock(state["seconds_left"])}'
-        memory = f' {state["peak_bytes"] / 2**30:.1f} GiB'
-        print(
-            f'frame {self.done}/{self.total or "?"}{share} {state["frames_per_second"]:.2f} frames/s{left}{memory}',
-            flush=True,
-        )
+        speed, memory = f'{state["frames_per_second"]:.2f} frames/s', f'{state["peak_bytes"] / 2**30:.1f} GiB'
+        print(f'frame {self.done}/{self.total or "?"}{share} {speed}{left} {memory}', flush=True)
 
     def event(self, name: str, **values: Any) -> None:
         """Something that is not a frame; only programs are told."""

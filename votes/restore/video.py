@@ -110,7 +110,8 @@ class Restoration:
 
     def views(self, reader: Reader, wanted: Callable[[int], bool], start: int = 0) -> Iterator[View]:
         """What the network is shown for the wanted frames."""
-        peak, until = self.side_information and self.side_information.peak, self.settings.frames[1]
+        peak = self.side_information.peak if self.side_information else None
+        until = self.settings.frames[1]
         views = Views(self.said, wanted=wanted, piece=self.piece, peak=peak, start=start, until=until)
         return views.of(self._counted(reader))
 

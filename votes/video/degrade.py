@@ -46,40 +46,29 @@ def encode(
 ) -> None:
     """Writes a video file of `count` frames, scaled to `size` on the way; twice where there are two passes."""
     stats = path.with_suffix('.stats') if encoding.two_pass else None
+    about = f'{count} frames of {size[1]}x{size[0]}'
     for number in (1, 2) if stats else (0,):
-        about = f'{count} frames of {size[1]}x{size[0]}'
-        with explained(f'{encoding.codec} refuses these frames', FFmpegError, where=about):
-            _encode_once(frames(), path, encoding, size, encoding.options(stats, number, count, activity), tone_hz)
-
-
-def _encode_once(
-    frames: Iterable[NDArray[np.uint8]],
-    path: Path,
-    encoding: Encoding,
-    size: tuple[int, int],
-    options: dict[str, str],
-    tone_hz: float | None,
-) -> None:
-    with av.open(str(path), 'w') as container:
-        audio: Any = container.add_stream('aac', rate=44100) if tone_hz else None
-        stream: Any = container.add_stream(encoding.codec, rate=encoding.rate)
-        stream.height, stream.width, stream.pix_fmt = *size, encoding.pix_fmt
-        stream.options = options
-        stream.thread_type = 'AUTO'  # else x264 cuts pictures into slices, which the ffmpeg program does not
-        if encoding.codec == 'mpeg4' and encoding.qp is not None:
-            stream.codec_context.qmin = stream.codec_context.qmax = encoding.qp
-        count = 0
-        for count, array in enumerate(frames, 1):
-            frame = av.VideoFrame.from_ndarray(array, 'rgb24')
-            if encoding.chroma_siting == 'left':
-                frame = chroma_at_left(frame, size, encoding.pix_fmt)
-            else:
-                frame = frame.reformat(size[1], size[0], encoding.pix_fmt, interpolation='BICUBIC', **ONE_THREAD)
-            frame.pts, frame.time_base = count - 1, Fraction(1, encoding.rate)
-            container.mux(stream.encode(frame))
-        container.mux(last_packets(stream, count))
-        if tone_hz:
-            _add_tone(container, audio, tone_hz, count / encoding.rate)
+        refusals = explained(f'{encoding.codec} refuses these frames', FFmpegError, where=about)
+        with refusals, av.open(str(path), 'w') as container:
+            audio: Any = container.add_stream('aac', rate=44100) if tone_hz else None
+            stream: Any = container.add_stream(encoding.codec, rate=encoding.rate)
+            stream.height, stream.width, stream.pix_fmt = *size, encoding.pix_fmt
+            stream.options = encoding.options(stats, number, count, activity)
+            stream.thread_type = 'AUTO'  # else x264 cuts pictures into slices, which the ffmpeg program does not
+            if encoding.codec == 'mpeg4' and encoding.qp is not None:
+                stream.codec_context.qmin = stream.codec_context.qmax = encoding.qp
+            given = 0
+            for given, array in enumerate(frames(), 1):
+                frame = av.VideoFrame.from_ndarray(array, 'rgb24')
+                if encoding.chroma_siting == 'left':
+                    frame = chroma_at_left(frame, size, encoding.pix_fmt)
+                else:
+                    frame = frame.reformat(size[1], size[0], encoding.pix_fmt, interpolation='BICUBIC', **ONE_THREAD)
+                frame.pts, frame.time_base = given - 1, Fraction(1, encoding.rate)
+                container.mux(stream.encode(frame))
+            container.mux(last_packets(stream, given))
+            if tone_hz:
+                _add_tone(container, audio, tone_hz, given / encoding.rate)
 
 
 def _add_tone(container: Any, audio: Any, hertz: float, seconds: float) -> None:

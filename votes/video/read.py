@@ -150,7 +150,7 @@ class VideoReader:
         self.survey: Survey | None = None
         self.notes: list[str] = []
         self.corrupt: list[int] = []
-        self.raw, self.kind = (_raw_options(reading.raw), 'rawvideo') if reading.raw else ({}, None)
+        self.raw, self.kind = _raw_options(reading.raw) if reading.raw else {}, 'rawvideo' if reading.raw else None
         if reading.matrix and reading.matrix not in MATRICES:
             raise UserError('unknown colour matrix', value=reading.matrix, fix=', '.join(MATRICES))
         if not self.path.is_file():
