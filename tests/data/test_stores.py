@@ -256,13 +256,6 @@ def test_start_up_is_linear_in_clips(tmp_path, monkeypatch):
     assert counts[0] == counts[1] <= 4
 
 
-def test_a_full_map_grows(folders, tmp_path, monkeypatch):
-    monkeypatch.setattr(packing, 'FIRST_MAP', 1 << 15)
-    pack(folders, tmp_path / 'x.lmdb', 'lmdb', say=quiet)
-    assert (tmp_path / 'x.lmdb' / 'data.mdb').stat().st_size > 1 << 15
-    assert verify(tmp_path / 'x.lmdb') == []
-
-
 @pytest.mark.parametrize('kind', ['lmdb', 'packed', 'video', 'yuv'])
 def test_what_is_not_there_is_named(kind, tmp_path):
     with pytest.raises(UserError) as caught:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -27,8 +26,7 @@ SCALE = 2
 PARALLAX = 'stereo_motorcycle'
 
 
-@dataclass(frozen=True)
-class Scene:
+class Scene(NamedTuple):
     """A clip: a photograph under a moving camera, with things that pass in front of it.
 
     Attributes:
@@ -80,20 +78,17 @@ def _camera(
     time = np.linspace(-1, 1, frames)
     zooms = zoom * (1 + rng.uniform(-0.06, 0.06) * time)
     angles = np.radians(rng.uniform(-4, 4) * time + 0.15 * _smooth_noise(rng, frames, 6)[:, 0])
-    zooms = np.maximum(zooms, 1.02 * size * (np.abs(np.cos(angles)) + np.abs(np.sin(angles))) / min(extent))
-    half = size / 2 / zooms * (np.abs(np.cos(angles)) + np.abs(np.sin(angles)))
+    cos, sin = np.cos(angles), np.sin(angles)
+    reach = np.abs(cos) + np.abs(sin)
+    zooms = np.maximum(zooms, 1.02 * size * reach / min(extent))
+    half = size / 2 / zooms * reach
     room = np.maximum(0, np.array(extent)[::-1] / 2 - half[:, None] - 1)  # x, y
     heading = rng.uniform(0, 2 * np.pi)
-    path = np.outer(time, [np.cos(heading), np.sin(heading)]) * rng.uniform(25, 45) + 0.7 * _smooth_noise(
-        rng, frames, 4
-    )
+    path = np.outer(time, [np.cos(heading), np.sin(heading)]) * rng.uniform(25, 45)
+    path += 0.7 * _smooth_noise(rng, frames, 4)
     centre = np.array(extent)[::-1] / 2 + np.clip(path, -room, room)
-    maps = np.empty((frames, 2, 3))
-    for i in range(frames):
-        turn = np.array([[np.cos(angles[i]), -np.sin(angles[i])], [np.sin(angles[i]), np.cos(angles[i])]]) / zooms[i]
-        maps[i, :, :2] = turn
-        maps[i, :, 2] = centre[i] - turn @ [size / 2, size / 2]
-    return maps
+    turns = np.array([[cos, -sin], [sin, cos]]).transpose(2, 0, 1) / zooms[:, None, None]
+    return np.concatenate([turns, (centre - turns @ [size / 2, size / 2])[..., None]], 2)
 
 
 def _view(picture: Picture, transform: NDArray[np.float64], size: int) -> Picture:
@@ -126,37 +121,25 @@ def _parallax(frames: int) -> Callable[[int], Picture]:
     return picture
 
 
-@dataclass
-class _Passing:
-    """A round piece of a photograph that crosses the picture on its own way."""
+def _passing(rng: np.random.Generator, picture: Picture, size: int, frames: int) -> Callable[[Picture, int], Picture]:
+    """A round piece of a photograph that crosses the picture on its own way: (frame, i) -> the frame with the piece at
+    its place in frame i, with sub-pixel accuracy and a soft rim.
+    """
+    side = int(rng.integers(size // 6, size // 4))
+    top, left = (int(rng.integers(n - side)) for n in picture.shape[:2])
+    angle = rng.uniform(0, 2 * np.pi)
+    step = np.array([np.cos(angle), np.sin(angle)]) * rng.uniform(1.0, 3.0)
+    start = size / 2 + rng.uniform(-30, 30, 2) - step * frames / 2
+    rim = np.hypot(*(np.mgrid[:side, :side] - (side - 1) / 2)) / (side / 2)
+    layers = picture[top : top + side, left : left + side], np.clip((0.95 - rim) * side / 4, 0, 1)
 
-    patch: Picture
-    start: NDArray[np.float64]
-    step: NDArray[np.float64]
-
-    @classmethod
-    def draw(cls, rng: np.random.Generator, picture: Picture, size: int, frames: int) -> _Passing:
-        side = int(rng.integers(size // 6, size // 4))
-        top, left = (int(rng.integers(n - side)) for n in picture.shape[:2])
-        angle = rng.uniform(0, 2 * np.pi)
-        step = np.array([np.cos(angle), np.sin(angle)]) * rng.uniform(1.0, 3.0)
-        return cls(
-            picture[top : top + side, left : left + side], size / 2 + rng.uniform(-30, 30, 2) - step * frames / 2, step
-        )
-
-    def over(self, frame: Picture, i: int) -> Picture:
-        """The frame with this piece at its place in frame i, with sub-pixel accuracy and a soft rim."""
-        side, size = len(self.patch), len(frame)
-        x, y = self.start + self.step * i - side / 2
+    def over(frame: Picture, i: int) -> Picture:
+        x, y = start + step * i - side / 2
         move = np.array([[1, 0, x], [0, 1, y]])
-        rim = np.hypot(*(np.mgrid[:side, :side] - (side - 1) / 2)) / (side / 2)
-        alpha = np.clip((0.95 - rim) * side / 4, 0, 1).astype(np.float32)
-        moved = [
-            cv2.warpAffine(layer, move, (size, size), flags=cv2.INTER_LINEAR)
-            for layer in (self.patch.astype(np.float32), alpha)
-        ]
-        mask = moved[1][..., None]
-        return np.rint(frame * (1 - mask) + moved[0] * mask).clip(0, 255).astype(np.uint8)
+        piece, mask = (cv2.warpAffine(x.astype(np.float32), move, (size, size), flags=cv2.INTER_LINEAR) for x in layers)
+        return np.rint(frame * (1 - mask[..., None]) + piece * mask[..., None]).clip(0, 255).astype(np.uint8)
+
+    return over
 
 
 def draw_scene(scene: Scene, seed: int, frames: int, size: int) -> list[Picture]:
@@ -165,12 +148,12 @@ def draw_scene(scene: Scene, seed: int, frames: int, size: int) -> list[Picture]
     photograph = _load(scene.picture) if scene.picture != PARALLAX else data.stereo_motorcycle()[0]
     source = _parallax(frames) if scene.picture == PARALLAX else lambda i: photograph
     camera = _camera(rng, frames, photograph.shape[:2], scene.zoom, size)
-    passing = [_Passing.draw(rng, _load(scene.passing), size, frames) for _ in range(2)] if scene.passing else []
+    passing = [_passing(rng, _load(scene.passing), size, frames) for _ in range(2)] if scene.passing else []
     drawn = []
     for i in range(frames):
         frame = _view(source(i), camera[i], size)
-        for piece in passing:
-            frame = piece.over(frame, i)
+        for over in passing:
+            frame = over(frame, i)
         drawn.append(frame)
     return drawn
 
@@ -189,9 +172,8 @@ def make_demo_data(
     if not 0 <= qp <= 51:
         raise UserError('H.264 quantisers go from 0 to 51', value=qp)
     if size % 4 or size < 64 or frames < 5:
-        raise UserError(
-            'clips need a size that is a multiple of 4 from 64 up, and 5 frames', value=f'{size}, {frames} frames'
-        )
+        what = 'clips need a size that is a multiple of 4 from 64 up, and 5 frames'
+        raise UserError(what, value=f'{size}, {frames} frames')
     check_target(out, overwrite)
     if out.is_file() or any(parent.is_file() for parent in out.parents):
         raise UserError('a file stands where the folder should be', where=out)
@@ -208,20 +190,14 @@ def _fill(folder: Path, seed: int, qp: int, frames: int, size: int) -> None:
         original = draw_scene(scene, seed, frames, size)
         compressed, _ = degrade(original, Recipe(name=name, scale=SCALE, generations=[Encoding(qp=qp)]))
         write_clip(folder / 'UVSSM/demo/HQ_frames' / name, original)
-        write_clip(folder / 'UVSSM/demo/LQ_frames' / name, compressed)
-        clips[name] = {
-            'picture': scene.picture,
-            'part': scene.part,
-            'passing': scene.passing,
-            'lq_sha256': hashlib.sha256(np.stack(compressed).tobytes()).hexdigest(),
-        }
+        digest = write_clip(folder / 'UVSSM/demo/LQ_frames' / name, compressed)
+        clips[name] = {'picture': scene.picture, 'part': scene.part, 'passing': scene.passing, 'lq_sha256': digest}
         if i == test_video:
             encode_h264(original, folder / 'test_clip.mp4', qp, (size // SCALE, size // SCALE), tone_hz=440)
         print(f'clip {name}: {scene.picture}, {scene.part}', flush=True)
     for suffix, parts in (('', ('train', 'val', 'test')), ('_val', ('val',)), ('_test', ('test',))):
-        (lists / f'meta_info_demo{suffix}.txt').write_text(
-            ''.join(f'{name} {frames}\n' for name, clip in clips.items() if clip['part'] in parts)
-        )
+        lines = [f'{name} {frames}\n' for name, clip in clips.items() if clip['part'] in parts]
+        (lists / f'meta_info_demo{suffix}.txt').write_text(''.join(lines))
     versions = {'libavcodec': library_versions['libavcodec'], 'opencv': cv2.__version__}
     versions |= {name: version(name) for name in ('av', 'scikit-image', 'numpy')}
     about = {'seed': seed, 'qp': qp, 'scale': SCALE, 'frames': frames, 'size': size}
@@ -235,6 +211,5 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--overwrite', action='store_true', help='replace a folder that exists')
 
 
-def run(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace) -> None:
     make_demo_data(args.output, seed=args.seed, qp=args.qp, overwrite=args.overwrite)
-    return 0

@@ -17,6 +17,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,8 @@ from votes.errors import UserError
 from votes.processes.lease import Lease
 
 PNG_LEVEL = 1
-FIRST_MAP = 1 << 28  # bytes; grown when it is full
+MAP = 1 << 40  # bytes of addresses that an LMDB may grow to, as BasicSR's: its file is as large as what it holds
+FIRST = 1 << 28  # bytes that are free on the disk before an LMDB is begun
 SHARD = 1 << 30  # bytes: a clip that ends beyond it is the last of its shard
 BATCH = 16 << 20  # bytes of pictures that are written to an LMDB at once: each writing waits for the disk
 RESERVE = 64 << 20  # bytes that stay free on the disk
@@ -58,14 +60,14 @@ def pack(source: str | Path, target: str | Path, to: str = 'packed', workers: in
     if target.exists():
         raise UserError('the output exists', where=target, fix='choose another name, or remove it')
     frames = open_source(source)
-    partial = target.with_name(f'{target.name}.partial')
-    with checkpoint.writing('the store', partial, '; the same command goes on from there'):
-        partial.mkdir(parents=True, exist_ok=True)
-        with Lease(partial, 'packing'), ThreadPoolExecutor(max(1, workers)) as pool:
-            checkpoint.begin(partial / 'job.json', {'source': str(Path(source).resolve()), 'to': to}, 'another job')
-            (_pack_clips if to == 'packed' else _pack_lmdb)(_Progress(frames, say), partial, pool)
-            (partial / 'job.json').unlink()
-            os.replace(partial, target)
+    folder = target.with_name(f'{target.name}.partial')
+    with checkpoint.writing('the store', folder, '; the same command goes on from there'):
+        folder.mkdir(parents=True, exist_ok=True)
+        with Lease(folder, 'packing'), ThreadPoolExecutor(max(1, workers)) as pool:
+            checkpoint.begin(folder / 'job.json', {'source': str(Path(source).resolve()), 'to': to}, 'another job')
+            (_pack_clips if to == 'packed' else _pack_lmdb)(_Progress(frames, say), folder, pool)
+            (folder / 'job.json').unlink()
+            os.replace(folder, target)
     say(f'{target}: {len(frames.clips())} clips, read back and equal')
 
 
@@ -125,32 +127,32 @@ def _shards(frames: FrameSource) -> Iterator[list[str]]:
         yield shard
 
 
-def _pack_clips(progress: _Progress, partial: Path, pool: ThreadPoolExecutor) -> None:
+def _pack_clips(progress: _Progress, folder: Path, pool: ThreadPoolExecutor) -> None:
     frames, manifest = progress.frames, {}
     shards = {f'shard_{number:05d}': clips for number, clips in enumerate(_shards(frames))}
-    done = {name: _already(partial, name, frames, clips) for name, clips in shards.items()}
-    need_room(partial, sum(_bytes(frames, clip) for name, clips in shards.items() if not done[name] for clip in clips))
+    done = {name: _already(folder, name, frames, clips) for name, clips in shards.items()}
+    need_room(folder, sum(_bytes(frames, clip) for name, clips in shards.items() if not done[name] for clip in clips))
     for name, clips in shards.items():
         about = done[name]
         if about:
             for clip in clips:
                 progress.tell(clip, skipped=True)
         else:
-            about = _pack_shard(progress, clips, partial / f'{name}.npy', pool)
-            checkpoint.write_json(partial / f'{name}.json', about)
+            about = _pack_shard(progress, clips, folder / f'{name}.npy', pool)
+            checkpoint.write_json(folder / f'{name}.json', about)
         manifest.update(about)
     about = {'decoding': DECODING} if isinstance(frames, VideoSource | YuvSource) else {}
-    checkpoint.write_json(partial / MANIFEST, {'source': type(frames).__name__, **about, 'clips': manifest})
+    checkpoint.write_json(folder / MANIFEST, {'source': type(frames).__name__, **about, 'clips': manifest})
     for name in shards:
-        (partial / f'{name}.json').unlink()
+        (folder / f'{name}.json').unlink()
 
 
-def _already(partial: Path, name: str, frames: FrameSource, clips: list[str]) -> dict[str, Any]:
+def _already(folder: Path, name: str, frames: FrameSource, clips: list[str]) -> dict[str, Any]:
     """What packed.json will say of a shard that an earlier call wrote; nothing if it has to be written."""
     try:
-        about: dict[str, Any] = json.loads((partial / f'{name}.json').read_text())
+        about: dict[str, Any] = json.loads((folder / f'{name}.json').read_text())
         there = {clip: tuple(entry['shape']) for clip, entry in about.items()}
-        if not (partial / f'{name}.npy').is_file():
+        if not (folder / f'{name}.npy').is_file():
             return {}
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return {}
@@ -183,9 +185,8 @@ def _compare(path: Path, about: dict[str, Any]) -> None:
     for clip, entry in about.items():
         part = stored[entry['offset'] : entry['offset'] + math.prod(entry['shape'])]
         if hashlib.sha256(part.data).hexdigest() != entry['sha256']:
-            raise UserError(
-                'what was written reads back differently', where=f'{path}: {clip}', fix='is the disk sound?'
-            )
+            what, fix = 'what was written reads back differently', 'is the disk sound?'
+            raise UserError(what, where=f'{path}: {clip}', fix=fix)
 
 
 def need_room(folder: Path, needed: int, what: str = 'for the store', where: Path | None = None) -> None:
@@ -213,75 +214,51 @@ def _encoded(frames: FrameSource, clip: str, index: int) -> bytes:
     return data.tobytes()
 
 
-def _pack_lmdb(progress: _Progress, partial: Path, pool: ThreadPoolExecutor) -> None:
+def _pack_lmdb(progress: _Progress, folder: Path, pool: ThreadPoolExecutor) -> None:
     import lmdb
 
     frames, lines = progress.frames, []
-    threads = isinstance(frames, FolderSource | LmdbSource)
-    need_room(partial, min(FIRST_MAP, sum(_bytes(frames, clip) for clip in frames.clips())))
-    environment = lmdb.open(str(partial), map_size=FIRST_MAP)
+    run = pool.map if isinstance(frames, FolderSource | LmdbSource) else map
+    need_room(folder, min(FIRST, sum(_bytes(frames, clip) for clip in frames.clips())))
+    batch: dict[bytes, bytes] = {}
+    complete: dict[str, bool] = {}  # clips whose last frame is stored or waiting -> whether they were there
     try:
-        waiting: dict[bytes, bytes] = {}
-        complete: dict[str, bool] = {}  # clips whose last frame is stored or waiting -> whether they were there
-
-        def write() -> None:
-            _put(environment, waiting, partial)
-            waiting.clear()
-            _compare_clips(environment, frames, complete, partial)
-            for name, there in complete.items():
-                progress.tell(name, skipped=there)
-            complete.clear()
-
-        filled = 0
-        for clip in frames.clips():
-            keys = [f'{clip}/{i:08d}' for i in range(frames.length(clip))]
-            with environment.begin() as reading:
-                missing = [i for i, key in enumerate(keys) if reading.get(key.encode()) is None]
-            run = pool.map if threads else map
-            for i, data in zip(missing, run(lambda i: _encoded(frames, clip, i), missing), strict=True):  # noqa: B023
-                waiting[keys[i].encode()] = data
-                filled += len(data)
-                if filled >= BATCH or len(waiting) >= 4096:
-                    write()
-                    filled = 0
-            complete[clip] = not missing
-            height, width = frames.size(clip)
-            lines += [f'{key}.png ({height},{width},3) {PNG_LEVEL}' for key in keys]
-        write()
-        environment.sync(True)
+        with lmdb.open(str(folder), map_size=MAP) as environment:
+            for clip in frames.clips():
+                keys = [f'{clip}/{i:08d}' for i in range(frames.length(clip))]
+                with environment.begin() as reading:
+                    missing = [i for i, key in enumerate(keys) if reading.get(key.encode()) is None]
+                for i, data in zip(missing, run(partial(_encoded, frames, clip), missing), strict=True):
+                    batch[keys[i].encode()] = data
+                    if sum(map(len, batch.values())) >= BATCH or len(batch) >= 1024:
+                        _put(environment, batch, complete, progress)
+                complete[clip] = not missing
+                height, width = frames.size(clip)
+                lines += [f'{key}.png ({height},{width},3) {PNG_LEVEL}' for key in keys]
+            _put(environment, batch, complete, progress)
+            environment.sync(True)
     except lmdb.Error as error:
         raise OSError(errno.ENOSPC if 'No space' in str(error) else errno.EIO, str(error)) from error
-    finally:
-        environment.close()
-    checkpoint.write_text(partial / 'meta_info.txt', '\n'.join(lines) + '\n')
+    checkpoint.write_text(folder / 'meta_info.txt', '\n'.join(lines) + '\n')
 
 
-def _put(environment: Any, values: dict[bytes, bytes], folder: Path) -> None:
-    """Writes values, all or none; a map that is full is doubled, as long as the disk has room for it."""
-    import lmdb
-
-    while True:
-        try:
-            with environment.begin(write=True) as transaction:
-                for key, data in values.items():
-                    transaction.put(key, data)
-            return
-        except lmdb.MapFullError:
-            size = environment.info()['map_size']
-            need_room(folder, size)
-            environment.set_mapsize(2 * size)
-
-
-def _compare_clips(environment: Any, frames: FrameSource, clips: Iterable[str], folder: Path) -> None:
-    """The pictures are the source's bytes; a look at both ends of each clip shows a mix-up."""
-    for clip in clips:
-        for index in {0, frames.length(clip) - 1}:
-            key = f'{clip}/{index:08d}'
-            with environment.begin() as reading:
+def _put(environment: Any, batch: dict[bytes, bytes], complete: dict[str, bool], progress: _Progress) -> None:
+    """Writes pictures, all or none, and looks at both ends of the clips that are complete: the pictures are the
+    source's bytes, which shows a mix-up.
+    """
+    with environment.begin(write=True) as writing:
+        writing.cursor().putmulti(batch.items())
+    with environment.begin() as reading:
+        for clip, there in complete.items():
+            for index in {0, progress.frames.length(clip) - 1}:
+                key = f'{clip}/{index:08d}'
                 stored = np.frombuffer(reading.get(key.encode()) or b'', np.uint8)
-            image = cv2.imdecode(stored, cv2.IMREAD_COLOR) if stored.size else None
-            if image is None or not np.array_equal(image[..., ::-1], frames.read(clip, index)):
-                raise UserError('what was written reads back differently', where=f'{folder}: {key}')
+                image = cv2.imdecode(stored, cv2.IMREAD_COLOR) if stored.size else None
+                if image is None or not np.array_equal(image[..., ::-1], progress.frames.read(clip, index)):
+                    raise UserError('what was written reads back differently', where=f'{environment.path()}: {key}')
+            progress.tell(clip, skipped=there)
+    batch.clear()
+    complete.clear()
 
 
 def verify(root: str | Path) -> list[str]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import cv2
 
@@ -16,43 +16,32 @@ from votes.data.open_source import kind_of
 from votes.options import load_options
 
 
-@dataclass
-class DataSpeed:
+class DataSpeed(NamedTuple):
     """Samples a second on one core; shares of the time (0 to 1) for reading LQ and GT, the rest is augmentation."""
 
     samples_per_second: float
     reading_lq: float
     reading_gt: float
-
-    @property
-    def rest(self) -> float:
-        return 1 - self.reading_lq - self.reading_gt
-
-
-class _Clock:
-    """Wraps a function and adds up the time spent in it."""
-
-    def __init__(self, function: Callable[..., Any]):
-        self.function, self.seconds = function, 0.0
-
-    def __call__(self, *args: Any) -> Any:
-        started = time.perf_counter()
-        try:
-            return self.function(*args)
-        finally:
-            self.seconds += time.perf_counter() - started
+    rest: float
 
 
 def measure(dataset: Any, seconds: float) -> DataSpeed:
     """Reads samples of a UVSSMDataset for about so long, after one round that does not count, on one thread."""
-    lq, gt = _Clock(dataset.pairs.read_lq), _Clock(dataset.pairs.read_gt)
-    dataset.pairs.read_lq, dataset.pairs.read_gt = lq, gt
+    spent = {'read_lq': 0.0, 'read_gt': 0.0}
+
+    def timed(name: str, function: Callable[..., Any], *args: Any) -> Any:
+        started = time.perf_counter()
+        result = function(*args)
+        spent[name] += time.perf_counter() - started
+        return result
+
     threads = cv2.getNumThreads()
     cv2.setNumThreads(0)
     try:
         for index in range(min(3, len(dataset))):
             dataset[0, index]
-        lq.seconds = gt.seconds = 0.0
+        for name in spent:
+            setattr(dataset.pairs, name, partial(timed, name, getattr(dataset.pairs, name)))
         started, count = time.perf_counter(), 0
         while time.perf_counter() - started < seconds or count < 3:
             dataset[1 + count // len(dataset), count % len(dataset)]
@@ -60,22 +49,23 @@ def measure(dataset: Any, seconds: float) -> DataSpeed:
         elapsed = time.perf_counter() - started
     finally:
         cv2.setNumThreads(threads)
-        dataset.pairs.read_lq, dataset.pairs.read_gt = lq.function, gt.function
-    return DataSpeed(count / elapsed, lq.seconds / elapsed, gt.seconds / elapsed)
+        for name in spent:
+            vars(dataset.pairs).pop(name, None)
+    lq, gt = (seconds / elapsed for seconds in spent.values())
+    return DataSpeed(count / elapsed, lq, gt, 1 - lq - gt)
 
 
 def measure_option_file(path: str | Path, seconds: float) -> str:
     """The speed of an option file's training data, and what to make of it."""
     opt = load_options(path, check_paths=True)
     data = opt.datasets['train']
-    dataset = build_train_set(data, opt.scale, opt.manual_seed)
-    speed = measure(dataset, seconds)
+    speed = measure(build_train_set(data, opt.scale, opt.manual_seed), seconds)
     kinds = {name: kind_of(data.args[name]) for name in ('dataroot_lq', 'dataroot_gt') if data.args.get(name)}
-    lq_kind = kinds.get('dataroot_lq', 'made by a codec on the fly')
     workers = max(1, data.num_worker_per_gpu)
     steps = speed.samples_per_second * workers / data.batch_size_per_gpu
     lines = [
-        f'LQ {lq_kind}, GT {kinds["dataroot_gt"]}: {speed.samples_per_second:.1f} samples/s on one core',
+        f'LQ {kinds.get("dataroot_lq", "made by a codec on the fly")}, GT {kinds["dataroot_gt"]}: '
+        f'{speed.samples_per_second:.1f} samples/s on one core',
         f'  reading and decoding LQ {100 * speed.reading_lq:.0f} %, GT {100 * speed.reading_gt:.0f} %, '
         f'augmentation and the rest {100 * speed.rest:.0f} %',
         f'  {workers} workers feed at most {steps:.1f} steps/s of {data.batch_size_per_gpu} samples: '
@@ -91,6 +81,5 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--seconds', type=float, default=5, help='how long to read samples')
 
 
-def run(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace) -> None:
     print(measure_option_file(args.opt, args.seconds))
-    return 0
