@@ -109,28 +109,25 @@ class TrainLoader(DataLoader):
 
     def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
         source = super().__iter__()
-        while True:
-            try:
-                batch = self._next(source)
-            except StopIteration:
-                return
+        for batch in iter(lambda: self._next(source), None):
             if isinstance(batch, UserError):
                 raise batch
             yield batch
 
     def _next(self, source: Any) -> Any:
-        """The time-out of DataLoader does not help: what a worker has sent is fetched from it, and may never come."""
+        """The next batch, None after the last one.
+
+        The time-out of DataLoader does not help: what a worker has sent is fetched from it, and may never come.
+        """
         if not self.patience:
-            return next(source)
+            return next(source, None)
         watch = threading.Timer(self.patience, self._end_workers, [source])
         watch.daemon = True
         watch.start()
         try:
-            batch = next(source)
+            batch = next(source, None)
             watch.cancel()
             watch.join()  # it may be killing the workers of a batch that came late: that would interrupt the step
-        except StopIteration:
-            raise
         except Exception as error:  # whatever it is that the death of a worker leads to
             if self.frozen is None:
                 raise
@@ -179,9 +176,8 @@ def build_train_set(options: DatasetOptions, scale: int, seed: int, said: Promis
         # a clip of one frame would teach nothing about its neighbours
         told = {'num_frame': said.frames(least=5), 'center_gt': False}
         if isinstance(said.sees, Window):
-            beside = any(entry.get('frame') for entry in said.supervised.values())
             told |= {'centre': said.sees.centre, 'pick': said.sees.pick, 'adjacent': said.sees.adjacent}
-            told['center_gt'] = not beside
+            told['center_gt'] = not any(entry.get('frame') for entry in said.supervised.values())
     dataset = _built(options, scale, told)
     dataset.seed = seed
     return dataset

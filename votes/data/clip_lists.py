@@ -39,12 +39,8 @@ def read_meta_info(path: str | Path) -> dict[str, int]:
         if not fields:
             continue
         if len(fields) < 2 or not fields[1].isdigit() or fields[0] in counts:
-            raise UserError(
-                'bad line in a meta_info list',
-                where=f'{path}:{number}',
-                value=line,
-                fix='each line is NAME FRAMES, each name once, such as: 001 100',
-            )
+            fix = 'each line is NAME FRAMES, each name once, such as: 001 100'
+            raise UserError('bad line in a meta_info list', where=f'{path}:{number}', value=line, fix=fix)
         counts[fields[0]] = int(fields[1])
     if not counts:
         raise UserError('empty meta_info list', where=path)
@@ -58,9 +54,8 @@ def folds(clips: list[str], number: int, test: int, val: int, seed: int) -> list
         UserError: there are too few clips.
     """
     if number and (number * test > len(clips) or test + val >= len(clips)):
-        raise UserError(
-            'too few clips for this split', value=f'{len(clips)} clips, {number} times {test} test, {val} val'
-        )
+        value = f'{len(clips)} clips, {number} times {test} test, {val} val'
+        raise UserError('too few clips for this split', value=value)
     order = [clips[i] for i in np.random.default_rng(seed).permutation(len(clips))]
     found = []
     for k in range(number):

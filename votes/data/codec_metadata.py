@@ -19,7 +19,7 @@ from votes.archs.windows import CUT, PICKED, TYPES, Pick
 from votes.checkpoint import read_record, sha256, whole_folder, write_record
 from votes.data.sources import Crop
 from votes.data.video_source import VideoSource
-from votes.errors import UserError, explained, listed
+from votes.errors import UserError, explained, first_line, listed
 from votes.video.metadata import FrameMetadata, each_frame, pqf_labels
 from votes.video.scenes import SceneCuts
 
@@ -97,7 +97,7 @@ def extract_metadata(videos: str | Path, target: str | Path, say: Callable[[str]
                 write_metadata(target / clip, each_frame(source.path(clip)))
         except (UserError, FFmpegError, OSError, ValueError, RuntimeError, MemoryError) as error:
             problems.append(f'{source.path(clip)}: {str(error) or type(error).__name__}')
-            say(f'{clip}: NOT READ, {str(error).splitlines()[0] if str(error) else type(error).__name__}')
+            say(f'{clip}: NOT READ, {first_line(error)}')
             continue
         found = CodecMetadata(target)
         given = [name for name in CODEC_FIELDS if found.field(clip, name) is not None]
@@ -192,14 +192,10 @@ class CodecMetadata:
 
     def check(self, clip: str, frames: int, size: tuple[int, int]) -> None:
         """Whether it is of this clip of LQ frames."""
-        about = self.about(clip)
-        if len(about['types']) < frames or tuple(about['size']) != size:
-            raise UserError(
-                'codec metadata of another video',
-                where=self.root / clip,
-                value=f'{len(about["types"])} frames of {about["size"][1]}x{about["size"][0]}, '
-                f'LQ has {frames} of {size[1]}x{size[0]}',
-            )
+        count, (height, width) = self.length(clip), self.about(clip)['size']
+        if count < frames or (height, width) != size:
+            value = f'{count} frames of {width}x{height}, LQ has {frames} of {size[1]}x{size[0]}'
+            raise UserError('codec metadata of another video', where=self.root / clip, value=value)
 
     def read(self, clip: str, indices: list[int], crop: Crop) -> dict[str, Tensor]:
         """Metadata of T frames in a crop (top, left, h, w) of LQ pixels.
@@ -245,16 +241,11 @@ class CodecMetadata:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('videos', type=Path, help='folder of video files')
     parser.add_argument('output', type=Path, help="folder for what their codec says: a dataset's codec_metadata")
-    parser.add_argument(
-        '--peaks',
-        type=Path,
-        metavar='LABELS',
-        help='LABELS/CLIP.txt tell the frames of peak quality: a line a frame, 1 or 0, or how good it is',
-    )
+    told = 'LABELS/CLIP.txt tell the frames of peak quality: a line a frame, 1 or 0, or how good it is'
+    parser.add_argument('--peaks', type=Path, metavar='LABELS', help=told)
 
 
-def run(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace) -> None:
     extract_metadata(args.videos, args.output)
     if args.peaks is not None:
         take_labels(args.output, args.peaks)
-    return 0

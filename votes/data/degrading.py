@@ -76,11 +76,7 @@ def degrade_source(
             do not fit the recipe.
     """
     beside = Beside(**more)
-    _check_one_stream(recipe, beside.metadata or beside.videos)
-    if beside.metadata and (recipe.bars or 'bars' in (recipe.drawn_from or {})):
-        raise UserError('no metadata of a video with bars: frames are without', where=recipe.name, fix='no bars')
-    if beside.once and len(recipe.generations) < 2:
-        raise UserError('this recipe encodes once', where=recipe.name, fix='two generations, or no --once')
+    _check_beside(recipe, beside)
     there = open_source(source).clips()
     if unknown := [clip for clip in only if clip not in there]:
         raise UserError('no such clips', where=source, value=', '.join(unknown), fix=f'such as {", ".join(there[:5])}')
@@ -93,45 +89,43 @@ def degrade_source(
     asked = recipe.model_dump(mode='json') | ({'seed': seed} if recipe.drawn_from else {})
     begin(job, asked, 'another recipe')
     opened = threading.local()  # a decoder belongs to one thread
+    said = {clip: target / f'.{clip.replace("/", ".")}.json' for clip in names}  # until all are done
 
-    def one(number: int) -> None:
+    def one(number: int, clip: str) -> None:
         if not hasattr(opened, 'source'):
             opened.source = open_source(source)
-        clip = names[number]
-        if not (_said(target, clip)).exists():
+        if not said[clip].exists():
             own = recipe.for_clip(seed, clip)
             about = _degrade_clip(opened.source, clip, target, own, number, beside)
             if recipe.drawn_from:
                 about['drawn'] = recipe.drawn(own)
-            write_json(_said(target, clip), about)
+            write_json(said[clip], about)
             say(_outcome(clip, own, about))
 
     with ThreadPoolExecutor(max(1, workers)) as pool:  # coding and decoding release Python's lock
-        list(pool.map(one, range(len(names))))  # after an error no more is begun
-    clips = {clip: json.loads((_said(target, clip)).read_text()) for clip in names}
+        list(pool.map(one, range(len(names)), names))  # after an error no more is begun
+    clips = {clip: json.loads(path.read_text()) for clip, path in said.items()}
     versions = {'av': version('av'), 'libavcodec': list(library_versions['libavcodec']), 'decoding': DECODING}
     write_json(manifest, {'recipe': asked, 'grid': recipe.grid, 'versions': versions, 'clips': clips})
-    for path in [job, *(_said(target, clip) for clip in clips)]:
+    for path in (job, *said.values()):
         path.unlink()
 
 
-def _check_one_stream(recipe: Recipe, wanted: Path | None) -> None:
+def _check_beside(recipe: Recipe, beside: Beside) -> None:
     """
     Raises:
-        UserError: something of the last generation's one stream is wanted, and its resolution may change.
+        UserError: something is wanted beside LQ frames that this recipe does not give.
     """
-    versions = [recipe, *(Recipe(**version) for _, _, version in ends(recipe.drawn_from or {}))]
-    if wanted and any(version.generations and version.generations[-1].switch for version in versions):
-        raise UserError(
-            'no metadata, and no one file, of a video whose resolution switches',
-            where=recipe.name,
-            fix='leave --metadata and --videos away',
-        )
-
-
-def _said(target: Path, clip: str) -> Path:
-    """What was done with a clip, until all are done."""
-    return target / f'.{clip.replace("/", ".")}.json'
+    where, drawn = recipe.name, recipe.drawn_from or {}
+    if beside.metadata and (recipe.bars or 'bars' in drawn):
+        raise UserError('no metadata of a video with bars: frames are without', where=where, fix='no bars')
+    if beside.once and len(recipe.generations) < 2:
+        raise UserError('this recipe encodes once', where=where, fix='two generations, or no --once')
+    versions = [recipe, *(Recipe(**version) for _, _, version in ends(drawn))]
+    switches = any(version.generations and version.generations[-1].switch for version in versions)
+    if switches and (beside.metadata or beside.videos):
+        what = 'no metadata, and no one file, of a video whose resolution switches'
+        raise UserError(what, where=where, fix='leave --metadata and --videos away')
 
 
 def _degrade_clip(
@@ -210,22 +204,14 @@ class OnTheFly:
 
     def __init__(self, gt: FrameSource, recipes: list[str], scale: int):
         self.gt, self.scale = gt, scale
+        self.clips, self.length = gt.clips, gt.length
         self.root = ' '.join(recipes)
         self.recipes = [read_recipe(path).without('bars') for path in recipes]
         for path, recipe in zip(recipes, self.recipes, strict=True):
             if recipe.scale != scale or recipe.frame_rate:
-                raise UserError(
-                    'this recipe does not fit the dataset',
-                    where=path,
-                    value=f'scale {recipe.scale}, frame_rate {recipe.frame_rate}',
-                    fix=f'scale: {scale} and no frame_rate, or votes degrade',
-                )
-
-    def clips(self) -> list[str]:
-        return self.gt.clips()
-
-    def length(self, clip: str) -> int:
-        return self.gt.length(clip)
+                value = f'scale {recipe.scale}, frame_rate {recipe.frame_rate}'
+                fix = f'scale: {scale} and no frame_rate, or votes degrade'
+                raise UserError('this recipe does not fit the dataset', where=path, value=value, fix=fix)
 
     def size(self, clip: str) -> tuple[int, int]:
         height, width = self.gt.size(clip)
@@ -238,12 +224,9 @@ class OnTheFly:
             recipe = recipe.for_clip(int(rng.integers(1 << 31)), clip)
         lead = int(rng.integers(self.LEAD)) if recipe.generations else 0  # without a codec nothing comes from before
         first = max(0, min(indices) - lead)
-        starts, sides = [], []
-        for start, side, whole in zip(crop[:2], crop[2:], self.size(clip), strict=True):
-            begin = max(0, start - self.MARGIN) // 2 * 2
-            end = min(whole, start + side + self.MARGIN)
-            starts.append(begin)
-            sides.append(end - begin + (end - begin) % 2)  # even; the frame itself is
+        starts = [max(0, start - self.MARGIN) // 2 * 2 for start in crop[:2]]
+        after = (min(n, a + side + self.MARGIN) for n, a, side in zip(self.size(clip), crop[:2], crop[2:], strict=True))
+        sides = [(end - start + 1) // 2 * 2 for start, end in zip(starts, after, strict=True)]  # even, as the frame is
         place = starts[0] * scale, starts[1] * scale, sides[0] * scale, sides[1] * scale
         originals = [self.gt.read(clip, i, place) for i in range(first, max(indices) + 1)]
         frames, _ = degrade(originals, recipe, int(rng.integers(1 << 31)), describe=False)
@@ -268,8 +251,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--only', nargs='+', default=[], metavar='CLIP', help='these clips alone')
 
 
-def run(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace) -> None:
     beside = {'originals': args.gt, 'metadata': args.metadata, 'videos': args.videos, 'once': args.once}
     more = {'workers': args.workers, 'seed': args.seed, 'only': args.only}
     degrade_source(args.source, args.output, read_recipe(args.opt), **beside, **more)
-    return 0

@@ -79,11 +79,9 @@ class ClipPairs:
                 self.problems[name] = ', '.join(str(part) for part in told if part is not None)
         problems = [f'{name}: {problem}' for name, problem in self.problems.items()]
         if problems and not tolerant:
-            raise UserError(
-                listed(f'{len(problems)} of {len(names)} clips cannot be used:', problems),
-                where=f'lq {dataroot_lq or degradation}, gt {dataroot_gt}',
-                fix='mend them, or name the clips to use in a meta_info_file',
-            )
+            what = listed(f'{len(problems)} of {len(names)} clips cannot be used:', problems)
+            fix = 'mend them, or name the clips to use in a meta_info_file'
+            raise UserError(what, where=f'lq {dataroot_lq or degradation}, gt {dataroot_gt}', fix=fix)
 
     def _length(self, name: str, listed: int | None, least: int) -> int:
         """Frames of a clip that are taken.

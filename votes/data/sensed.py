@@ -33,12 +33,9 @@ def check_dsm(root: str, dsm: nn.Module) -> None:
         fix = 'network_g.map_source: stored, or `votes sense` with --map dsm'
         raise UserError('these are no degradation maps of a DSM', where=path, value=said['map'], fix=fix)
     if said['dsm'] != digest(dsm):
-        raise UserError(
-            'these degradation maps were made by another DSM',
-            where=path,
-            value=f'by {said["weights"]}',
-            fix='votes sense with the bin_model of this option file, or no dataroot_dfm',
-        )
+        what, value = 'these degradation maps were made by another DSM', f'by {said["weights"]}'
+        fix = 'votes sense with the bin_model of this option file, or no dataroot_dfm'
+        raise UserError(what, where=path, value=value, fix=fix)
 
 
 class SensedClips:
@@ -53,23 +50,16 @@ class SensedClips:
     def __init__(self, root: str, pairs: ClipPairs, intervals: list[int]):
         self.source = open_source(root)
         if intervals != [1]:
-            raise UserError(
-                'degradation maps are of neighbouring frames',
-                where=root,
-                value=f'interval_list: {intervals}',
-                fix='interval_list: [1], or no dataroot_dfm',
-            )
+            value, fix = f'interval_list: {intervals}', 'interval_list: [1], or no dataroot_dfm'
+            raise UserError('degradation maps are of neighbouring frames', where=root, value=value, fix=fix)
         there = set(self.source.clips())
         for clip in pairs.names():
             expected = (pairs.lq.length(clip), pairs.lq.size(clip))
             found = (self.source.length(clip), self.source.size(clip)) if clip in there else None
             if found != expected:
-                raise UserError(
-                    'degradation maps do not belong to these frames',
-                    where=f'clip {clip} in {root}',
-                    value=f'frames and size {found}, of LQ {expected}',
-                    fix='votes sense',
-                )
+                what, where = 'degradation maps do not belong to these frames', f'clip {clip} in {root}'
+                value = f'frames and size {found}, of LQ {expected}'
+                raise UserError(what, where=where, value=value, fix='votes sense')
 
     def read(self, clip: str, index: int, crop: Crop | None = None) -> Tensor:
         """Of frame `index`, or of a crop of it: uint8 (1, h, w)."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import struct
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
@@ -31,9 +32,8 @@ def check_clip_name(clip: str, where: object) -> None:
     """
     parts = clip.replace('\\', '/').split('/')
     if not all(parts) or {'.', '..'} & set(parts) or '\0' in clip or re.match('[A-Za-z]:', clip):
-        raise UserError(
-            'a clip whose name is not a folder below another', where=where, value=repr(clip[:80]), fix='000, or a/000'
-        )
+        what = 'a clip whose name is not a folder below another'
+        raise UserError(what, where=where, value=repr(clip[:80]), fix='000, or a/000')
 
 
 class FrameSource(Protocol):
@@ -155,11 +155,11 @@ class FolderSource(KnownClips):
 
     def read(self, clip: str, index: int, crop: Crop | None = None) -> Frame:
         path = self.root / clip / self.files(clip)[index]
-        (height, width), first = picture_size(path), self.size(clip)
-        if (height, width) != first:
-            value = f'{width}x{height}, the first has {first[1]}x{first[0]}'
+        frame, (height, width) = read_picture(path), self.size(clip)
+        if frame.shape[:2] != (height, width):
+            value = f'{frame.shape[1]}x{frame.shape[0]}, the first has {width}x{height}'
             raise UserError('frames of different sizes in a clip', where=path, value=value)
-        return cropped(read_picture(path), crop)
+        return cropped(frame, crop)
 
 
 def _in_order(names: list[str], where: Path) -> list[str]:
@@ -206,33 +206,26 @@ def cropped(frame: Frame, crop: Crop | None) -> Frame:
 
 
 def picture_size(path: Path | str) -> tuple[int, int]:
-    """Height and width from the header of a PNG or JPEG, which is not decoded.
+    """Height and width of a picture, see picture_header."""
+    return picture_header(path)[0]
+
+
+def picture_header(path: Path | str) -> tuple[tuple[int, int], int, bool]:
+    """Height and width, bits of a channel and whether there are colours, from the header of a PNG or JPEG, which is not
+    decoded. Of JPEGs 8 bits and colours are taken for granted.
 
     Raises:
         UserError: the file is neither, or ends within its header.
     """
     with explained('picture cannot be read', OSError, where=path), open(path, 'rb', buffering=0) as file:
-        head = file.read(24)
-        if head[:8] == PNG and len(head) == 24:
-            return int.from_bytes(head[20:24], 'big'), int.from_bytes(head[16:20], 'big')
+        head = file.read(26)
+        if head[:8] == PNG and len(head) == 26:
+            width, height, bits, kind = struct.unpack('>IIBB', head[16:])
+            return (height, width), max(8, bits), kind not in (0, 4)  # grey, grey with alpha
         size = _jpeg_size(file) if head[:2] == JPEG else None
     if size is None:
         raise UserError('damaged picture', where=path, value=f'it begins with {head[:8]!r}', fix=AGAIN)
-    return size
-
-
-def picture_kind(path: Path) -> tuple[int, bool]:
-    """Bits of a channel and whether there are colours, from the header of a PNG; (8, True) for a JPEG.
-
-    Raises:
-        UserError: see picture_size.
-    """
-    picture_size(path)
-    with open(path, 'rb') as file:
-        head = file.read(26)
-    if head[:8] != PNG:
-        return 8, True
-    return max(8, head[24]), head[25] not in (0, 4)  # colour types: grey, grey with alpha
+    return size, 8, True
 
 
 def _jpeg_size(file: BinaryIO) -> tuple[int, int] | None:
@@ -243,7 +236,7 @@ def _jpeg_size(file: BinaryIO) -> tuple[int, int] | None:
             file.seek(-3, os.SEEK_CUR)
         elif 0xC0 <= segment[1] <= 0xCF and segment[1] not in (0xC4, 0xC8, 0xCC):
             sides = file.read(5)[1:]
-            return (int.from_bytes(sides[:2], 'big'), int.from_bytes(sides[2:], 'big')) if len(sides) == 4 else None
+            return struct.unpack('>HH', sides) if len(sides) == 4 else None
         else:
             file.seek(int.from_bytes(segment[2:], 'big') - 2, os.SEEK_CUR)
     return None
@@ -296,7 +289,6 @@ def decode_picture(data: NDArray[np.uint8], where: object) -> Frame:
     if image.ndim == 2:
         return np.repeat(image[:, :, None], 3, 2)
     if image.shape[2] != 3:
-        raise UserError(
-            'picture has an alpha channel', where=where, value=f'{image.shape[2]} channels', fix='write frames as RGB'
-        )
+        value = f'{image.shape[2]} channels'
+        raise UserError('picture has an alpha channel', where=where, value=value, fix='write frames as RGB')
     return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8)

@@ -8,12 +8,11 @@ import json
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from votes import checkpoint
 from votes.data.degrading import OnTheFly
 from votes.data.pairs import ClipPairs
-from votes.data.sources import FolderSource, picture_kind
+from votes.data.sources import FolderSource, picture_header
 from votes.data.tools.check_content import examined
 from votes.data.tools.check_fix import write_fixed
 from votes.errors import UserError
@@ -66,11 +65,11 @@ class Check:
         return [found for name, data in opt.datasets.items() for found in self._dataset(name, data, opt.scale)]
 
     def _dataset(self, name: str, data: DatasetOptions, scale: int) -> Iterator[Finding]:
-        args = data.args
-        middle_gt, least = getattr(DATASETS.get(data.type), 'middle_gt', False), int(args.get('num_frame', 5))
+        args, least = data.args, int(data.args.get('num_frame', 5))
         chosen = {key: value for key, value in args.items() if key in inspect.signature(ClipPairs).parameters}
+        chosen |= {'scale': scale, 'middle_gt': getattr(DATASETS.get(data.type), 'middle_gt', False)}
         try:
-            pairs = ClipPairs(**chosen | {'scale': scale, 'middle_gt': middle_gt, 'least': least, 'tolerant': True})
+            pairs = ClipPairs(**chosen, least=least, tolerant=True)
         except UserError as error:
             yield Finding('error', name, 'all clips', error.what, str(error.details['fix'] or 'see above'))
             return
@@ -96,8 +95,8 @@ class Check:
         if crop > smallest:
             yield 'error', 'gt_size is larger than its frames', f'gt_size: {smallest // 4 * 4 * pairs.scale} or less'
         yield from depths(pairs, clip)
-        if self.made(clip) or not comparable(pairs, clip):
-            return
+        if isinstance(pairs.lq, OnTheFly) or self.made(clip) or (pairs.middle_gt and pairs.gt.length(clip) == 1):
+            return  # what is made from GT belongs to it, and one frame says nothing about time
         try:
             looked = examined(pairs, clip, self.everything)
         except UserError as error:
@@ -114,18 +113,10 @@ def _remedy(pairs: ClipPairs, clip: str, scale: int) -> str:
         lq, gt = (source.size(clip) for source in (pairs.lq, pairs.gt))
     except UserError:
         return 'mend or remove it, or leave it out: --write-list GOOD.txt'
-    pairs_of_sides = list(zip(gt, lq, strict=True))
     ratio = round(gt[0] / lq[0])
-    if ratio not in (0, scale) and all(abs(g - n * ratio) < ratio for g, n in pairs_of_sides):
+    if ratio not in (0, scale) and all(abs(g - n * ratio) < ratio for g, n in zip(gt, lq, strict=True)):
         return f'in the option file: scale: {ratio}'
     return 'leave it out: --write-list GOOD.txt writes a meta_info_file of the others'
-
-
-def comparable(pairs: ClipPairs, clip: str) -> bool:
-    """Whether frames of LQ are stored and show those of GT, one by one."""
-    if isinstance(pairs.lq, OnTheFly):
-        return False  # what is made from GT belongs to it
-    return not (pairs.middle_gt and pairs.gt.length(clip) == 1)  # one frame says nothing about time
 
 
 def depths(pairs: ClipPairs, clip: str) -> Iterator[tuple[str, str, str]]:
@@ -133,17 +124,13 @@ def depths(pairs: ClipPairs, clip: str) -> Iterator[tuple[str, str, str]]:
     kinds = {}
     for side, source in (('LQ', pairs.lq), ('GT', pairs.gt)):
         if isinstance(source, FolderSource):
-            kinds[side] = picture_kind(source.root / clip / source.files(clip)[0])
+            _, *kinds[side] = picture_header(source.root / clip / source.files(clip)[0])
     for side, (bits, _) in kinds.items():
         if bits > 8:
             yield 'warning', f'{side} has {bits} bits a channel, 8 are used', 'nothing, or write it with 8 bits'
     if len({coloured for _, coloured in kinds.values()}) == 2:
         grey = next(side for side, (_, coloured) in kinds.items() if not coloured)
         yield 'error', f'{grey} is grey and the other is not', 'extract both with their colours'
-
-
-def as_json(found: list[Finding]) -> dict[str, Any]:
-    return {'may_train': may_train(found), 'findings': [asdict(f) for f in found]}
 
 
 def may_train(found: list[Finding]) -> bool:
@@ -155,16 +142,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--all', action='store_true', help='read every frame, not some 24 spread over each clip')
     parser.add_argument('--json', action='store_true', help='findings as JSON')
     parser.add_argument('--write-list', type=Path, metavar='GOOD.txt', help='meta_info list of training clips that fit')
-    parser.add_argument(
-        '--write-fixed', type=Path, metavar='DIR', help='all clips again, repaired where that can be done'
-    )
+    repaired = 'all clips again, repaired where that can be done'
+    parser.add_argument('--write-fixed', type=Path, metavar='DIR', help=repaired)
 
 
 def run(args: argparse.Namespace) -> int:
     check = Check(args.all, args.write_list, args.write_fixed)
     found = check.option_file(args.opt)
     if args.json:
-        print(json.dumps(as_json(found) | {'frames_read': check.read, 'frames': check.there}, indent=1))
+        findings = [asdict(each) for each in found]
+        about = {'may_train': may_train(found), 'findings': findings, 'frames_read': check.read, 'frames': check.there}
+        print(json.dumps(about, indent=1))
     else:
         print('\n'.join([*map(str, found), *([] if found else ['nothing found'])]))
         spread = '' if check.read >= check.there else ', spread over each clip; --all reads all'

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from votes.data.clip_lists import PARTITIONS, read_meta_info
 from votes.data.open_source import kind_of, open_source
-from votes.data.sources import FolderSource, FrameSource
+from votes.data.sources import FolderSource, FrameSource, held
 from votes.errors import UserError
 
 Clips = dict[str, tuple[FrameSource, str]]  # name here -> where it is, and its name there
@@ -65,13 +65,8 @@ class Places:
     def need(self, *names: str) -> Path:
         found = self.find(*names)
         if found is None:
-            seen = ', '.join(sorted({f.name for root in self.roots for f in root.iterdir()})[:10])
-            raise UserError(
-                f'no folder {" or ".join(names)}',
-                where=self.roots[0],
-                value=f'it holds {seen or "nothing"}',
-                fix='name the folder that holds the downloaded files',
-            )
+            what, fix = f'no folder {" or ".join(names)}', 'name the folder that holds the downloaded files'
+            raise UserError(what, where=self.roots[0], value=f'it holds {held(*self.roots)}', fix=fix)
         return found
 
 

@@ -65,25 +65,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--seed', type=int, default=0, help='of what is drawn (default 0)')
 
 
-def run(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace) -> None:
     if args.dataset == OPEN:
         if args.output:
-            raise UserError(
-                f'{OPEN} takes one folder', value=args.output, fix=f'votes prepare {OPEN} FOLDER --from FILES'
-            )
+            fix = f'votes prepare {OPEN} FOLDER --from FILES'
+            raise UserError(f'{OPEN} takes one folder', value=args.output, fix=fix)
         prepare_open_clips(args.source, args.files, args.frames, args.recipe)
-        return 0
-    if args.output is None:
+    elif args.output is None:
         raise UserError('where to?', fix=f'votes prepare {args.dataset} DOWNLOADS FOLDER')
-    if args.dataset == LDV:
+    elif args.dataset == LDV:
         prepare_ldv_like(args.source, args.output, args.frames, args.test, args.val, args.seed)
-        return 0
-    wish = Wish(args.lq, args.recipe, args.frames, args.copy, args.test, args.val, args.folds, args.seed)
-    prepare(args.dataset, args.source, args.output, wish)
-    return 0
+    else:
+        wish = Wish(args.lq, args.recipe, args.frames, args.copy, args.test, args.val, args.folds, args.seed)
+        prepare(args.dataset, args.source, args.output, wish)
 
 
-def prepare(dataset: str, source: Path, target: Path, wish: Wish | None = None, say: Say = print) -> None:
+def prepare(dataset: str, source: Path, target: Path, wish: Wish, say: Say = print) -> None:
     """Makes target/[PART/]{HQ_frames,LQ_frames*}/CLIP/00000000.png and meta_info lists.
 
     Pictures are linked, or copied; videos are decoded. A clip's folder appears when it is complete.
@@ -91,7 +88,6 @@ def prepare(dataset: str, source: Path, target: Path, wish: Wish | None = None, 
     Raises:
         UserError: the files of this data set are not there, pairs are missing, or a split leaves nothing.
     """
-    wish = wish or Wish()
     if not source.is_dir():
         raise UserError('no such folder', where=source.absolute())
     for recipe in wish.recipes:
@@ -153,21 +149,17 @@ def _extract(path: Path, folder: Path) -> None:
 
 def _counts(layout: Layout, most: int | None, say: Say) -> dict[str, int]:
     """Frames of every clip that has all its parts."""
-    missing = [
-        f'{clip} (of {name})'
-        for name, clips in {'HQ_frames': layout.gt, **layout.lq}.items()
-        for other in (layout.gt, *layout.lq.values())
-        for clip in sorted(other.keys() - clips.keys())
-    ]
+    sides = {'HQ_frames': layout.gt, **layout.lq}
+    everywhere = {clip for clips in sides.values() for clip in clips}
+    missing = [f'{clip} (of {name})' for name, clips in sides.items() for clip in sorted(everywhere - clips.keys())]
     if missing:
-        raise UserError(
-            f'{len(missing)} clips without a partner', where=layout.folder or None, value=', '.join(missing[:10])
-        )
+        where, value = layout.folder or None, ', '.join(missing[:10])
+        raise UserError(f'{len(missing)} clips without a partner', where=where, value=value)
     counts: dict[str, int] = {}
     problems = []
     for clip in sorted(layout.gt):
         try:
-            lengths = [clips[clip][0].length(clips[clip][1]) for clips in (layout.gt, *layout.lq.values())]
+            lengths = [source.length(name) for source, name in (clips[clip] for clips in sides.values())]
         except UserError as error:
             problems.append(f'{clip}: {error.line}')
             continue
@@ -206,10 +198,9 @@ def _degraded(folder: Path, recipe: str, say: Say) -> str:
 
 def _write_lists(folder: Path, layout: Layout, counts: dict[str, int], wish: Wish) -> list[str]:
     """meta_info_{train,val,test}.txt and those of the folds; returns their names."""
-    test, val = (
-        size if asked is None else asked for size, asked in zip(layout.sizes, (wish.test, wish.val), strict=True)
-    )
-    drawn = not layout.parts or wish.test is not None or wish.val is not None
+    asked = wish.test, wish.val
+    test, val = (size if n is None else n for size, n in zip(layout.sizes, asked, strict=True))
+    drawn = not layout.parts or asked != (None, None)
     parts = folds(sorted(counts), 1, test, val, wish.seed)[0] if drawn else layout.parts
     lists = {f'meta_info_{part}.txt': clips for part, clips in parts.items()}
     number = layout.folds if wish.folds is None else wish.folds
