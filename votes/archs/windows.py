@@ -31,16 +31,14 @@ def window_indices(
     first, end, last = frame - before, frame + num_frame - 1 - before, length - 1
     indices = []
     for i in range(first, end + 1):
-        if i < 0:
-            i = {'replicate': 0, 'reflection': -i, 'reflection_circle': end - i, 'circle': num_frame + i}[padding]
-        elif i > last:
-            i = {
-                'replicate': last,
-                'reflection': 2 * last - i,
-                'reflection_circle': first - (i - last),
-                'circle': i - num_frame,
-            }[padding]
-        indices.append(i)
+        edge = min(max(i, 0), last)
+        across = {
+            'replicate': edge,
+            'reflection': 2 * edge - i,
+            'reflection_circle': (end if i < 0 else first + last) - i,
+            'circle': i + num_frame if i < 0 else i - num_frame,
+        }
+        indices.append(i if i == edge else across[padding])
     return indices
 
 

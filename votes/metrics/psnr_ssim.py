@@ -141,6 +141,17 @@ def brought_to_8_bits(picture: Picture, rounding: Rounding) -> Picture:
     return np.floor(clipped) if rounding == 'truncate' else np.rint(clipped)
 
 
+def _middle(picture: Picture, multiple: int) -> Picture:
+    """COMISR's crop, see calculate_psnr; all of a picture where there is no multiple."""
+    if not multiple:
+        return picture
+    sides = [(n - COMISR_LESS) // multiple * multiple for n in picture.shape[:2]]
+    if min(sides) < 1:
+        raise UserError(f'centre_multiple {multiple} leaves nothing of a picture', value=picture.shape[:2])
+    top, left = ((n - side) // 2 for n, side in zip(picture.shape, sides, strict=False))
+    return picture[top : top + sides[0], left : left + sides[1]]
+
+
 def _of_pictures(measure: Callable[..., Tensor]) -> Callable[..., float]:
     """A measure of batches of planes as one of two pictures, with the arguments of calculate_psnr."""
 
@@ -164,14 +175,7 @@ def _of_pictures(measure: Callable[..., Tensor]) -> Callable[..., float]:
         """
         if img.shape != img2.shape or img.ndim != 3 or img.shape[2] != 3:
             raise ValueError(f'two RGB pictures (H, W, 3) of one size are needed, not {img.shape} and {img2.shape}')
-        if centre_multiple:
-            sides = [(n - COMISR_LESS) // centre_multiple * centre_multiple for n in img.shape[:2]]
-            if min(sides) < 1:
-                raise UserError(f'centre_multiple {centre_multiple} leaves nothing of a picture', value=img.shape[:2])
-            tops = [(n - side) // 2 for n, side in zip(img.shape, sides, strict=False)]
-            rows, columns = (slice(top, top + side) for top, side in zip(tops, sides, strict=True))
-            img, img2 = img[rows, columns], img2[rows, columns]
-        pictures = (brought_to_8_bits(picture, rounding) for picture in (img, img2))
+        pictures = (brought_to_8_bits(_middle(picture, centre_multiple), rounding) for picture in (img, img2))
         batches = [torch.from_numpy(np.ascontiguousarray(p.transpose(2, 0, 1))).unsqueeze(0) for p in pictures]
         return float(measure(*(planes(batch, crop_border, 'y' if test_y_channel else 'rgb') for batch in batches)))
 

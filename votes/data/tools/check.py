@@ -142,8 +142,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--all', action='store_true', help='read every frame, not some 24 spread over each clip')
     parser.add_argument('--json', action='store_true', help='findings as JSON')
     parser.add_argument('--write-list', type=Path, metavar='GOOD.txt', help='meta_info list of training clips that fit')
-    repaired = 'all clips again, repaired where that can be done'
-    parser.add_argument('--write-fixed', type=Path, metavar='DIR', help=repaired)
+    parser.add_argument('--write-fixed', type=Path, metavar='DIR', help='all clips again, repaired where possible')
 
 
 def run(args: argparse.Namespace) -> int:

@@ -133,14 +133,9 @@ def _pack_clips(progress: _Progress, folder: Path, pool: ThreadPoolExecutor) -> 
     done = {name: _already(folder, name, frames, clips) for name, clips in shards.items()}
     need_room(folder, sum(_bytes(frames, clip) for name, clips in shards.items() if not done[name] for clip in clips))
     for name, clips in shards.items():
-        about = done[name]
-        if about:
-            for clip in clips:
-                progress.tell(clip, skipped=True)
-        else:
-            about = _pack_shard(progress, clips, folder / f'{name}.npy', pool)
-            checkpoint.write_json(folder / f'{name}.json', about)
-        manifest.update(about)
+        for clip in clips if done[name] else ():
+            progress.tell(clip, skipped=True)
+        manifest |= done[name] or _pack_shard(progress, clips, folder / f'{name}.npy', pool)
     about = {'decoding': DECODING} if isinstance(frames, VideoSource | YuvSource) else {}
     checkpoint.write_json(folder / MANIFEST, {'source': type(frames).__name__, **about, 'clips': manifest})
     for name in shards:
@@ -177,6 +172,7 @@ def _pack_shard(progress: _Progress, clips: list[str], path: Path, pool: ThreadP
                     total, offset = hashlib.sha256(), offset + math.prod(shape)
                     progress.tell(clip)
         _compare(temporary, about)
+    checkpoint.write_json(path.with_suffix('.json'), about)
     return about
 
 
@@ -287,9 +283,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('output', type=Path, nargs='?', help='store to make')
     parser.add_argument('--to', choices=('packed', 'lmdb'), default='packed', help='raw frames, or PNG as BasicSR does')
     parser.add_argument('--workers', type=int, default=os.cpu_count() or 1, help='threads that decode')
-    parser.add_argument(
-        '--verify', action='store_true', help='read SOURCE through instead; exit code 1 if it is damaged'
-    )
+    parser.add_argument('--verify', action='store_true', help='read SOURCE through instead; exit code 1 if damaged')
 
 
 def run(args: argparse.Namespace) -> int:

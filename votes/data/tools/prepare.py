@@ -46,15 +46,10 @@ class Wish:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     named = sorted([*LAYOUTS, OPEN, LDV])
     parser.add_argument('dataset', choices=named, help='what was downloaded; videos, ldv-like: your own')
-    parser.add_argument(
-        'source', type=Path, help=f'folder with the downloaded files; .zip files in it are unpacked. Not of {OPEN}'
-    )
-    parser.add_argument(
-        'output', type=Path, nargs='?', help='folder to make; the same command goes on where it stopped'
-    )
-    parser.add_argument(
-        '--from', type=Path, dest='files', metavar='FILES', help=f'for {OPEN}: folder with the files of its list'
-    )
+    of_source = f'folder with the downloaded files, .zip files are unpacked; of {OPEN}: folder to make'
+    parser.add_argument('source', type=Path, help=of_source)
+    parser.add_argument('output', type=Path, nargs='?', help='folder to make; the same command goes on if stopped')
+    parser.add_argument('--from', type=Path, dest='files', metavar='FILES', help=f'for {OPEN}: folder of its files')
     parser.add_argument('--lq', type=Path, help='for videos: folder of compressed videos of the same names')
     parser.add_argument('--recipe', action='append', default=[], metavar='R.yml', help='makes LQ frames by this recipe')
     parser.add_argument('--frames', type=int, help='at most so many frames of each clip')
