@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -17,9 +18,8 @@ from votes.training.checkpoint_store import Saves, weights_path
 
 def read(path: Path, param_key: str | None = None) -> dict[str, Tensor]:
     """Weights of a .pth or a .safetensors file."""
-    if path.suffix != '.safetensors':
-        return checkpoint.read_weights(path, param_key)
-    return checkpoint.read_safetensors(path)
+    of_safetensors = path.suffix == '.safetensors'
+    return checkpoint.read_safetensors(path) if of_safetensors else checkpoint.read_weights(path, param_key)
 
 
 def inspect(path: Path) -> str:
@@ -150,6 +150,12 @@ def join(files: list[Path], quantisers: list[float], target: Path, overwrite: bo
     return f'{target}: {", ".join(f"QP {qp:g} {path}" for qp, path in zip(quantisers, files, strict=True))}'
 
 
+def _mixed(args: argparse.Namespace) -> str:
+    if args.action == 'blend':
+        return blend(args.first, args.second, args.alpha, args.output, args.overwrite)
+    return join(args.files, args.qp, args.output, args.overwrite)
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest='action', required=True, metavar='ACTION')
     what = actions.add_parser('inspect', help='what is in a file of weights or a training state')
@@ -162,6 +168,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     other.add_argument('output', type=Path, help='its suffix, .safetensors or .pth, says the format')
     other.add_argument('--param-key', help='which weights of the file (default: params_ema, then params)')
     other.add_argument('--dsm', action='store_true', help='only the DSM of a VOTES, as a checkpoint of stage 1')
+    for action in (other, *_add_mixing(actions)):
+        action.add_argument('--overwrite', action='store_true', help='replace an output that exists')
+
+
+def _add_mixing(actions: Any) -> tuple[argparse.ArgumentParser, argparse.ArgumentParser]:
+    """Actions that make one checkpoint of several."""
     mixed = actions.add_parser('blend', help='weights between those of two checkpoints of one network')
     mixed.add_argument('first', type=Path, metavar='A.pth', help='a checkpoint')
     mixed.add_argument('second', type=Path, metavar='B.pth', help='another one of the same network')
@@ -171,21 +183,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     joined.add_argument('--qp', type=float, nargs='+', required=True, help='at which each was trained, in their order')
     for action in (mixed, joined):
         action.add_argument('-o', type=Path, dest='output', metavar='OUT.pth', required=True, help='file to write')
-    for action in (other, mixed, joined):
-        action.add_argument('--overwrite', action='store_true', help='replace an output that exists')
+    return mixed, joined
 
 
 def run(args: argparse.Namespace) -> int:
+    good = True
     if args.action == 'inspect':
-        print(inspect(args.file))
+        text = inspect(args.file)
     elif args.action == 'verify':
         good, text = verify(args.run, args.repair)
-        print(text)
-        return 0 if good else 1
-    elif args.action == 'blend':
-        print(blend(args.first, args.second, args.alpha, args.output, args.overwrite))
-    elif args.action == 'join':
-        print(join(args.files, args.qp, args.output, args.overwrite))
+    elif args.action == 'convert':
+        text = convert(args.input, args.output, args.param_key, args.dsm, args.overwrite)
     else:
-        print(convert(args.input, args.output, args.param_key, args.dsm, args.overwrite))
-    return 0
+        text = _mixed(args)
+    print(text)
+    return 0 if good else 1

@@ -13,17 +13,8 @@ import votes
 from votes.ops import BACKENDS, backend_problem
 from votes.ops.deform_conv import choose_backend
 
-PACKAGES = (
-    'torch',
-    'torchvision',
-    'numpy',
-    'av',
-    'opencv-python-headless',
-    'pydantic',
-    'tensorboard',
-    'mmcv',
-    'triton',
-)
+PACKAGES = ('torch', 'numpy', 'av', 'opencv-python-headless', 'pydantic', 'tensorboard')
+OPTIONAL = ('torchvision', 'mmcv', 'triton')
 
 
 def _version(package: str) -> str:
@@ -41,7 +32,7 @@ def _version(package: str) -> str:
 def diagnosis() -> str:
     """Lines of text: versions, devices, the backends of the deformable convolution."""
     lines = [f'votes {votes.__version__}, Python {platform.python_version()}, {platform.system()} {platform.machine()}']
-    lines += [f'  {package:<24}{_version(package)}' for package in PACKAGES]
+    lines += [f'  {package:<24}{_version(package)}' for package in (*PACKAGES, *OPTIONAL)]
     devices = ['cpu'] + (['cuda'] if torch.cuda.is_available() else [])
     lines.append(f'threads {torch.get_num_threads()}, CUDA devices {torch.cuda.device_count()}')
     lines += [f'  {torch.cuda.get_device_name(i)}' for i in range(torch.cuda.device_count())]

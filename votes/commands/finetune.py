@@ -13,6 +13,7 @@ from votes.archs import build_network, stored_options
 from votes.archs.contract import Promise, promise
 from votes.data.clip_lists import read_meta_info
 from votes.data.codec_metadata import extract_metadata
+from votes.data.open_source import open_source
 from votes.data.tools.check import Check, may_train
 from votes.data.tools.prepare import Wish, prepare
 from votes.data.video_source import VIDEO_SUFFIXES as VIDEOS
@@ -30,35 +31,34 @@ NOTHING_GAINED = 3  # exit code
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument('--weights', type=Path, required=True, metavar='W.pth', help='the network to start from')
-    parser.add_argument(
-        '--data', type=Path, required=True, help='folder with HQ... and LQ..., each of videos or of clips of pictures'
-    )
-    parser.add_argument('--platform', required=True, metavar='NAME', help='the run becomes finetune_NAME')
-    parser.add_argument('--recipe', metavar='R.yml', help='makes LQ where there are only originals, or see --originals')
-    parser.add_argument(
-        '--originals', type=Path, help='more clips for training beside the pairs: their LQ is made by the recipe'
-    )
-    parser.add_argument(
+    add = parser.add_argument
+    add('--weights', type=Path, required=True, metavar='W.pth', help='the network to start from')
+    add('--data', type=Path, required=True, help='folder with HQ... and LQ..., each of videos or of clips of pictures')
+    add('--platform', required=True, metavar='NAME', help='the run becomes finetune_NAME')
+    add('--recipe', metavar='R.yml', help='makes LQ where there are only originals, or see --originals')
+    add('--originals', type=Path, help='more clips for training beside the pairs: their LQ is made by the recipe')
+    add(
         '--replay',
         action='append',
         default=[],
         metavar='NAME',
         help='platform adapted to before, or a folder of pairs: trained on too, and reported',
     )
-    parser.add_argument('--test', type=int, help='clips for testing (default: a fifth)')
-    parser.add_argument('--val', type=int, help='clips for validation (default: a tenth, at least one)')
-    parser.add_argument('--seed', type=int, default=0, help='of the split')
-    parser.add_argument('--epochs', type=int, default=20, help='at most so many; an epoch sees every frame once')
-    parser.add_argument('--patience', type=int, default=3, help='epochs without gain after which it ends')
-    parser.add_argument('--lr', type=float, default=5e-5, help='learning rate (default 5e-05)')
-    parser.add_argument('--batch', type=int, default=16, help='samples of a step')
-    parser.add_argument('--gt-size', type=int, default=128, help='side of the crops')
+    add('--test', type=int, help='clips for testing (default: a fifth)')
+    add('--val', type=int, help='clips for validation (default: a tenth, at least one)')
+    add('--seed', type=int, default=0, help='of the split')
+    add('--epochs', type=int, default=20, help='at most so many; an epoch sees every frame once')
+    add('--patience', type=int, default=3, help='epochs without gain after which it ends')
+    add('--lr', type=float, default=5e-5, help='learning rate (default 5e-05)')
+    add('--batch', type=int, default=16, help='samples of a step')
+    add('--gt-size', type=int, default=128, help='side of the crops')
     add_overrides(parser, 'training options')
-    parser.add_argument(
-        '--restart', action='store_true', help='put an earlier run of this name aside, and its data where they changed'
-    )
-    parser.add_argument('--allow_changes', action='store_true', help='go on although training options have changed')
+    add('--restart', action='store_true', help='put an earlier run of this name aside, and its data where they changed')
+    add('--allow_changes', action='store_true', help='go on although training options have changed')
+
+
+class Ended(Exception):
+    """A program that was run inside has failed, or was stopped, with an exit code, and has said why."""
 
 
 def run(args: argparse.Namespace) -> int:
@@ -72,18 +72,20 @@ def run(args: argparse.Namespace) -> int:
     said = promise(build_network(network))
     if not said.restores:
         raise UserError(f'{said.name} restores nothing: it cannot be fine-tuned', where=args.weights)
-    name = f'finetune_{args.platform}'
-    with Lease(Path('datasets') / name, 'fine-tuning'):
-        return adapt(args, name, network, said)
+    with Lease(Path('datasets') / f'finetune_{args.platform}', 'fine-tuning'):
+        try:
+            return adapt(args, f'finetune_{args.platform}', network, said)
+        except Ended as error:
+            return int(error.args[0])
 
 
 def adapt(args: argparse.Namespace, name: str, network: dict[str, Any], said: Promise) -> int:
     """All of `run` once the folders are owned."""
-    data = pairs_of(args, Path('datasets') / name, said)
+    data, folder = pairs_of(args, Path('datasets') / name, said), Path('experiments') / name
     key = checkpoint.read_record(data / 'made_of.json')['key']
     made_of = record({'weights': str(args.weights.absolute()), 'network': network}, {'data': key})
     known = Path('experiments') / f'{name}.made_of.json'
-    if (Path('experiments') / name).is_dir() and not args.restart:
+    if folder.is_dir() and not args.restart:
         refuse_changes(known, made_of, args.platform)
     common = {'model_type': 'RestorationModel', 'scale': said.scale, 'network_g': network}
     options = write_options(args, common, data, Path('experiments') / f'{name}.yml')
@@ -92,47 +94,36 @@ def adapt(args: argparse.Namespace, name: str, network: dict[str, Any], said: Pr
     print('\n'.join(map(str, found)))
     if not may_train(found):
         raise UserError('these pairs are not fit for training', where=args.data, fix='see the findings above')
-    start = evaluated(f'{name}_start', args.weights, common, data, 'val')
-    if start is None:
-        return 1
+    start = mean_psnr(evaluated(f'{name}_start', args.weights, common, data, 'val'))
     checkpoint.write_record(known, made_of)
     asked = [f'--{name}' for name in ('restart', 'allow_changes') if getattr(args, name)]
     code = called(train, ['-opt', str(options), *asked, *(['--set', *args.overrides] if args.overrides else [])])
     if code:
-        return code
-    run_folder = Path('experiments') / name
-    best = run_folder / 'models' / 'net_g_best.pth'
-    weights = {f'{name}_before': args.weights, name: best}
-    results = both(weights, common, data, 'test')
-    if len(results) < 2:
-        return 1
-    print(f'\n{curve(run_folder, mean_psnr(start))}\n\non clips that were not trained on:')
-    print(comparison(results))
-    kept = [old for old in args.replay if not report_earlier(weights, common, data, old)]
-    if kept:
-        return 1
-    gains = max(psnr for _, psnr in validations(run_folder)) - mean_psnr(start), gained(results)
+        raise Ended(code)
+    weights = {f'{name}_before': args.weights, name: folder / 'models' / 'net_g_best.pth'}
+    results = [evaluated(run, file, common, data, 'test') for run, file in weights.items()]
+    print(f'\n{curve(folder, start)}\n\non clips that were not trained on:\n{comparison(results)}')
+    for old in args.replay:
+        report_earlier(weights, common, data, old)
+    gains = max(psnr for _, psnr in validations(folder)) - start, gained(results)
     if min(gains) <= 0:
         where = 'validation' if gains[0] <= 0 else 'test'
         print(f'\nnothing was gained: on the {where} clips the best epoch is {-min(gains):.2f} dB below the start')
         print(f'keep {args.weights}; another --lr, more clips or more --epochs may do better')
         return NOTHING_GAINED
-    print(f'\nrestore a video with it:\n  votes restore IN.mp4 OUT.mp4 --weights {best}')
+    print(f'\nrestore a video with it:\n  votes restore IN.mp4 OUT.mp4 --weights {weights[name]}')
     return 0
 
 
-def report_earlier(weights: dict[str, Path], common: dict[str, Any], data: Path, old: str) -> bool:
-    """Says what became of an earlier platform, on its own test clips; False where the evaluation failed."""
+def report_earlier(weights: dict[str, Path], common: dict[str, Any], data: Path, old: str) -> None:
+    """Says what became of an earlier platform, on its own test clips."""
     label = label_of(earlier_platform(old))
     if not (data / f'meta_info_test_{label}.txt').is_file():
         print(f'\n{label} has no test clips: what became of it is not known')
-        return True
-    results = both(weights, common, data, f'test_{label}', f'_on_{label}')
-    if len(results) < 2:
-        return False
-    print(f'\non {label}, which was replayed ({gained(results):+.2f} dB):')
-    print(comparison(results))
-    return True
+        return
+    part = f'test_{label}'
+    results = [evaluated(f'{run}_on_{label}', file, common, data, part) for run, file in weights.items()]
+    print(f'\non {label}, which was replayed ({gained(results):+.2f} dB):\n{comparison(results)}')
 
 
 def refuse_changes(path: Path, now: Record, platform: str) -> None:
@@ -159,10 +150,9 @@ def pairs_of(args: argparse.Namespace, target: Path, said: Promise) -> Path:
     """
     folders = [p for p in sorted(args.data.iterdir()) if p.is_dir()] if args.data.is_dir() else []
     hq, lq = (next((p for p in folders if p.name.lower().startswith(names)), None) for names in (HQ, LQ))
-    if hq is None and args.recipe:
-        hq = args.data
-    both = lq is not None and args.recipe is not None and args.originals is not None
-    if hq is None or (lq is None and args.recipe is None) or (lq is not None and bool(args.recipe) != both):
+    hq = args.data if hq is None and args.recipe else hq
+    both = lq is not None and bool(args.recipe)
+    if hq is None or (args.originals is None if both else lq is None and args.recipe is None):
         raise UserError(
             'pairs of compressed and original videos are needed',
             where=args.data.absolute(),
@@ -170,40 +160,20 @@ def pairs_of(args: argparse.Namespace, target: Path, said: Promise) -> Path:
             fix='DATA/HQ and DATA/LQ with the same names in both, or originals alone and --recipe R.yml; for both, '
             'DATA/HQ and DATA/LQ with --recipe R.yml and --originals FOLDER',
         )
-    earlier = [earlier_platform(name) for name in args.replay]
-    wish = Wish(
-        lq=lq, recipes=[args.recipe] if args.recipe and not both else [], test=args.test, val=args.val, seed=args.seed
-    )
+    recipes = [args.recipe] if args.recipe and not both else []
+    wish = Wish(lq=lq, recipes=recipes, test=args.test, val=args.val, seed=args.seed)
     if args.test is None or args.val is None:
-        from votes.data.open_source import open_source
-
         count = len(open_source(hq).clips())
         if count < 3:
             raise UserError('too few clips to train, validate and test', where=hq, value=count, fix='3 or more')
         wish.test = max(1, count // 5) if args.test is None else args.test
         wish.val = max(1, count // 10) if args.val is None else args.val
-    if said.reads_codec and (lq is None or not any(path.suffix.lower() in VIDEOS for path in lq.iterdir())):
-        raise UserError(
-            f'{said.name} reads what the codec says of its videos',
-            where=lq or args.recipe,
-            value=', '.join(said.inputs) or 'frames of peak quality',
-            fix='DATA/LQ has to hold the compressed videos themselves',
-        )
-    split = {'test': wish.test, 'val': wish.val, 'seed': wish.seed}
-    more = {f'dataroot_replay{i}': str(folder) for i, folder in enumerate(earlier)}
-    more |= {'dataroot_originals': str(args.originals)} if both else {}
-    made_of = record(
-        {'dataroot_hq': str(hq), 'dataroot_lq': str(lq or ''), 'recipe': args.recipe or '', **split, **more}
-    )
-    known = target / 'made_of.json'
-    if target.is_dir():
-        try:
-            refuse_changes(known, made_of, args.platform)
-        except UserError:
-            if not args.restart:
-                raise
-            put_aside(target)
-    checkpoint.write_record(known, made_of)
+    earlier = [earlier_platform(name) for name in args.replay]
+    check_codec(said, lq, args)
+    made: dict[str, Any] = {'dataroot_hq': str(hq), 'dataroot_lq': str(lq or ''), 'recipe': args.recipe or ''}
+    made |= {'test': wish.test, 'val': wish.val, 'seed': wish.seed}
+    made |= {f'dataroot_replay{i}': str(folder) for i, folder in enumerate(earlier)}
+    claim(target, record(made | ({'dataroot_originals': str(args.originals)} if both else {})), args)
     prepare('videos', hq, target, wish)
     if said.reads_codec and lq is not None:
         extract_metadata(lq, target / 'metadata')
@@ -212,6 +182,36 @@ def pairs_of(args: argparse.Namespace, target: Path, said: Promise) -> Path:
     for folder in earlier:
         join_earlier(target, folder, args.seed)
     return target
+
+
+def check_codec(said: Promise, lq: Path | None, args: argparse.Namespace) -> None:
+    """
+    Raises:
+        UserError: the network reads what only compressed videos themselves say, and there are none.
+    """
+    if said.reads_codec and (lq is None or not any(path.suffix.lower() in VIDEOS for path in lq.iterdir())):
+        raise UserError(
+            f'{said.name} reads what the codec says of its videos',
+            where=lq or args.recipe,
+            value=', '.join(said.inputs) or 'frames of peak quality',
+            fix='DATA/LQ has to hold the compressed videos themselves',
+        )
+
+
+def claim(target: Path, made_of: Record, args: argparse.Namespace) -> None:
+    """Notes what a folder of data is made of. One that was made of something else is put aside where that is asked for.
+
+    Raises:
+        UserError: it is not asked for, see refuse_changes.
+    """
+    if target.is_dir():
+        try:
+            refuse_changes(target / 'made_of.json', made_of, args.platform)
+        except UserError:
+            if not args.restart:
+                raise
+            put_aside(target)
+    checkpoint.write_record(target / 'made_of.json', made_of)
 
 
 def sections(data: Path, part: str) -> dict[str, Any]:
@@ -257,8 +257,8 @@ def write_options(args: argparse.Namespace, common: dict[str, Any], data: Path, 
     return _write(path, content)
 
 
-def evaluated(name: str, weights: Path, common: dict[str, Any], data: Path, part: str) -> Path | None:
-    """The results file of weights on a part of the split; None where the evaluation failed."""
+def evaluated(name: str, weights: Path, common: dict[str, Any], data: Path, part: str) -> Path:
+    """The results file of weights on a part of the split; raises Ended where the evaluation failed."""
     content = {
         'name': name,
         **common,
@@ -267,20 +267,14 @@ def evaluated(name: str, weights: Path, common: dict[str, Any], data: Path, part
         'val': {'save_img': part.startswith('test')},
     }
     options = _write(Path('experiments') / f'test_{name}.yml', content)
-    code = called(test, ['-opt', str(options), '--overwrite'])
-    return None if code else Path('results') / name / 'results.json'
-
-
-def both(weights: dict[str, Path], common: dict[str, Any], data: Path, part: str, on: str = '') -> list[Path]:
-    """`evaluated` of each, without those that failed."""
-    found = [evaluated(name + on, file, common, data, part) for name, file in weights.items()]
-    return [path for path in found if path is not None]
+    if called(test, ['-opt', str(options), '--overwrite']):
+        raise Ended(1)
+    return Path('results') / name / 'results.json'
 
 
 def mean_psnr(path: Path) -> float:
     (result,) = read_results(path)['results'].values()
-    value: float = result['mean']['restored']['psnr']
-    return value
+    return float(result['mean']['restored']['psnr'])
 
 
 def gained(results: list[Path]) -> float:

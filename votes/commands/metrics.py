@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from statistics import fmean
 from typing import Any
 
 import torch
@@ -33,7 +32,7 @@ from votes.metrics.perceptual import DISTS, LPIPS
 from votes.metrics.psnr_ssim import Channel, ms_ssim, planes, psnr, ssim
 from votes.metrics.vmaf import vmaf
 from votes.processes.devices import pick_device
-from votes.reports.compare import comparison
+from votes.reports.compare import clip_means, comparison, means
 from votes.reports.protocol import lower_is_better, shown
 from votes.video.read import Reading, VideoReader
 
@@ -171,23 +170,11 @@ class Measurer:
         return [{name: float(values[i]) for name, values in found.items()} for i in range(len(first))]
 
     def _in_a_row(self, before: tuple[Frame, Frame], now: tuple[Frame, Frame]) -> dict[str, float]:
-        found = {}
-        if 'warping_error' in self.protocol.metrics:
-            found['warping_error'] = temporal.warping_error(before[0], now[0], (before[1], now[1]))
-        if 'tof' in self.protocol.metrics:
-            found['tof'] = temporal.tof((before[0], now[0]), (before[1], now[1]))
-        return found
-
-
-def means(frames: dict[str, list[dict[str, float]]]) -> tuple[dict[str, float], dict[str, dict[str, float]]]:
-    """Clip -> rows of frames -> means over clips, and metric -> clip -> mean over frames; fluctuation beside PSNR."""
-    clips: dict[str, dict[str, float]] = {}
-    for clip, rows in frames.items():
-        for name in dict.fromkeys(name for row in rows for name in row):
-            clips.setdefault(name, {})[clip] = fmean(row[name] for row in rows if name in row)
-        if 'psnr' in rows[0]:
-            clips.setdefault('fluctuation', {})[clip] = temporal.fluctuation([row['psnr'] for row in rows])
-    return {name: fmean(values.values()) for name, values in clips.items()}, clips
+        measures = {
+            'warping_error': lambda: temporal.warping_error(before[0], now[0], (before[1], now[1])),
+            'tof': lambda: temporal.tof((before[0], now[0]), (before[1], now[1])),
+        }
+        return {name: measure() for name, measure in measures.items() if name in self.protocol.metrics}
 
 
 def hashed(clip: str, frames: Iterator[Frame], total: Any, starts: dict[str, str]) -> Iterator[Frame]:
@@ -206,28 +193,25 @@ def compare_videos(
 
     'cuts' says what 8-bit RGB cuts of the videos, 'not_available' which metrics could not be measured and why.
     """
-    cuts = [
-        line for path in dict.fromkeys((first, second)) for line in (cut_by_rgb(path, raw) if path.is_file() else ())
-    ]
+    cuts = [line for path in dict.fromkeys((first, second)) if path.is_file() for line in cut_by_rgb(path, raw)]
     sums = {name: hashlib.sha256() for name in ('restored', 'reference')}
     starts: dict[str, str] = {}
-    sides = {'restored': first, **({'LQ bicubic': lq} if lq else {})}
-    content: dict[str, Any] = {'mean': {}, 'clips': {}}
-    frames: dict[tuple[str, int], dict[str, dict[str, float]]] = {}
+    sides = {**({'LQ bicubic': lq} if lq else {}), 'restored': first}
+    values: dict[tuple[str, int], dict[str, dict[str, float]]] = {}
     for row, path in sides.items():
-        measured = {}
         for clip, get, reference in matched(clips_at(path, raw), clips_at(second, raw)):
-            a, b = get(), reference()
             if row == 'restored':
-                a, b = hashed(clip, a, sums['restored'], {}), hashed(clip, b, sums['reference'], starts)
+                a, b = hashed(clip, get(), sums['restored'], {}), hashed(clip, reference(), sums['reference'], starts)
             else:
-                a = enlarge_like(a, reference())
-            measured[clip] = measurer.clip(clip, a, b)
-            for index, values in enumerate(measured[clip]):
-                frames.setdefault((clip, index), {})[row] = values
-        content['mean'][row], content['clips'][row] = means(measured)
-    content['mean'] = {row: content['mean'][row] for row in reversed(content['mean'])}
-    content['frames'] = [{'clip': clip, 'index': index, **values} for (clip, index), values in frames.items()]
+                a, b = enlarge_like(get(), reference()), reference()
+            for index, found in enumerate(measurer.clip(clip, a, b)):
+                values.setdefault((clip, index), {})[row] = found
+    frames = [{'clip': clip, 'index': index, **rows} for (clip, index), rows in values.items()]
+    clips = clip_means(frames)
+    for row, of_row in clips.items():
+        if 'psnr' in of_row:
+            psnr_of = {clip: [rows[row]['psnr'] for (c, _), rows in values.items() if c == clip] for clip in starts}
+            of_row['fluctuation'] = {clip: temporal.fluctuation(found) for clip, found in psnr_of.items()}
     return {
         'name': first.stem,
         'protocol': measurer.protocol.described(),
@@ -243,7 +227,7 @@ def compare_videos(
         },
         'cuts': cuts,
         'not_available': measurer.unavailable,
-        'results': {second.stem: content},
+        'results': {second.stem: {'mean': means(clips), 'clips': clips, 'frames': frames}},
     }
 
 
@@ -276,27 +260,26 @@ def read_curve(path: Path) -> list[tuple[float, float]]:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
+    add = parser.add_argument
+    add(
         'inputs',
         nargs='+',
         metavar='A B',
         help='restored and reference; or compare RESULTS.json ...; or bd-rate A.csv B.csv',
     )
-    parser.add_argument('--lq', type=Path, help='the compressed video: gain over it')
-    parser.add_argument('--metrics', default='psnr,ssim', help=f'of {", ".join(NAMES)} (default psnr,ssim)')
-    parser.add_argument('--channel', choices=('y', 'rgb'), default='y', help='of PSNR, SSIM and MS-SSIM (default y)')
-    parser.add_argument('--crop', type=int, help='pixels left out at each edge (default 2; 0 of planes)')
-    parser.add_argument(
-        '--planes', action='store_true', help='Y, U and V as the files hold them, at their depth, instead of RGB'
-    )
-    parser.add_argument('--raw', metavar='WxH:FORMAT[:RATE]', help='of raw YUV, such as 832x480:yuv420p10le:50')
-    parser.add_argument('--device', default='auto', help='auto, cpu, cuda ... of what needs a network')
-    parser.add_argument('--json', type=Path, metavar='OUT.json', help='writes everything, frame by frame')
-    parser.add_argument('--format', choices=('text', 'markdown', 'latex', 'csv'), default='text', help='of compare')
-    parser.add_argument('--any-protocol', action='store_true', help='compare although the protocols differ')
-    parser.add_argument('--features', type=Path, help="LPIPS, DISTS: torchvision's weights of AlexNet or VGG16")
-    parser.add_argument('--lpips', type=Path, help='weights of LPIPS v0.1, alex.pth or vgg.pth')
-    parser.add_argument('--dists', type=Path, help='weights of DISTS, weights.pt')
+    add('--lq', type=Path, help='the compressed video: gain over it')
+    add('--metrics', default='psnr,ssim', help=f'of {", ".join(NAMES)} (default psnr,ssim)')
+    add('--channel', choices=('y', 'rgb'), default='y', help='of PSNR, SSIM and MS-SSIM (default y)')
+    add('--crop', type=int, help='pixels left out at each edge (default 2; 0 of planes)')
+    add('--planes', action='store_true', help='Y, U and V as the files hold them, at their depth, instead of RGB')
+    add('--raw', metavar='WxH:FORMAT[:RATE]', help='of raw YUV, such as 832x480:yuv420p10le:50')
+    add('--device', default='auto', help='auto, cpu, cuda ... of what needs a network')
+    add('--json', type=Path, metavar='OUT.json', help='writes everything, frame by frame')
+    add('--format', choices=('text', 'markdown', 'latex', 'csv'), default='text', help='of compare')
+    add('--any-protocol', action='store_true', help='compare although the protocols differ')
+    add('--features', type=Path, help="LPIPS, DISTS: torchvision's weights of AlexNet or VGG16")
+    add('--lpips', type=Path, help='weights of LPIPS v0.1, alex.pth or vgg.pth')
+    add('--dists', type=Path, help='weights of DISTS, weights.pt')
 
 
 def run(args: argparse.Namespace) -> int:
@@ -310,21 +293,15 @@ def run(args: argparse.Namespace) -> int:
         print(f'{value:+.2f} % bits for the same quality ({METHOD})')
         return 0
     names = args.metrics.split(',')
-    unknown = [name for name in names if name not in NAMES]
+    unknown = [f'unknown metric {name!r}' for name in names if name not in NAMES]
     if unknown or len(args.inputs) != 2:
-        raise UserError(
-            f'unknown metric {unknown[0]!r}' if unknown else 'two inputs are compared',
-            value=args.inputs,
-            fix=f'votes metrics RESTORED REFERENCE --metrics {",".join(NAMES[:3])}',
-        )
+        fix = f'votes metrics RESTORED REFERENCE --metrics {",".join(NAMES[:3])}'
+        raise UserError([*unknown, 'two inputs are compared'][0], value=args.inputs, fix=fix)
     first, second = (Path(p) for p in args.inputs)
     for path in (first, second, args.lq):
         if path is not None and not path.exists():
             raise UserError('not found', where=path)
-    if args.planes:
-        content = metrics_planes.run(args, names)
-    else:
-        content = _through_rgb(first, second, names, args)
+    content = metrics_planes.run(args, names) if args.planes else _through_rgb(first, second, names, args)
     for line in content['cuts']:
         print(f'note: {line}; --planes measures what the files hold')
     for name, reason in content['not_available'].items():
@@ -354,9 +331,8 @@ def _learned(names: list[str], args: argparse.Namespace) -> Learned:
         if name not in names:
             continue
         if weights is None or args.features is None:
-            raise UserError(
-                f'{name} needs weights, which are not distributed here', fix=f'--features VGG16.pth --{name} WEIGHTS'
-            )
+            fix = f'--features VGG16.pth --{name} WEIGHTS'
+            raise UserError(f'{name} needs weights, which are not distributed here', fix=fix)
         if name == 'dists':
             found[name] = DISTS(args.features, weights)
         else:

@@ -11,7 +11,6 @@ the DSM's at the wrong time, or what a perfect DSM would find.
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
@@ -23,7 +22,7 @@ from votes.archs.contract import Promise, Window, padding_of, promise
 from votes.archs.fields import padded
 from votes.archs.parts.dfm import luma_difference
 from votes.archs.parts.window_memory import NeighbourDifferences, PairEstimates
-from votes.checkpoint import digest, write_json
+from votes.checkpoint import begin, digest, write_json
 from votes.data.degrading import write_clip
 from votes.data.open_source import open_source
 from votes.data.pairs import ClipPairs
@@ -112,12 +111,7 @@ def sense(made: Made, frames: FrameSource, target: Path, about: dict[str, str]) 
     begun = target / '.begun.json'
     if (target / MANIFEST).exists() or (target.exists() and not begun.exists()):
         raise UserError('the output exists', where=target, fix='choose another name with -o, or remove it')
-    target.mkdir(parents=True, exist_ok=True)
-    if begun.exists():
-        before = json.loads(begun.read_text())
-        if any(before.get(key) != about.get(key) for key in ('map', 'dsm')):
-            raise UserError('this folder was begun with another DSM, or another map', where=target, fix='remove it')
-    write_json(begun, about)
+    begin(begun, about, 'another map, or one of another DSM,')
     for number, clip in enumerate(frames.clips(), 1):
         if not (target / clip).is_dir():
             write_clip(target / clip, made(clip))
@@ -133,15 +127,11 @@ def differences(
     """Of each frame (h, w), windows at the ends padded as in evaluation."""
     height, width = frames.size(clip)
     more = padding_of(said, height, width)
-    ready: dict[int, torch.Tensor] = {}
-    for view in Views(said).of(range(frames.length(clip))):
-        for number in set(view.indices) - ready.keys():
-            ready[number] = padded('lq', to_float(to_tensor([frames.read(clip, number)]), device), *more)
-        found = pairs.difference(view.indices, ready)[0, 0, :height, :width]
+    shown = (to_float(to_tensor([frames.read(clip, i)]), device) for i in range(frames.length(clip)))
+    for view in Views(said).of(padded('lq', frame, *more) for frame in shown):
+        found = pairs.difference(view.indices, view.frames)[0, 0, :height, :width]
         yield found.round().byte().cpu().numpy()
         pairs.forget(view.centres[0] - len(view.indices) + 2)
-        for number in ready.keys() - set(view.indices):
-            del ready[number]
 
 
 def shuffled(clip: str, maps: Iterable[NDArray[np.uint8]]) -> Iterator[NDArray[np.uint8]]:

@@ -41,8 +41,8 @@ def accept_habits(file: OptionFile) -> list[str]:
             file.data[name] = {}
     datasets = file.data.get('datasets')
     if isinstance(datasets, dict):
-        for name in [name for name, data in datasets.items() if data is None]:
-            del datasets[name]  # `val: ~` over a base file
+        # `val: ~` over a base file
+        file.data['datasets'] = {name: data for name, data in datasets.items() if data is not None}
     notices = []
     for key, section in walk(file.data):
         if key and key[0] in OLDER_NAMES:

@@ -120,8 +120,8 @@ def _read_one(path: Path) -> OptionFile:
         text = path.read_text(encoding='utf-8-sig')
     except (OSError, UnicodeDecodeError) as error:
         near = ', '.join(sorted(p.name for p in path.parent.glob('*.yml'))[:6])
-        fix = f'beside it: {near}' if near else None
-        raise UserError('option file cannot be read', where=path, value=error, fix=fix) from error
+        beside = f'beside it: {near}' if near else None
+        raise UserError('option file cannot be read', where=path, value=error, fix=beside) from error
     node = _compose(text, path)
     if not isinstance(node, yaml.MappingNode):
         raise UserError('option file holds no keys', where=path)
@@ -132,13 +132,11 @@ def _read_one(path: Path) -> OptionFile:
 
 def _merge(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
     """`above` wins; mappings are merged, unless they name different types."""
-    merged = dict(below)
-    for key, value in above.items():
-        old = merged.get(key)
-        if isinstance(old, dict) and isinstance(value, dict) and value.get('type', old.get('type')) == old.get('type'):
-            merged[key] = _merge(old, value)
-        else:
-            merged[key] = value
+    merged = below | above
+    for key in below.keys() & above.keys():
+        old, new = below[key], above[key]
+        if isinstance(old, dict) and isinstance(new, dict) and new.get('type', old.get('type')) == old.get('type'):
+            merged[key] = _merge(old, new)
     return merged
 
 

@@ -105,20 +105,18 @@ def _entry(label: str, run: dict[str, Any], name: str) -> Entry:
 
 
 def _of_set(name: str, entries: list[Entry], lower: set[str], style: str) -> list[str]:
-    first = entries[0]
-    means, title, remarks = _comparable(name, entries)
-    metrics = list(dict.fromkeys(metric for found in means for metric in found[RESTORED]))
-    baselines = [row for row in means[0] if row != RESTORED]
-    rows = {f'LQ {row}' if not row.startswith('LQ') else row: means[0][row] for row in baselines}
-    rows |= {entry.label: found[RESTORED] for entry, found in zip(entries, means, strict=True)}
-    base = means[0][baselines[-1]] if baselines else means[0][RESTORED]
+    of_each, title, remarks = _comparable(name, entries)
+    metrics = list(dict.fromkeys(metric for found in of_each for metric in found[RESTORED]))
+    baselines = [row for row in of_each[0] if row != RESTORED]
+    rows = {f'LQ {row}' if not row.startswith('LQ') else row: of_each[0][row] for row in baselines}
+    rows |= {entry.label: found[RESTORED] for entry, found in zip(entries, of_each, strict=True)}
+    base = of_each[0][baselines[-1] if baselines else RESTORED]
     table = [['', *(column for m in metrics for column in (m, 'gain'))]]
     for row, values in rows.items():
         cells = [(values.get(m), base.get(m), -1 if m in lower else 1) for m in metrics]
-        table.append(
-            [row] + [text for a, b, s in cells for text in (shown(a) if a is not None else '-', _gain(a, b, s))]
-        )
-    return [*_remark([f'{name}, {title or first.amount}'], style), *STYLES[style](table), *_remark(remarks, style)]
+        told = [(shown(a) if a is not None else '-', _gain(a, b, sign)) for a, b, sign in cells]
+        table.append([row, *(text for both in told for text in both)])
+    return [*_remark([f'{name}, {title or entries[0].amount}'], style), *STYLES[style](table), *_remark(remarks, style)]
 
 
 def _comparable(name: str, entries: list[Entry]) -> tuple[list[Means], str, list[str]]:
@@ -154,20 +152,25 @@ def _comparable(name: str, entries: list[Entry]) -> tuple[list[Means], str, list
     amounts = ', '.join(f'{entry.label} has {entry.amount}' for entry in entries)
     remarks.insert(0, f'only the frames that all have are compared: {amounts}')
     title = f'{len(common)} common frames of {len(clips)} clips'
-    return [_means([entry.frames[key] for key in sorted(common)]) for entry in entries], title, remarks
+    return [means(clip_means([entry.frames[key] for key in sorted(common)])) for entry in entries], title, remarks
 
 
-def _means(frames: list[dict[str, Any]]) -> Means:
-    """Mean over the frames of a clip, then over clips."""
+def clip_means(frames: list[dict[str, Any]]) -> dict[str, dict[str, dict[str, float]]]:
+    """Row -> metric -> clip -> mean over its frames, of frames as results files have them; what is restored last."""
     values: dict[str, dict[str, dict[str, list[float]]]] = {}
     for frame in frames:
         for row, found in frame.items():
             for metric, value in found.items() if isinstance(found, dict) else ():
                 values.setdefault(row, {}).setdefault(metric, {}).setdefault(frame['clip'], []).append(value)
     return {
-        row: {metric: fmean(fmean(of_clip) for of_clip in clips.values()) for metric, clips in found.items()}
+        row: {metric: {clip: fmean(of_clip) for clip, of_clip in clips.items()} for metric, clips in found.items()}
         for row, found in sorted(values.items(), key=lambda item: item[0] == RESTORED)
     }
+
+
+def means(clips: dict[str, dict[str, dict[str, float]]]) -> Means:
+    """Means over clips."""
+    return {row: {metric: fmean(of.values()) for metric, of in found.items()} for row, found in clips.items()}
 
 
 def _gain(value: float | None, base: float | None, sign: int) -> str:

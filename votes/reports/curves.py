@@ -43,29 +43,35 @@ def validations(run: Path) -> list[tuple[int, float]]:
     return [(row['iter'], row['restored_psnr']) for row in read_rows(run) if 'restored_psnr' in row]
 
 
+def _by_kind(rows: list[dict[str, Any]], key: str) -> dict[str, list[tuple[int, float]]]:
+    """'train' or a validation set -> (iteration, value) of what was logged as `key`."""
+    found: dict[str, list[tuple[int, float]]] = {}
+    for row in rows:
+        if key in row:
+            found.setdefault(row['kind'], []).append((row['iter'], row[key]))
+    return found
+
+
 def draw_curves(folder: Path) -> Path:
     """Draws folder/curves.svg from folder/metrics.jsonl and returns its path."""
     from matplotlib.figure import Figure
 
     rows = read_rows(folder)
-    training = [row for row in rows if row['kind'] == 'train']
-    sets = sorted({row['kind'] for row in rows} - {'train'})
-    metrics = sorted({key for row in rows for key in row if key.startswith('restored_')})
-    panels = [panel for panel in PANELS if any(panel[0] in row for row in training)]
-    count = len(panels) + len(metrics)
-    figure = Figure(figsize=(7, 2.4 * max(1, count)), layout='constrained')
-    axes = figure.subplots(max(1, count), 1, squeeze=False)[:, 0]
+    logged = {key: _by_kind(rows, key) for key in sorted({key for row in rows for key in row})}
+    panels = [panel for panel in PANELS if 'train' in logged.get(panel[0], {})]
+    metrics = [key for key in logged if key.startswith('restored_')]
+    count = max(1, len(panels) + len(metrics))
+    figure = Figure(figsize=(7, 2.4 * count), layout='constrained')
+    axes = figure.subplots(count, 1, squeeze=False)[:, 0]
     for axis, (key, title, scale) in zip(axes, panels, strict=False):
-        points = [(row['iter'], row[key]) for row in training if key in row]
-        axis.plot(*zip(*points, strict=True), lw=1)
+        axis.plot(*zip(*logged[key]['train'], strict=True), lw=1)
         axis.set(title=title, yscale=scale)
-    for axis, metric in zip(axes[len(panels) : count], metrics, strict=True):
-        for name in sets:
-            own = [row for row in rows if row['kind'] == name and metric in row]
-            axis.plot([row['iter'] for row in own], [row[metric] for row in own], 'o-', ms=3, label=name)
-            baseline = metric.replace('restored_', 'bicubic_')
-            if own and baseline in own[-1]:
-                axis.axhline(own[-1][baseline], ls=':', c='gray', lw=1, label=f'{name}: LQ bicubic')
+    for axis, metric in zip(axes[len(panels) :], metrics, strict=False):
+        baseline = logged.get(metric.replace('restored_', 'bicubic_'), {})
+        for name, points in sorted(logged[metric].items()):
+            axis.plot(*zip(*points, strict=True), 'o-', ms=3, label=name)
+            if name in baseline:
+                axis.axhline(baseline[name][-1][1], ls=':', c='gray', lw=1, label=f'{name}: LQ bicubic')
         axis.set(title=metric.removeprefix('restored_'))
         axis.legend(fontsize=7)
     axes[-1].set(xlabel='iteration')
@@ -87,10 +93,7 @@ def series(folder: Path, key: str) -> dict[str, list[tuple[int, float]]]:
         UserError: the folder is no run, or never logged it; the keys that it has are named.
     """
     rows = read_rows(folder)
-    found: dict[str, list[tuple[int, float]]] = {}
-    for row in rows:
-        if key in row:
-            found.setdefault(row['kind'], []).append((row['iter'], row[key]))
+    found = _by_kind(rows, key)
     if not found:
         keys = sorted({name for row in rows for name in row} - {'iter', 'kind'})
         raise UserError(f'{key!r} was never logged', where=folder, fix=f'one of {", ".join(keys)}')
@@ -125,13 +128,12 @@ def plot(runs: list[Path], key: str, output: Path, smooth: int = 1, log: bool = 
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument('runs', type=Path, nargs='+', metavar='experiments/NAME', help='run folders, a curve each')
-    parser.add_argument(
-        '--key', default='restored_psnr', help='what is drawn of metrics.jsonl (default: restored_psnr)'
-    )
-    parser.add_argument('-o', '--output', type=Path, default=Path('plot.svg'), help='.svg, .png or .pdf')
-    parser.add_argument('--smooth', type=int, default=1, help='points that are averaged')
-    parser.add_argument('--log', action='store_true', help='a logarithmic axis')
+    add = parser.add_argument
+    add('runs', type=Path, nargs='+', metavar='experiments/NAME', help='run folders, a curve each')
+    add('--key', default='restored_psnr', help='what is drawn of metrics.jsonl (default: restored_psnr)')
+    add('-o', '--output', type=Path, default=Path('plot.svg'), help='.svg, .png or .pdf')
+    add('--smooth', type=int, default=1, help='points that are averaged')
+    add('--log', action='store_true', help='a logarithmic axis')
 
 
 def run(args: argparse.Namespace) -> None:

@@ -83,6 +83,12 @@ class Evaluated:
         found = next(iter(self.frames.values()))[RESTORED]
         return 'psnr' if 'psnr' in found else next(iter(found))
 
+    def curve(self) -> dict[str, str]:
+        """What is drawn of its frames: 'metric', the gain where there is one, and what it is called, 'unit'."""
+        called = self.metric.upper() if self.metric in ('psnr', 'ssim') else self.metric
+        gained = 'gain' in self.values(next(iter(self.frames)))
+        return {'metric': 'gain', 'unit': f'gain in {called}'} if gained else {'metric': self.metric, 'unit': called}
+
     def values(self, at: tuple[str, int]) -> dict[str, float]:
         """Its metrics at a frame, and under 'gain' that over the last baseline; positive is better."""
         frame, metric = self.frames[at], self.metric
@@ -133,8 +139,8 @@ def _size(run: Evaluated) -> tuple[int, ...] | None:
 
 def _shown(runs: list[Evaluated], pictures: Pictures, every: int) -> TestSet:
     first = runs[0]
-    alone = len(runs) == 1
-    shown = TestSet(first.name, metric=first.metric, right=OUTPUT if alone else first.label)
+    labels = {OUTPUT if len(runs) == 1 else run.label: run for run in runs}
+    shown = TestSet(first.name, **first.curve(), right=next(iter(labels)))
     if _size(first) is None:
         shown.notes.append('no pictures were saved: val.save_img: true does')
         return shown
@@ -143,19 +149,13 @@ def _shown(runs: list[Evaluated], pictures: Pictures, every: int) -> TestSet:
     except UserError as error:
         shown.notes.append(f'the data is not there any more: {error.what}')
         return shown
-    if not alone:
-        shown.left = runs[1].label
-    labels = {OUTPUT if alone else run.label: run for run in runs}
+    shown.left = runs[1].label if len(runs) > 1 else 'input'
     sense = {name: found for name, run in labels.items() if (found := _sensing(run, dataset, shown))}
     common = [at for at in first.frames if all(at in run.frames for run in runs)]
     if not common:
         shown.notes.append(f'no frame that all have: {", ".join(run.label for run in runs)}')
         return shown
     values = {at: {name: run.values(at) for name, run in labels.items()} for at in common}
-    gained = 'gain' in values[common[0]][shown.right]
-    called = first.metric.upper() if first.metric in ('psnr', 'ssim') else first.metric
-    shown.unit = f'gain in {called}' if gained else called
-    shown.metric = 'gain' if gained else first.metric
     worst = list(_worst(values, shown.metric, first.lower))
     wanted = {at for at, _ in worst} | _every(common, every)
     for clip, index in common:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import re
 import shlex
 from pathlib import Path
 from typing import Any
@@ -98,6 +97,10 @@ def _record(path: Path) -> dict[str, Any]:
     return content
 
 
+def _commands(*folders: Path) -> list[str]:
+    return [shlex.join(words) for folder in folders if (words := _environment(folder).get('command'))]
+
+
 def _about(environment: dict[str, Any]) -> dict[str, str]:
     """The lines of an environment that a reader asks for."""
     wanted = ('commit', 'changed_files', 'python', 'system', 'gpus', 'cuda', 'processes', 'threads')
@@ -109,8 +112,7 @@ def _about(environment: dict[str, Any]) -> dict[str, str]:
 
 def _svg(path: Path) -> str:
     """A figure to be put into a page: from its <svg> on."""
-    text = path.read_text()
-    return text[re.search('<svg', text).start() :] if '<svg' in text else ''  # type: ignore[union-attr]
+    return ''.join(path.read_text().partition('<svg')[1:])
 
 
 def of_results(folders: list[Path], pictures: Pictures, every: int, alike: bool = True) -> dict[str, Any]:
@@ -121,17 +123,15 @@ def of_results(folders: list[Path], pictures: Pictures, every: int, alike: bool 
     """
     files = [folder / 'results.json' for folder in folders]
     found = [read_results(file) for file in files]
-    first, environment = found[0], _environment(folders[0])
-    names = labels(files, [content['name'] for content in found])
-    tables = [comparison(files)] if alike else []  # refuses what cannot be compared, before pictures are made
+    protocol, names = found[0]['protocol'], labels(files, [content['name'] for content in found])
     return {
         'title': ' and '.join(names),
-        'tables': tables,
-        'protocol': {k: _plain(first['protocol'][k]) for k in PROTOCOL if k in first['protocol']},
-        'weights': first.get('weights') if len(folders) == 1 else None,
+        'tables': [comparison(files)] if alike else [],  # refuses what cannot be compared, before pictures are made
+        'protocol': {k: _plain(protocol[k]) for k in PROTOCOL if k in protocol},
+        'weights': found[0].get('weights') if len(folders) == 1 else None,
         'sets': test_sets(zip(names, folders, strict=True), pictures, every),
-        'environment': _about(environment),
-        'commands': [shlex.join(c) for c in (_environment(folder).get('command') for folder in folders) if c],
+        'environment': _about(_environment(folders[0])),
+        'commands': _commands(*folders),
     }
 
 
@@ -141,7 +141,6 @@ def _plain(value: Any) -> str:
 
 def of_training(folder: Path, pictures: Pictures) -> dict[str, Any]:
     """Curves, last validation and previews of a training run."""
-    environment = _environment(folder)
     rows = [row for row in read_rows(folder) if row['kind'] != 'train']
     lines = [f'{row["kind"]}, iteration {row["iter"]}: ' + _values(row) for row in rows]
     return {
@@ -149,8 +148,8 @@ def of_training(folder: Path, pictures: Pictures) -> dict[str, Any]:
         'tables': ['\n'.join(lines) or 'not validated yet'],
         'figures': [_svg(draw_curves(folder))],
         'sets': previews(folder, pictures),
-        'environment': _about(environment),
-        'commands': [shlex.join(environment['command'])] if environment.get('command') else [],
+        'environment': _about(_environment(folder)),
+        'commands': _commands(folder),
     }
 
 

@@ -75,15 +75,12 @@ def _result(study: Study, row: Row, runner: Runner) -> Result:
     """A row by the runs that are there; a claim needs some of them, a row of values all."""
     found = Result(row, MEASURED)
     runs = _runs(row, runner)
-    lacking = _lacking(row, runner)
+    ended = {name: runner.outcomes[name] for name in row.jobs}
+    lacking = list(dict.fromkeys(outcome.told(name) for name, outcome in ended.items() if outcome.state != 'done'))
     claim = bool(row.minus or row.order or row.measure)
     if not runs or (lacking and not claim):
         return Result(row, NOT_RUN, '; '.join(lacking) or 'no runs')
-    if study.costs and row.results:
-        found.cost = _cost(row, runner)
-    for job in row.costs:
-        if runner.outcomes[job].state == 'done':
-            found.cost |= json.loads((runner.folder / 'results' / job / 'video_costs.json').read_text())['mean']
+    found.cost = _cost(row, runner)
     try:
         judge = _order if row.order else _correlation if row.measure else _gain if row.minus else _values
         verdicts = judge(study, found, runs, runner)
@@ -105,12 +102,6 @@ def _runs(row: Row, runner: Runner) -> list[list[str]]:
     sides = list(row.order.values()) or [row.results or row.measure, *([row.others] if row.others else [])]
     runs = [list(run) for run in zip(*sides, strict=True)]
     return [run for run in runs if all(runner.outcomes[name].state == 'done' for name in run)]
-
-
-def _lacking(row: Row, runner: Runner) -> list[str]:
-    """Why runs of a row are missing, each cause once."""
-    ended = {name: runner.outcomes[name] for name in row.jobs}
-    return list(dict.fromkeys(outcome.told(name) for name, outcome in ended.items() if outcome.state != 'done'))
 
 
 Verdicts = list[tuple[str, str]]
@@ -156,17 +147,11 @@ def _values(study: Study, found: Result, runs: list[list[str]], runner: Runner) 
 def _gain(study: Study, found: Result, runs: list[list[str]], runner: Runner) -> Verdicts:
     """Paired differences over clips and seeds."""
     row = found.row
-    pairs = []
-    for run in runs:
-        ours = Measured(runner, run[0])
-        if isinstance(row.minus, str):
-            pairs.append((ours, ours))
-            continue
-        other = Measured(runner, run[1])
-        check_pair(ours, other)
-        if row.alike:
+    pairs = [(Measured(runner, run[0]), Measured(runner, run[-1])) for run in runs]  # a baseline is of the same job
+    for run, pair in zip(runs, pairs, strict=True):
+        check_pair(*pair)
+        if row.others and row.alike:
             check_trainings(runner, *run)
-        pairs.append((ours, other))
     of_other = row.minus if isinstance(row.minus, str) else 'restored'
     verdicts = []
     for metric in row.published or row.metrics:
@@ -260,11 +245,20 @@ def check_trainings(runner: Runner, ours: str, other: str) -> None:
 
 
 def _cost(row: Row, runner: Runner) -> dict[str, float]:
-    """Parameters of the network that was tested, and how long training took."""
-    about = read_results(runner.folder / 'results' / row.results[0] / 'results.json')['network_g']
-    arguments = {key: value for key, value in about.items() if key != 'bin_model'}  # weights are not needed
-    seconds = [sum(runner.outcomes[job].seconds for job in runner.led_to(name)) for name in row.results]
-    return {'parameters': sum(p.numel() for p in build_network(arguments).parameters()), 'train_s': fmean(seconds)}
+    """Parameters of the network that was tested, and how long training took, where the study asks for them; and what
+    its videos cost.
+    """
+    found: dict[str, float] = {}
+    if runner.study.costs and row.results:
+        about = read_results(runner.folder / 'results' / row.results[0] / 'results.json')['network_g']
+        arguments = {key: value for key, value in about.items() if key != 'bin_model'}  # weights are not needed
+        seconds = [sum(runner.outcomes[job].seconds for job in runner.led_to(name)) for name in row.results]
+        found['parameters'] = sum(p.numel() for p in build_network(arguments).parameters())
+        found['train_s'] = fmean(seconds)
+    for job in row.costs:
+        if runner.outcomes[job].state == 'done':
+            found |= json.loads((runner.folder / 'results' / job / 'video_costs.json').read_text())['mean']
+    return found
 
 
 def _read_curve(found: Result, job: str, run: Path) -> None:

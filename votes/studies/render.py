@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -67,50 +66,31 @@ def _ours(metric: str, result: Result) -> str:
     return text + (f' ± {_number(result.spread[metric], digits)}' if metric in result.spread else '')
 
 
-def _published(metric: str, result: Result) -> str:
-    gain = bool(result.row.minus)
-    return _number(result.row.published.get(metric), _digits(metric, gain), '+' if gain else '')
-
-
-def _difference(metric: str, result: Result) -> str:
-    return _number(result.difference.get(metric), _digits(metric, bool(result.row.minus)), '+')
-
-
-def _side(side: str, metric: str, result: Result) -> str:
-    return _number(result.sides.get(side, {}).get(metric), _digits(metric, True))
-
-
-def _baseline(name: str, result: Result) -> str:
-    return _number(result.baseline.get(name), 2)
-
-
-def _cost(name: str, result: Result) -> str:
-    return COSTS[name][1](result.cost[name]) if name in result.cost else '-'
-
-
-def _amount(result: Result) -> str:
-    one = next(iter(result.interval.values()), None)
-    return f'{one.seeds} x {one.clips}' if one else '-'
-
-
 def _table(results: list[Result]) -> list[list[str]]:
     """Header and rows: for every metric published, ours and the difference; then the verdict."""
-    columns: list[tuple[str, Callable[[Result], str]]] = [('', lambda result: result.row.label)]
+    columns = [['', *(r.row.label for r in results)]]
     for metric in dict.fromkeys(m for r in results for m in [*({} if r.row.order else r.row.published), *r.ours]):
-        title, ours = HEADS.get(metric, metric.replace('_', ' ')), partial(_ours, metric)
+        title, ours = HEADS.get(metric, metric.replace('_', ' ')), [_ours(metric, r) for r in results]
         if any(metric in r.row.published for r in results):
-            columns.append((f'{title}, paper', partial(_published, metric)))
-            columns += [('ours', ours), ('difference', partial(_difference, metric))]
+            digits = [(r, _digits(metric, bool(r.row.minus)), '+' if r.row.minus else '') for r in results]
+            paper = [_number(r.row.published.get(metric), n, sign) for r, n, sign in digits]
+            columns += [[f'{title}, paper', *paper], ['ours', *ours]]
+            columns.append(['difference', *(_number(r.difference.get(metric), n, '+') for r, n, _ in digits)])
         else:
-            columns.append((title, ours))
+            columns.append([title, *ours])
     for side, metric in dict.fromkeys((side, m) for r in results for side, values in r.sides.items() for m in values):
-        columns.append((f'{HEADS.get(metric, metric)} {side}', partial(_side, side, metric)))
+        values = [_number(r.sides.get(side, {}).get(metric), _digits(metric, True)) for r in results]
+        columns.append([f'{HEADS.get(metric, metric)} {side}', *values])
     for name in dict.fromkeys(name for r in results for name in r.baseline):
-        columns.append((f'{name} PSNR dB', partial(_baseline, name)))
-    columns += [(COSTS[name][0], partial(_cost, name)) for name in COSTS if any(name in r.cost for r in results)]
-    columns += [('seeds x clips', _amount)] if any(r.interval for r in results) else []
-    columns.append(('verdict', lambda result: result.verdict))
-    return [[head for head, _ in columns], *([cell(result) for _, cell in columns] for result in results)]
+        columns.append([f'{name} PSNR dB', *(_number(r.baseline.get(name), 2) for r in results)])
+    for name, (head, said) in COSTS.items():
+        if any(name in r.cost for r in results):
+            columns.append([head, *(said(r.cost[name]) if name in r.cost else '-' for r in results)])
+    if any(r.interval for r in results):
+        amounts = (next(iter(r.interval.values()), None) for r in results)
+        columns.append(['seeds x clips', *(f'{one.seeds} x {one.clips}' if one else '-' for one in amounts)])
+    columns.append(['verdict', *(r.verdict for r in results)])
+    return [list(line) for line in zip(*columns, strict=True)]
 
 
 def markdown(study: Study, table: list[list[str]], results: list[Result], about: dict[str, Any], command: str) -> str:
@@ -207,13 +187,11 @@ def _gains(axis: Any, results: list[Result], y: str) -> None:
 
 def _bars(axis: Any, results: list[Result], y: str) -> None:
     names = [r.row.label for r in results]
-    shown = [v for r in results for v in (r.ours.get(y), r.row.published.get(y)) if v is not None]
-    for offset, title, values in (
-        (-0.2, 'ours', [r.ours.get(y) for r in results]),
-        (0.2, 'paper', [r.row.published.get(y) for r in results]),
-    ):
-        places = [i + offset for i, v in enumerate(values) if v is not None]
-        axis.bar(places, [v for v in values if v is not None], 0.4, label=title if places else None)
+    sides = {'ours': [r.ours for r in results], 'paper': [r.row.published for r in results]}
+    shown = [values[y] for side in sides.values() for values in side if y in values]
+    for offset, (title, side) in zip((-0.2, 0.2), sides.items(), strict=True):
+        bars = {place + offset: values[y] for place, values in enumerate(side) if y in values}
+        axis.bar(bars.keys(), bars.values(), 0.4, label=title if bars else None)
     for place, result in enumerate(results):
         if y in result.interval:
             below, above = _reach(result.interval[y], result.ours[y])

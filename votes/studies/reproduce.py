@@ -25,17 +25,16 @@ SOME_OPEN = 3
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument('study', help=f'{", ".join(shipped_studies())}, or a YAML file')
-    parser.add_argument('--quick', action='store_true', help='the same on demo data with small networks, in minutes')
-    parser.add_argument('--data', type=Path, metavar='FOLDER', help='what stands for ./datasets in the option files')
-    parser.add_argument('-o', '--output', type=Path, help='folder of the study (default: studies/NAME)')
-    parser.add_argument('--gpus', help='such as 0,1,2,3: a job on each (default: all)')
+    add = parser.add_argument
+    add('study', help=f'{", ".join(shipped_studies())}, or a YAML file')
+    add('--quick', action='store_true', help='the same on demo data with small networks, in minutes')
+    add('--data', type=Path, metavar='FOLDER', help='what stands for ./datasets in the option files')
+    add('-o', '--output', type=Path, help='folder of the study (default: studies/NAME)')
+    add('--gpus', help='such as 0,1,2,3: a job on each (default: all)')
     own = 'weights of your own in place of what a training job of the study makes'
     add_overrides(parser, own, '--weights', dest='weights', takes='JOB=FILE')
-    parser.add_argument(
-        '--evaluate-only', action='store_true', help='trains nothing: measures the weights that are there'
-    )
-    parser.add_argument('--dry-run', action='store_true', help='only say which jobs there are and what they lack')
+    add('--evaluate-only', action='store_true', help='trains nothing: measures the weights that are there')
+    add('--dry-run', action='store_true', help='only say which jobs there are and what they lack')
 
 
 def run(args: argparse.Namespace) -> int:

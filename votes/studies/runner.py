@@ -58,6 +58,7 @@ class Outcome:
         return f'{name}: {self.state}{f", {self.reason}" if self.reason else ""}'
 
 
+@dataclass
 class Runner:
     """The jobs of a study in a folder of its own: experiments/, results/, data/, logs/ and jobs/.
 
@@ -72,18 +73,16 @@ class Runner:
         UserError: `weights` names a job that trains nothing, or a file that is not there.
     """
 
-    def __init__(
-        self,
-        study: Study,
-        folder: Path,
-        data: Path | None,
-        devices: list[str],
-        say: Say = print,
-        weights: dict[str, Path] | None = None,
-        train: bool = True,
-    ):
-        self.study, self.folder, self.data, self.devices, self.say = study, folder, data, devices, say
-        self.train, self.own = train, dict(_own(study, name, path) for name, path in (weights or {}).items())
+    study: Study
+    folder: Path
+    data: Path | None
+    devices: list[str]
+    say: Say = print
+    weights: dict[str, Path] = field(default_factory=dict)
+    train: bool = True
+
+    def __post_init__(self) -> None:
+        self.own = dict(_own(self.study, name, path) for name, path in self.weights.items())
         self.outcomes: dict[str, Outcome] = {}
         self.running: dict[str, subprocess.Popen[bytes]] = {}
 
@@ -91,10 +90,9 @@ class Runner:
         """Runs what is not done yet. A job that fails is reported, and does not stop others than those it feeds."""
         for name in ('logs', 'jobs', 'jobs/pace'):
             (self.folder / name).mkdir(parents=True, exist_ok=True)
-        waiting = dict(self.study.jobs)
-        for name in self.spared():
-            del waiting[name]
-            self.outcomes[name] = Outcome('not run', 'only needed by trainings whose weights are given')
+        spared = dict.fromkeys(self.spared(), Outcome('not run', 'only needed by trainings whose weights are given'))
+        self.outcomes |= spared
+        waiting = {name: job for name, job in self.study.jobs.items() if name not in spared}
         free = list(self.devices) or ['']
         futures: dict[Future[Outcome], tuple[str, str]] = {}
         with ThreadPoolExecutor(len(free)) as pool, StopRequests() as stop:
@@ -333,10 +331,9 @@ class Runner:
         log = self.folder / 'logs' / f'{name}.log'
         job = self.study.jobs.get(name)  # none of a trial
         inside, codes = (self._fill(job.inside) if job.inside else None, job.codes) if job else (None, [])
-        environment = {**os.environ, 'PYTHONPATH': os.pathsep.join([str(SOURCE), os.environ.get('PYTHONPATH', '')])}
-        environment |= child_environment()  # a study that is killed takes its trainings with it
-        if device:
-            environment['CUDA_VISIBLE_DEVICES'] = device
+        environment = os.environ | child_environment()  # a study that is killed takes its trainings with it
+        environment['PYTHONPATH'] = os.pathsep.join([str(SOURCE), os.environ.get('PYTHONPATH', '')])
+        environment |= {'CUDA_VISIBLE_DEVICES': device} if device else {}
         self.say(f'{name}: {" ".join(command[1:4])} ... (log: {log})')
         started = time.monotonic()
         with open(log, 'ab') as output:

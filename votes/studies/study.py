@@ -151,9 +151,11 @@ class Study(BaseModel):
 
     @model_validator(mode='after')
     def _known_jobs(self) -> Study:
-        for who, needed in [(f'job {n}', j.needs) for n, j in self.jobs.items()] + [
-            (f'row {r.label}', r.jobs) for r in self.rows
-        ]:
+        asked = [
+            *((f'job {n}', j.needs) for n, j in self.jobs.items()),
+            *((f'row {r.label}', r.jobs) for r in self.rows),
+        ]
+        for who, needed in asked:
             unknown = [name for name in needed if name not in self.jobs]
             if unknown:
                 raise ValueError(f'{who} names unknown jobs: {", ".join(unknown)}')
