@@ -78,8 +78,10 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
 
 def begin(path: Path, job: dict[str, Any], what: str) -> None:
     """Notes at `path` what a folder is made of; raises UserError where another job was begun there."""
-    if path.exists() and json.loads(path.read_text()) != job:
-        raise UserError(f'{what} was begun here', where=path.parent, value=path.read_text(), fix='remove this folder')
+    begun = path.read_text(errors='replace') if path.exists() else json.dumps(job)
+    with explained('what was begun here cannot be read', ValueError, where=path, fix='remove this folder'):
+        if json.loads(begun) != job:
+            raise UserError(f'{what} was begun here', where=path.parent, value=begun, fix='remove this folder')
     write_json(path, job)
 
 

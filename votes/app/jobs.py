@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from votes.app.catalogue import Weights
-from votes.checkpoint import write_json
+from votes.checkpoint import read_record, write_record
 from votes.errors import UserError
 from votes.processes.lease import owner_of
 from votes.processes.parent import child_environment
@@ -74,7 +74,7 @@ class Video:
         return self.folder / f'result{suffix if suffix in CODECS["h264"].suffixes else ".mp4"}'
 
     def save(self) -> None:
-        write_json(self.folder / ABOUT, {key: getattr(self, key) for key in KEPT})
+        write_record(self.folder / ABOUT, {key: getattr(self, key) for key in KEPT})
 
     def segments(self) -> dict[int, Segment]:
         """Those that are finished; none where the result is there, or nothing has begun."""
@@ -143,7 +143,7 @@ class Jobs:
             shutil.rmtree(folder, ignore_errors=True)
             return
         try:
-            content = json.loads((folder / ABOUT).read_text())
+            content = read_record(folder / ABOUT, unsigned=True)
             video = Video(folder.name, folder, **{key: content[key] for key in KEPT})
         except (OSError, ValueError, LookupError, TypeError) as error:
             print(f'{folder} is left alone: what it says cannot be read: {error!r}', file=sys.stderr)

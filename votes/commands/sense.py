@@ -22,7 +22,7 @@ from votes.archs.contract import Promise, Window, padding_of, promise
 from votes.archs.fields import padded
 from votes.archs.parts.dfm import luma_difference
 from votes.archs.parts.window_memory import NeighbourDifferences, PairEstimates
-from votes.checkpoint import begin, digest, write_json
+from votes.checkpoint import begin, digest, write_record
 from votes.data.degrading import write_clip
 from votes.data.open_source import open_source
 from votes.data.pairs import ClipPairs
@@ -116,7 +116,7 @@ def sense(made: Made, frames: FrameSource, target: Path, about: dict[str, str]) 
         if not (target / clip).is_dir():
             write_clip(target / clip, made(clip))
         print(f'{target / clip}: {frames.length(clip)} frames ({number}/{len(frames.clips())})')
-    write_json(target / MANIFEST, about)
+    write_record(target / MANIFEST, about)
     begun.unlink()
 
 

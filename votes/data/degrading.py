@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import json
 import os
 import shutil
 import tempfile
@@ -19,11 +18,11 @@ from typing import Any
 import numpy as np
 from av import library_versions
 
-from votes.checkpoint import begin, whole_folder, write_json
+from votes.checkpoint import begin, read_record, whole_folder, write_record
 from votes.data.codec_metadata import write_metadata
 from votes.data.open_source import open_source
 from votes.data.sources import Crop, Frame, FrameSource, cropped, write_picture
-from votes.errors import UserError
+from votes.errors import UserError, explained
 from votes.video.draws import ends
 from votes.video.metadata import each_frame
 from votes.video.recipe import Degradation, Recipe, degrade, read_recipe
@@ -99,14 +98,15 @@ def degrade_source(
             about = _degrade_clip(opened.source, clip, target, own, number, beside)
             if recipe.drawn_from:
                 about['drawn'] = recipe.drawn(own)
-            write_json(said[clip], about)
+            write_record(said[clip], about)
             say(_outcome(clip, own, about))
 
     with ThreadPoolExecutor(max(1, workers)) as pool:  # coding and decoding release Python's lock
         list(pool.map(one, range(len(names)), names))  # after an error no more is begun
-    clips = {clip: json.loads(path.read_text()) for clip, path in said.items()}
+    with explained('what was noted of a clip is damaged', ValueError, where=target, fix='remove this folder'):
+        clips = {clip: read_record(path) for clip, path in said.items()}
     versions = {'av': version('av'), 'libavcodec': list(library_versions['libavcodec']), 'decoding': DECODING}
-    write_json(manifest, {'recipe': asked, 'grid': recipe.grid, 'versions': versions, 'clips': clips})
+    write_record(manifest, {'recipe': asked, 'grid': recipe.grid, 'versions': versions, 'clips': clips})
     for path in (job, *said.values()):
         path.unlink()
 

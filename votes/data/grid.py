@@ -7,10 +7,10 @@ The difference is (S - 1) / 2 pixels of GT in both directions.
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
+from votes.checkpoint import read_record
 from votes.data.degrading import OnTheFly
 from votes.data.pairs import ClipPairs
 from votes.errors import UserError, explained
@@ -24,8 +24,7 @@ def stored_grid(root: str | Path) -> str | None:
     if not path.is_file():
         return None
     with explained('a manifest cannot be read', ValueError, where=path, fix='make the frames again'):
-        content = json.loads(path.read_text())
-    return content.get('grid') if isinstance(content, dict) else None
+        return read_record(path, unsigned=True).get('grid')
 
 
 def grid_of(dataset: Any) -> str | None:

@@ -8,7 +8,6 @@ version 0.1 have a file for each clip, CLIP.npy, and are read as well.
 
 from __future__ import annotations
 
-import json
 import math
 from functools import lru_cache
 from pathlib import Path
@@ -18,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from votes.checkpoint import read_record
 from votes.data.sources import Crop, Frame, KnownClips, check_clip_name, cropped
 from votes.errors import UserError, explained
 
@@ -43,7 +43,7 @@ class PackedSource(KnownClips):
         kinds = OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError
         where, known = self.root.absolute() / MANIFEST, {}
         with explained('no packed frames', *kinds, where=where, fix='votes pack FRAMES OUT'):
-            self.manifest: dict[str, dict[str, Any]] = json.loads(where.read_text())['clips']
+            self.manifest: dict[str, dict[str, Any]] = read_record(where, unsigned=True)['clips']
             for clip, about in sorted(self.manifest.items()):
                 check_clip_name(clip, where)
                 count, *size, channels = map(int, about['shape'])

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from votes.checkpoint import digest
+from votes.checkpoint import digest, read_record
 from votes.data.open_source import open_source
 from votes.data.pairs import ClipPairs
 from votes.data.sources import Crop
-from votes.errors import UserError
+from votes.errors import UserError, explained
 
 MANIFEST = 'sensed.json'  # beside the clips: which DSM, and of which frames
 
@@ -28,7 +27,8 @@ def check_dsm(root: str, dsm: nn.Module) -> None:
     """Raises UserError unless the maps at `root` were made by this DSM."""
     check_complete(root)
     path = Path(root) / MANIFEST
-    said = json.loads(path.read_text())
+    with explained('these maps cannot be used', ValueError, where=path, fix='make them again: votes sense'):
+        said = read_record(path, unsigned=True)
     if said.get('map', 'dsm') != 'dsm':
         fix = 'network_g.map_source: stored, or `votes sense` with --map dsm'
         raise UserError('these are no degradation maps of a DSM', where=path, value=said['map'], fix=fix)

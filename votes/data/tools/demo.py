@@ -14,7 +14,7 @@ from av import library_versions
 from numpy.typing import NDArray
 from skimage import data
 
-from votes.checkpoint import check_target, whole_folder, write_json
+from votes.checkpoint import check_target, whole_folder, write_record
 from votes.data.degrading import write_clip
 from votes.errors import UserError
 from votes.video.degrade import encode_h264
@@ -201,7 +201,7 @@ def _fill(folder: Path, seed: int, qp: int, frames: int, size: int) -> None:
     versions = {'libavcodec': library_versions['libavcodec'], 'opencv': cv2.__version__}
     versions |= {name: version(name) for name in ('av', 'scikit-image', 'numpy')}
     about = {'seed': seed, 'qp': qp, 'scale': SCALE, 'frames': frames, 'size': size}
-    write_json(folder / 'manifest.json', {**about, 'clips': clips, 'versions': versions})
+    write_record(folder / 'manifest.json', {**about, 'clips': clips, 'versions': versions})
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

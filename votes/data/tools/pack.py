@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import errno
 import hashlib
-import json
 import math
 import os
 import shutil
@@ -137,7 +136,7 @@ def _pack_clips(progress: _Progress, folder: Path, pool: ThreadPoolExecutor) -> 
             progress.tell(clip, skipped=True)
         manifest |= done[name] or _pack_shard(progress, clips, folder / f'{name}.npy', pool)
     about = {'decoding': DECODING} if isinstance(frames, VideoSource | YuvSource) else {}
-    checkpoint.write_json(folder / MANIFEST, {'source': type(frames).__name__, **about, 'clips': manifest})
+    checkpoint.write_record(folder / MANIFEST, {'source': type(frames).__name__, **about, 'clips': manifest})
     for name in shards:
         (folder / f'{name}.json').unlink()
 
@@ -145,7 +144,7 @@ def _pack_clips(progress: _Progress, folder: Path, pool: ThreadPoolExecutor) -> 
 def _already(folder: Path, name: str, frames: FrameSource, clips: list[str]) -> dict[str, Any]:
     """What packed.json will say of a shard that an earlier call wrote; nothing if it has to be written."""
     try:
-        about: dict[str, Any] = json.loads((folder / f'{name}.json').read_text())
+        about = checkpoint.read_record(folder / f'{name}.json')
         there = {clip: tuple(entry['shape']) for clip, entry in about.items()}
         if not (folder / f'{name}.npy').is_file():
             return {}
@@ -172,7 +171,7 @@ def _pack_shard(progress: _Progress, clips: list[str], path: Path, pool: ThreadP
                     total, offset = hashlib.sha256(), offset + math.prod(shape)
                     progress.tell(clip)
         _compare(temporary, about)
-    checkpoint.write_json(path.with_suffix('.json'), about)
+    checkpoint.write_record(path.with_suffix('.json'), about)
     return about
 
 

@@ -103,7 +103,7 @@ def write_layout(layout: Layout, target: Path, wish: Wish, say: Say = print) -> 
                 _write(clips, clip, count, folder / name / clip, wish.copy)
                 say(f'{folder / name / clip}: {count} frames ({number}/{len(counts)})')
         if name in layout.grids:
-            checkpoint.write_json(folder / name / 'manifest.json', {'grid': layout.grids[name]})
+            checkpoint.write_record(folder / name / 'manifest.json', {'grid': layout.grids[name]})
     made = [_degraded(folder, recipe, say) for recipe in wish.recipes]
     lists = _write_lists(folder, layout, counts, wish)
     _say_options(folder, [*layout.lq, *made], lists, say)

@@ -35,5 +35,5 @@ def make_versions(source: Path, target: Path, recipes: list[str], say: Say = pri
         pack(pictures, store, say=say)
         shutil.copyfile(pictures / 'manifest.json', store / 'manifest.json')
         shutil.rmtree(pictures)
-    checkpoint.write_json(target / 'manifest.json', {'grid': read[0].grid})
+    checkpoint.write_record(target / 'manifest.json', {'grid': read[0].grid})
     checkpoint.write_json(target / MANIFEST, {'versions': dict.fromkeys(names, 1)})
