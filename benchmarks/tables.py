@@ -65,14 +65,15 @@ def _run(folder: Path, name: str, job: dict[str, Any]) -> dict[str, Any]:
     found |= {'options': {key: _plain(value, folder) for key, value in options.items()}}
     lines = folder / 'experiments' / name / 'metrics.jsonl'
     if lines.is_file():
-        keys = ('iter', 'kind', 'loss', 'gain_db', 'lr', 'restored_psnr')
+        keys = ('iter', 'kind', 'loss', 'gain_db', 'lr', 'restored_psnr', 'cpu_seconds')
         rows = [json.loads(line) for line in lines.read_text().splitlines()]
         found['training'] = [{key: row[key] for key in keys if key in row} for row in rows]
     results = folder / 'results' / name / 'results.json'
     if results.is_file():
         result = next(iter(json.loads(results.read_text())['results'].values()))
         found['clips'], found['frames'] = result['clips'], len(result['frames'])
-    return found
+    costs = folder / 'results' / name / 'video_costs.json'
+    return found | ({'costs': json.loads(costs.read_text())['clips']} if costs.is_file() else {})
 
 
 def _plain(value: Any, folder: Path) -> Any:
@@ -142,11 +143,11 @@ def found_cells(row: dict[str, Any]) -> list[str]:
 
 
 def studies() -> str:
-    """The studies that were run and claim something."""
+    """The studies that were run and claim something; docs/zoo.md has that of networks."""
     lines = [['study', 'what', 'found', 'seeds x clips', 'verdict']]
     for path in sorted(RESULTS.glob('study_*.json')):
         study = json.loads(path.read_text())
-        if any(row['row'].get('minus') for row in study['rows']):
+        if study['study'] != 'zoo' and any(row['row'].get('minus') for row in study['rows']):
             done = [row for row in study['rows'] if row['verdict'] != 'NOT RUN']
             lines += [[study['study'], row['label'], *found_cells(row)] for row in done]
     return _table(lines)

@@ -254,6 +254,24 @@ def test_foreach_fills_names_lists_and_numbers(tmp_path):
     assert find_study(str(tmp_path / 's.yml')) == tmp_path / 's.yml'
 
 
+def test_foreach_takes_a_table_and_a_study_values(tmp_path):
+    """A row's name and its columns, whatever they are; all of the first seed come before the next."""
+    (tmp_path / 's.yml').write_text(
+        'name: s\ntitle: "{minutes} min"\nseeds: [0, 1]\nvalues: {minutes: 1}\njobs:\n'
+        '  "{net}_{seed}": {foreach: &nets {net: {A: {g: {type: EDSR}, c: ~}, B: {g: {type: RCAN}, c: "{out}/m"}}},\n'
+        '    train: o.yml, minutes: "{minutes}", set: {network_g: "{net.g}", c: "{net.c}", manual_seed: "{seed}"}}\n'
+        'rows: [{label: "{net}", foreach: *nets, results: ["{net}_{seed}"]}]\n'
+    )
+    study = read_study(tmp_path / 's.yml')
+    assert list(study.jobs) == ['A_0', 'B_0', 'A_1', 'B_1']
+    assert study.jobs['A_1'].set == {'network_g': {'type': 'EDSR'}, 'c': None, 'manual_seed': 1}
+    assert study.jobs['B_0'].set['c'] == '{out}/m'
+    assert [(row.label, row.results) for row in study.rows] == [('A', ['A_0', 'A_1']), ('B', ['B_0', 'B_1'])]
+    assert (study.title, study.jobs['A_0'].minutes) == ('1 min', 1)
+    changed = read_study(tmp_path / 's.yml', overrides=['values.minutes=10', 'seeds=[5]'])
+    assert (changed.title, changed.jobs['A_5'].minutes, list(changed.jobs)) == ('10 min', 10, ['A_5', 'B_5'])
+
+
 def test_correlation_by_hand():
     a = torch.tensor([[1.0, 2.0], [3.0, 4.0]])
     assert correlation(a, 2 * a + 7) == pytest.approx(1)

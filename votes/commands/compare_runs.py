@@ -11,7 +11,7 @@ from votes.reports.curves import read_rows
 from votes.training.checkpoint_store import Saves, weights_path
 
 WEIGHTS = 'weights'
-MEASURED_TIME = {'seconds', 'data', 'eta'}  # differ between any two runs
+MEASURED_TIME = {'seconds', 'cpu_seconds', 'data', 'eta'}  # differ between any two runs
 
 
 def _known(folder: Path) -> dict[tuple[int, str], dict[str, Any]]:

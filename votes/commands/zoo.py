@@ -15,6 +15,7 @@ from typing import Any
 import votes
 from votes.archs.contract import Causal, Clip, Frame, Promise, Window, promise
 from votes.checkpoint import write_text
+from votes.commands import leaderboard
 from votes.commands.counting import CLIP, SIZE, SMALL, Cost, cost_of
 from votes.errors import UserError
 from votes.options.habits import accept_habits
@@ -287,6 +288,8 @@ def page(entries: list[Entry]) -> str:
         (PARTS, parts),
     ):
         text += title + '\n'.join(rows) + '\n'
+        if title is SEEN and (study := leaderboard.kept(ROOT)):
+            text += '\n' + leaderboard.section(study)
     return text
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import fmean, stdev
@@ -41,7 +41,8 @@ class Result:
         sides: of a gain, 'with' and 'without': metric -> mean.
         items: of an order, name -> mean.
         baseline: interpolation -> PSNR in dB.
-        cost: 'parameters', and 'train_s': seconds of all training jobs behind it, the mean over several runs.
+        cost: 'parameters'; 'train_s', seconds of all training jobs behind it; 'steps' of a training that was given
+            minutes; what `video_costs` measures: means over several runs.
         verdict: see claims.VERDICTS; `reason` says why.
         curve: job -> (iteration, PSNR) of a fine-tuning run.
         protocol: how it was measured, as its results files say.
@@ -80,12 +81,14 @@ def _result(study: Study, row: Row, runner: Runner) -> Result:
     claim = bool(row.minus or row.order or row.measure)
     if not runs or (lacking and not claim):
         return Result(row, NOT_RUN, '; '.join(lacking) or 'no runs')
-    found.cost = _cost(row, runner)
+    if study.costs and row.results:
+        found.cost = _cost(row, runner)
     try:
         judge = _order if row.order else _correlation if row.measure else _gain if row.minus else _values
         verdicts = judge(study, found, runs, runner)
     except NoPair as error:
         return Result(row, NOT_RUN, f'no pair: {error}')
+    _video_costs(study, found, runner)
     if claim and len(runs) < SEEDS:
         plural = 's' if len(runs) > 1 else ''
         verdicts = [(INCONCLUSIVE, f'{len(runs)} seed{plural}, a claim takes {SEEDS}; {"; ".join(lacking)}')]
@@ -119,10 +122,15 @@ class Measured:
 
     def of(self, metric: str, row: str = 'restored') -> list[float]:
         """Of each clip, or of each video that several clips are versions of the mean."""
-        values: dict[str, list[float]] = {}
-        for clip, value in self.clips[row][metric].items():
-            values.setdefault(clip.split('/', 1)[-1] if self.versions else clip, []).append(value)
-        return [fmean(several) for several in values.values()]
+        return by_video(self.clips[row][metric], self.versions)
+
+
+def by_video(clips: Mapping[str, float], versions: bool) -> list[float]:
+    """The values of clips, where QP/NAME are `versions` of one video their mean."""
+    values: dict[str, list[float]] = {}
+    for clip, value in clips.items():
+        values.setdefault(clip.split('/', 1)[-1] if versions else clip, []).append(value)
+    return [fmean(several) for several in values.values()]
 
 
 def _values(study: Study, found: Result, runs: list[list[str]], runner: Runner) -> Verdicts:
@@ -244,21 +252,35 @@ def check_trainings(runner: Runner, ours: str, other: str) -> None:
         raise NoPair(f'{trained[0]} and {trained[1]} were trained differently: {", ".join(different[:5])}')
 
 
+def _video_costs(study: Study, found: Result, runner: Runner) -> None:
+    """Means of what `video_costs` jobs measured, and how far the warping error is above the interpolated frames'."""
+    done = [job for job in found.row.costs if runner.outcomes[job].state == 'done']
+    contents = [json.loads((runner.folder / 'results' / job / 'video_costs.json').read_text()) for job in done]
+    if not contents:
+        return
+    found.cost |= {name: fmean(content['mean'][name] for content in contents) for name in contents[0]['mean']}
+    sides = [
+        [
+            by_video({clip: values[name] for clip, values in content['clips'].items()}, study.versions)
+            for name in ('warping_error', 'warping_error_bicubic')
+        ]
+        for content in contents
+    ]
+    found.interval['warping_error'] = claims.bootstrap(np.array([np.subtract(*both) for both in sides])[None])
+
+
 def _cost(row: Row, runner: Runner) -> dict[str, float]:
-    """Parameters of the network that was tested, and how long training took, where the study asks for them; and what
-    its videos cost.
-    """
-    found: dict[str, float] = {}
-    if runner.study.costs and row.results:
-        about = read_results(runner.folder / 'results' / row.results[0] / 'results.json')['network_g']
-        arguments = {key: value for key, value in about.items() if key != 'bin_model'}  # weights are not needed
-        seconds = [sum(runner.outcomes[job].seconds for job in runner.led_to(name)) for name in row.results]
-        found['parameters'] = sum(p.numel() for p in build_network(arguments).parameters())
-        found['train_s'] = fmean(seconds)
-    for job in row.costs:
-        if runner.outcomes[job].state == 'done':
-            found |= json.loads((runner.folder / 'results' / job / 'video_costs.json').read_text())['mean']
-    return found
+    """Parameters of the network that was tested, how long training took, and its steps where that was to be found."""
+    done = [name for name in row.results if runner.outcomes[name].state == 'done']
+    about = read_results(runner.folder / 'results' / done[0] / 'results.json')['network_g']
+    arguments = {key: value for key, value in about.items() if key != 'bin_model'}  # weights are not needed
+    seconds = [sum(runner.outcomes[job].seconds for job in runner.led_to(name)) for name in done]
+    cost = {'parameters': sum(p.numel() for p in build_network(arguments).parameters()), 'train_s': fmean(seconds)}
+    trained = runner.study.jobs[done[0]].weights
+    if trained and runner.study.jobs[trained].minutes:
+        record = runner.read(trained).get('record') or {}
+        cost |= {'steps': steps} if (steps := record.get('options', {}).get('train.total_iter')) else {}
+    return cost
 
 
 def _read_curve(found: Result, job: str, run: Path) -> None:

@@ -28,6 +28,7 @@ HEADS = {
 COSTS: dict[str, tuple[str, Callable[[float], str]]] = {  # name -> head, and a number as it is shown
     'parameters': ('parameters', lambda value: f'{value:,.0f}'),
     'train_s': ('training s', lambda value: f'{value:,.0f}'),
+    'steps': ('steps', lambda value: f'{value:,.0f}'),
     'warping_error': ('warping error x 1000', lambda value: f'{1000 * value:.3f}'),
     'warping_error_bicubic': ('of bicubic', lambda value: f'{1000 * value:.3f}'),
     'frames_per_second': ('frames a second', lambda value: f'{value:.2f}'),
@@ -66,6 +67,12 @@ def _ours(metric: str, result: Result) -> str:
     return text + (f' ± {_number(result.spread[metric], digits)}' if metric in result.spread else '')
 
 
+def _steadiness(result: Result) -> str:
+    """The warping error less that of the interpolated frames, thousandths, with its interval."""
+    one = result.interval.get('warping_error')
+    return f'{1000 * one.value:+.3f} [{1000 * one.low:+.3f}, {1000 * one.high:+.3f}]' if one else '-'
+
+
 def _table(results: list[Result]) -> list[list[str]]:
     """Header and rows: for every metric published, ours and the difference; then the verdict."""
     columns = [['', *(r.row.label for r in results)]]
@@ -86,6 +93,8 @@ def _table(results: list[Result]) -> list[list[str]]:
     for name, (head, said) in COSTS.items():
         if any(name in r.cost for r in results):
             columns.append([head, *(said(r.cost[name]) if name in r.cost else '-' for r in results)])
+    if any('warping_error' in r.interval for r in results):
+        columns.append(['warping error over bicubic x 1000', *map(_steadiness, results)])
     if any(r.interval for r in results):
         amounts = (next(iter(r.interval.values()), None) for r in results)
         columns.append(['seeds x clips', *(f'{one.seeds} x {one.clips}' if one else '-' for one in amounts)])

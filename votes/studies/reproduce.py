@@ -28,6 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add('study', help=f'{", ".join(shipped_studies())}, or a YAML file')
     add('--quick', action='store_true', help='the same on demo data with small networks, in minutes')
+    add_overrides(parser, 'change the study, such as values.minutes=10 or seeds=[0]')
     add('--data', type=Path, metavar='FOLDER', help='what stands for ./datasets in the option files')
     add('-o', '--output', type=Path, help='folder of the study (default: studies/NAME)')
     add('--gpus', help='such as 0,1,2,3: a job on each (default: all)')
@@ -41,7 +42,7 @@ def run(args: argparse.Namespace) -> int:
     """Exit codes: 0 every claim is reproduced, 1 a claim is not, or a job fails, 3 some claims were not run or are
     inconclusive, 75 stopped.
     """
-    study = read_study(find_study(args.study), args.quick)
+    study = read_study(find_study(args.study), args.quick, args.overrides)
     folder = args.output or Path('studies') / study.name
     if args.data is not None and not args.data.is_dir():
         raise UserError('no such folder', where=args.data, fix='what --data names stands for ./datasets')
@@ -94,6 +95,7 @@ def command_of(args: argparse.Namespace) -> str:
     """The whole command, for those who do it again."""
     words = ['votes', 'reproduce', args.study]
     words += ['--quick'] if args.quick else []
+    words += ['--set', *args.overrides] if args.overrides else []
     for option, value in (('--data', args.data), ('-o', args.output), ('--gpus', args.gpus)):
         words += [option, str(value)] if value is not None else []
     words += ['--evaluate-only'] if args.evaluate_only else []

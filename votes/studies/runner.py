@@ -288,13 +288,20 @@ class Runner:
 
     def _pace(self, name: str) -> dict[str, Any]:
         """How fast a training is here: 'minutes' that it may take, 'seconds' of a step, 'steps'; nothing before that
-        was measured. It is kept: a study that goes on trains for as many steps.
+        was measured. It is kept: a study that goes on trains for as many steps, and so do other seeds of the job.
         """
-        found = self.read(f'pace/{name}')
+        found = self.read(f'pace/{self.seedless(name)}')
         return found if found.get('minutes') == self.study.jobs[name].minutes else {}
 
+    def seedless(self, name: str) -> str:
+        """What the seeds NAME_0, NAME_1 ... of a job have in common: NAME; of other jobs their name."""
+        base, _, seed = name.rpartition('_')
+        return base if seed in map(str, self.study.seeds) and base else name
+
     def _take_pace(self, name: str, job: Job, device: str) -> None:
-        """Times a few steps of a training whose length is given in minutes."""
+        """Times a few steps of a training whose length is given in minutes: on a GPU by the clock, else by what the
+        processor spent on a thread of this training, so that what else runs does not make it shorter.
+        """
         if self._pace(name) or not job.minutes:
             return
         trial = f'{name}_pace'
@@ -307,11 +314,12 @@ class Runner:
             return
         command = ['votes.cli', kind, '-opt', str(path), '--set', *overrides]
         if self._run(trial, [*command, '--restart'], device).state == 'done':
-            rows = read_rows(self.folder / 'experiments' / trial)
-            seconds = rows[-1]['seconds']  # of a step, without the first ones
+            rows = [row for row in read_rows(self.folder / 'experiments' / trial) if 'seconds' in row]
+            first, last = (row['seconds' if device else 'cpu_seconds'] for row in rows[-2:])  # means since the start
+            seconds = 2 * last - first  # of a step, without the first ones
             steps = max(1, int(60 * job.minutes / seconds))
             content = {'minutes': job.minutes, 'seconds': seconds, 'steps': steps}
-            checkpoint.write_record(self.folder / 'jobs' / 'pace' / f'{name}.json', content)
+            checkpoint.write_record(self.folder / 'jobs' / 'pace' / f'{self.seedless(name)}.json', content)
             self.say(f'{name}: {seconds:.3f} s a step, {steps} steps in {job.minutes:g} minutes')
 
     def _execute(self, name: str, job: Job, device: str, changed: bool) -> Outcome:

@@ -14,17 +14,19 @@ import votes
 from votes.errors import UserError
 from votes.options.schema import key
 from votes.options.shipped import shipped
-from votes.options.yaml_file import dotted, read_option_file
+from votes.options.yaml_file import apply_overrides, dotted, read_option_file
 
 SOURCE = Path(votes.__file__).resolve().parents[1]
 PROGRAMS = ('train', 'test', 'dfm_error', 'video_costs')
 
 
 class Part(BaseModel):
-    """A mapping of known keys, once for each combination of the values in `foreach`, which fill {NAME} in its texts."""
+    """A mapping of known keys, once for each combination of the values in `foreach`, which fill {NAME} in its texts.
+    A table in place of a list, ``{ROW: {COLUMN: value}}``, fills {NAME} with each ROW and {NAME.COLUMN} with its value.
+    """
 
     model_config = ConfigDict(extra='forbid')
-    foreach: dict[str, list[Any]] = {}
+    foreach: dict[str, list[Any] | dict[str, dict[str, Any]]] = {}
 
 
 class Job(Part):
@@ -138,6 +140,7 @@ class Study(BaseModel):
     jobs: dict[str, Job]
     rows: list[Row] = Field(min_length=1)
     seeds: list[int] = key('what {seed} stands for', [])
+    values: dict[str, Any] = key('NAME -> what {NAME} stands for everywhere; --set values.NAME=VALUE changes it', {})
     versions: bool = key('clips qp28/NAME and qp33/NAME are one video: their mean counts', False)
     tolerance: dict[str, float] = key('on both sides of a published value', {})
     resolution: dict[str, float] = key(
@@ -181,13 +184,17 @@ def shipped_studies() -> list[str]:
     return sorted(path.stem for path in (shipped() / 'studies').rglob('*.yml'))
 
 
-def read_study(path: str | Path, quick: bool = False) -> Study:
-    """A study from its file, `foreach` spelt out.
+def read_study(path: str | Path, quick: bool = False, overrides: list[str] | None = None) -> Study:
+    """A study from its file, `foreach` and `values` spelt out.
+
+    Args:
+        overrides: 'values.minutes=10' and the like.
 
     Raises:
         UserError: every problem of the file, with its line; or there is no quick version.
     """
     file = read_option_file(path)
+    apply_overrides(file, overrides or [])
     data = dict(file.data)
     small = data.pop('quick', None)
     if quick:
@@ -195,6 +202,7 @@ def read_study(path: str | Path, quick: bool = False) -> Study:
             raise UserError('this study has no quick version', where=path)
         data = {**data, 'tolerance': {}, 'notes': [], **small, 'name': f'{data.get("name")}_quick'}
     problems = list(file.problems)
+    data = _filled(data, data.get('values') or {})
     try:
         seeds = data.get('seeds') or []
         data['jobs'] = dict(_spelt_out(data.get('jobs') or {}, seeds))
@@ -211,13 +219,18 @@ def read_study(path: str | Path, quick: bool = False) -> Study:
 
 
 def _spelt_out(parts: dict[Any, Any], seeds: list[int]) -> list[tuple[Any, Any]]:
-    """Every part of a mapping, filled in with each combination of its `foreach`; a name with {seed} with every seed."""
+    """Every part of a mapping, filled in with each combination of its `foreach`; a name with {seed} with every seed:
+    all of the first seed, then all of the next.
+    """
     found = []
     for called, part in parts.items():
-        wanted = {**(part.get('foreach') or {}), **({'seed': seeds} if '{seed}' in str(called) else {})}
+        wanted = {**({'seed': seeds} if '{seed}' in str(called) else {}), **(part.get('foreach') or {})}
         rest = {name: value for name, value in part.items() if name != 'foreach'}
         for values in itertools.product(*wanted.values()):
             names = dict(zip(wanted, values, strict=True))
+            for name, table in wanted.items():
+                if isinstance(table, dict):
+                    names |= {f'{name}.{column}': value for column, value in table[names[name]].items()}
             found.append((_filled(called, names), _filled(rest, names)))
     return found
 

@@ -24,7 +24,8 @@ from votes.studies.measuring import restored_clips, run_as_program
 def measure(model: RestorationModel, dataset: VideoUVSSMTestDataset, folder: Path) -> dict[str, Any]:
     """Of every clip of the first test set, and their mean: 'warping_error' of the restored frames, mean squared
     difference of values in [0, 1] over pixels that GT's motion finds again, 'warping_error_bicubic' of the interpolated
-    ones, 'frames_per_second' of restoring, reading included; and 'peak_bytes' of tensors beside the weights, of the
+    ones, 'frames_per_second' of restoring, reading included (without a GPU by what the processor spent on a thread of
+    it: what else runs does not count); and 'peak_bytes' of tensors beside the weights, of the
     clip with the largest frames.
     """
     clips = {clip: _of_clip(model, dataset, clip) for clip in dataset.clips}
@@ -38,9 +39,9 @@ def measure(model: RestorationModel, dataset: VideoUVSSMTestDataset, folder: Pat
 
 
 def _of_clip(model: RestorationModel, dataset: VideoUVSSMTestDataset, clip: str) -> dict[str, float]:
-    started = time.monotonic()
+    started = _seconds(model.device)
     frames = list(restored_clips(model, dataset, clip))
-    seconds = time.monotonic() - started
+    seconds = _seconds(model.device) - started
     pictures: dict[str, list[Any]] = {'': [], '_bicubic': [], 'gt': []}
     for _, index, restored, lq in frames:
         pictures[''].append(to_image(restored))
@@ -55,6 +56,11 @@ def _of_clip(model: RestorationModel, dataset: VideoUVSSMTestDataset, clip: str)
         if kind != 'gt'
     }
     return {**found, 'frames_per_second': len(frames) / seconds}
+
+
+def _seconds(device: torch.device) -> float:
+    """The clock's, or on a CPU those that it spent on a thread of this process."""
+    return time.process_time() / torch.get_num_threads() if device.type == 'cpu' else time.monotonic()
 
 
 def said(found: dict[str, Any]) -> str:

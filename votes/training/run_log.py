@@ -181,6 +181,7 @@ class StepMeter:
         self.first = self.done = done
         self.total = total
         self.started = self.mark = self.spoken = time.monotonic()
+        self.used = time.process_time()
         self.waiting = 0.0
         self.restore(kept or [])
 
@@ -217,18 +218,21 @@ class StepMeter:
         return self.done == self.first + 1 or time.monotonic() - self.spoken > seconds
 
     def summary(self, iteration: int) -> dict[str, float]:
-        """Mean loss terms since the last summary, seconds an iteration, share of waiting (0 to 1), seconds left."""
+        """Mean loss terms since the last summary, and the pace."""
         values = {n: float(distributed.mean(term / max(1, self.count))) for n, term in self.terms.items()}
         values |= {'loss': restoring(values), **self.pace(iteration)}
         self.terms, self.count = {}, 0
         return values
 
     def pace(self, iteration: int) -> dict[str, float]:
-        """Seconds an iteration, share of waiting (0 to 1), seconds left."""
+        """Seconds an iteration, the processor's seconds an iteration and thread of this process (what others compute
+        beside it does not count), share of waiting (0 to 1), seconds left.
+        """
         self.spoken = time.monotonic()
-        elapsed = self.mark - self.started
-        pace = elapsed / max(1, self.done - self.first)
-        return {'seconds': pace, 'data': self.waiting / max(elapsed, 1e-9), 'eta': pace * (self.total - iteration)}
+        elapsed, steps = self.mark - self.started, max(1, self.done - self.first)
+        used = (time.process_time() - self.used) / steps / torch.get_num_threads()
+        left = elapsed / steps * (self.total - iteration)
+        return {'seconds': elapsed / steps, 'cpu_seconds': used, 'data': self.waiting / max(elapsed, 1e-9), 'eta': left}
 
 
 def duration(seconds: float) -> str:

@@ -78,6 +78,9 @@ def test_originals_and_versions(files, tmp_path, capsys):
     expected = cv2.resize(pictures[3][:32, :48], (24, 16), interpolation=cv2.INTER_AREA)
     np.testing.assert_array_equal(gt.read('one', 3), expected)
     assert (tmp_path / 'out' / 'train' / 'meta_info.txt').read_text() == 'one 4\n'
+    together = open_source(tmp_path / 'out' / 'HQ_frames')
+    assert together.clips() == ['one', 'three', 'two'], 'what studies read'
+    np.testing.assert_array_equal(together.read('one', 3), expected)
     assert open_source(tmp_path / 'out' / 'val' / 'HQ_frames').size('two') == (40, 48)
     assert open_source(tmp_path / 'out' / 'test' / 'HQ_frames').size('three') == (12, 16)
     lq = open_source(tmp_path / 'out' / 'train' / 'LQ_versions_x2')

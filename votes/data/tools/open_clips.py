@@ -75,7 +75,7 @@ def prepare_open_clips(
     target: Path, files: Path | None, frames: int | None = None, recipes: list[str] | None = None, say: Say = print
 ) -> None:
     """Makes target/{train,val,test}/HQ_frames (packed stores) with meta_info.txt, meta_info_short.txt of few frames of
-    each clip; of recipes target/train/LQ_versions_xS.
+    each clip; of recipes target/train/LQ_versions_xS. target/HQ_frames links to the pictures of all clips, for studies.
 
     The same call goes on where it was stopped.
 
@@ -103,6 +103,11 @@ def prepare_open_clips(
                 )
         if not (folder / 'HQ_frames').is_dir():
             pack(folder / 'pictures', folder / 'HQ_frames', say=say)
+        together = target / 'HQ_frames'
+        together.mkdir(exist_ok=True)
+        for clip_name in counts:
+            if not (together / clip_name).exists():
+                (together / clip_name).symlink_to(Path('..', part, 'pictures', clip_name), target_is_directory=True)
         for name, limit in (('meta_info', frames or FRAMES), ('meta_info_short', SHORT)):
             lines = [f'{clip} {min(count, limit)}' for clip, count in sorted(counts.items())]
             checkpoint.write_text(folder / f'{name}.txt', '\n'.join(lines) + '\n')
