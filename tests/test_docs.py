@@ -16,6 +16,7 @@ from votes.commands.metrics import Protocol
 from votes.commands.verbs import parsers
 from votes.export.graphs import CLIP
 from votes.options.reference import keys
+from votes.studies.study import Study
 from votes.video.read import RATE
 
 LINKED = [*PAGES, ROOT / 'CHANGELOG.md']
@@ -86,7 +87,9 @@ def test_a_command_is_right(command):
         assert name, f'there is no verb {rest[0]}'
         given = PARSERS[name].parse_args(rest[len(name.split()) :])
         for override in getattr(given, 'overrides', []):
-            assert option_keys().fullmatch(override.partition('=')[0]), override
+            key = override.partition('=')[0]
+            of_a_study = name == 'reproduce' and key.partition('.')[0] in Study.model_fields
+            assert of_a_study or option_keys().fullmatch(key), override
     elif program in ('bash', 'sbatch') or (program == 'python' and rest[0].endswith('.py')):
         assert (ROOT / rest[0]).is_file(), rest[0]
     elif program == 'python' and rest[0] == '-m':
