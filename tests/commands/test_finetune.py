@@ -161,6 +161,8 @@ def test_what_is_refused(weights, capsys):
     captured = capsys.readouterr()
     assert 'in the option file: scale: 4' in captured.out
     assert 'not fit for training' in captured.err
+    assert main([*command, 'mine', '--originals', 'more']) == 2
+    assert 'with --recipe R.yml and --originals FOLDER' in capsys.readouterr().err, 'they are not passed over'
     dsm = {'type': 'BIN', **TINY_DSM}
     checkpoint.save({'params': build_network(dsm).state_dict(), 'network_g': dsm}, 'dsm.pth')
     assert main(['finetune', '--weights', 'dsm.pth', '--platform', 'X', '--data', 'mine']) == 2

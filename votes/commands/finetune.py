@@ -37,13 +37,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add('--platform', required=True, metavar='NAME', help='the run becomes finetune_NAME')
     add('--recipe', metavar='R.yml', help='makes LQ where there are only originals, or see --originals')
     add('--originals', type=Path, help='more clips for training beside the pairs: their LQ is made by the recipe')
-    add(
-        '--replay',
-        action='append',
-        default=[],
-        metavar='NAME',
-        help='platform adapted to before, or a folder of pairs: trained on too, and reported',
-    )
+    replay = 'platform adapted to before, or a folder of pairs: trained on too, and reported'
+    add('--replay', action='append', default=[], metavar='NAME', help=replay)
     add('--test', type=int, help='clips for testing (default: a fifth)')
     add('--val', type=int, help='clips for validation (default: a tenth, at least one)')
     add('--seed', type=int, default=0, help='of the split')
@@ -152,7 +147,7 @@ def pairs_of(args: argparse.Namespace, target: Path, said: Promise) -> Path:
     hq, lq = (next((p for p in folders if p.name.lower().startswith(names)), None) for names in (HQ, LQ))
     hq = args.data if hq is None and args.recipe else hq
     both = lq is not None and bool(args.recipe)
-    if hq is None or (args.originals is None if both else lq is None and args.recipe is None):
+    if hq is None or (lq is None and args.recipe is None) or both != (args.originals is not None):
         raise UserError(
             'pairs of compressed and original videos are needed',
             where=args.data.absolute(),

@@ -61,9 +61,7 @@ class DatasetOptions(Spec):
     dataset_enlarge_ratio: int = key('how often an epoch visits each clip', 1, ge=1)
     use_shuffle: bool = key('another order in each epoch', True)
     pin_memory: bool = anytime('batches lie where a GPU copies them from fast', True)
-    prefetch_mode: Literal['cpu', 'cuda'] | None = anytime(
-        'cuda: the next batch is copied while this one is computed with; cpu: no effect', None
-    )
+    prefetch_mode: Literal['cpu', 'cuda'] | None = anytime('cuda: batches are copied ahead; cpu: no effect', None)
 
 
 class PathOptions(Section):
@@ -119,13 +117,9 @@ class TrainOptions(Section):
     dcn_lr_mul: float = key('factor on the learning rate of deformable convolutions', 1.0, ge=0)
     tsa_iter: int = key('iterations in which EDVR trains its fusion alone', 0)
     lr_mul: dict[str, float] = key("start of a parameter's name -> factor on its learning rate; the longest counts", {})
-    accumulate: int = anytime(
-        'batches of batch_size_per_gpu in one step: gradients are averaged, as over processes', 1, ge=1
-    )
+    accumulate: int = anytime('batches of a step, whose gradients are averaged, as over processes', 1, ge=1)
     grad_clip: float | None = key('largest norm of all gradients together', None, gt=0)
-    adaptive_clip: float | None = key(
-        'largest norm of a gradient, a part of that of its weights, for each output', None, gt=0
-    )
+    adaptive_clip: float | None = key("largest norm of an output's gradient, as a part of its weights'", None, gt=0)
     ema_decay: float = key('moving average of the weights; 0 for none', 0, ge=0, lt=1)
     ema_decay_d: float = key('that of the discriminator', 0, ge=0, lt=1)
     amp: Literal['none', 'bf16', 'fp16'] = key('precision of autocast', 'none')

@@ -83,11 +83,11 @@ class Evaluated:
         found = next(iter(self.frames.values()))[RESTORED]
         return 'psnr' if 'psnr' in found else next(iter(found))
 
-    def curve(self) -> dict[str, str]:
-        """What is drawn of its frames: 'metric', the gain where there is one, and what it is called, 'unit'."""
+    def curve(self) -> tuple[str, str]:
+        """What is drawn of its frames, the gain where there is one, and what it is called."""
         called = self.metric.upper() if self.metric in ('psnr', 'ssim') else self.metric
         gained = 'gain' in self.values(next(iter(self.frames)))
-        return {'metric': 'gain', 'unit': f'gain in {called}'} if gained else {'metric': self.metric, 'unit': called}
+        return ('gain', f'gain in {called}') if gained else (self.metric, called)
 
     def values(self, at: tuple[str, int]) -> dict[str, float]:
         """Its metrics at a frame, and under 'gain' that over the last baseline; positive is better."""
@@ -140,7 +140,8 @@ def _size(run: Evaluated) -> tuple[int, ...] | None:
 def _shown(runs: list[Evaluated], pictures: Pictures, every: int) -> TestSet:
     first = runs[0]
     labels = {OUTPUT if len(runs) == 1 else run.label: run for run in runs}
-    shown = TestSet(first.name, **first.curve(), right=next(iter(labels)))
+    shown = TestSet(first.name, right=next(iter(labels)))
+    shown.metric, shown.unit = first.curve()
     if _size(first) is None:
         shown.notes.append('no pictures were saved: val.save_img: true does')
         return shown

@@ -97,16 +97,15 @@ class Runner:
         futures: dict[Future[Outcome], tuple[str, str]] = {}
         with ThreadPoolExecutor(len(free)) as pool, StopRequests() as stop:
             while waiting or futures:
-                ready = [n for n, job in waiting.items() if self.outcomes.keys() >= set(job.needs)]
-                for name in sorted(ready, key=lambda n: waiting[n].trains):  # what is trained is tested next
-                    if not free or stop.asked():
-                        break
-                    job, device = waiting.pop(name), free.pop(0)
-                    futures[pool.submit(self._finish, name, job, device)] = name, device
                 if stop.asked():
                     for process in list(self.running.values()):
                         process.terminate()
                     waiting.clear()
+                ready = [n for n, job in waiting.items() if self.outcomes.keys() >= set(job.needs)]
+                ready.sort(key=lambda n: waiting[n].trains)  # what is trained is tested next
+                for name in ready[: len(free)]:
+                    job, device = waiting.pop(name), free.pop(0)
+                    futures[pool.submit(self._finish, name, job, device)] = name, device
                 done, _ = wait(futures, timeout=0.5, return_when=FIRST_COMPLETED)
                 for future in done:
                     name, device = futures.pop(future)

@@ -17,6 +17,7 @@ from votes.options.shipped import shipped
 from votes.options.yaml_file import apply_overrides, dotted, read_option_file
 
 SOURCE = Path(votes.__file__).resolve().parents[1]
+Baseline = Literal['bicubic', 'bilinear', 'LQ', 'chance']
 PROGRAMS = ('train', 'test', 'dfm_error', 'video_costs')
 
 
@@ -38,9 +39,7 @@ class Job(Part):
     test: str | None = None
     dfm_error: str | None = key('test option file: correlation of DFM and error', None)
     video_costs: str | None = key('test option file: warping error, speed, memory', None)
-    minutes: float | None = key(
-        'a training job: so many steps as take so long here, after a few that are timed', None, gt=0
-    )
+    minutes: float | None = key('a training job: as many steps as take so long here; some are timed first', None, gt=0)
     verb: list[str | int | float] | None = None
     makes: str | None = key('of a verb: what is there when it is done', None)
     beside: list[str] = key('of a verb: other folders that it writes; made anew when `makes` is', [])
@@ -84,9 +83,7 @@ class Row(Part):
 
     label: str
     results: list[str] = key('test jobs, one a seed; several are averaged', [])
-    minus: list[str] | Literal['bicubic', 'bilinear', 'LQ', 'chance'] = key(
-        'test jobs of the same seeds and clips, or a baseline, that `results` are a gain over', []
-    )
+    minus: list[str] | Baseline = key('test jobs of the same seeds and clips, or a baseline, to gain over', [])
     order: dict[str, list[str]] = key('name -> test jobs: the claim is the order of their published values', {})
     measure: list[str] = key('dfm_error jobs, one a seed: a correlation above 0', [])
     costs: list[str] = key('video_costs jobs of the same networks', [])
