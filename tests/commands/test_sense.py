@@ -80,7 +80,7 @@ def test_packed_maps_are_the_same(place):
 def test_a_stopped_one_goes_on_and_a_whole_one_stays(place, capsys):
     assert sense(place) == 0
     manifest = Path('dfm/sensed.json').read_text()
-    Path('dfm/.begun.json').write_text(manifest)
+    Path('dfm/.begun.json').write_text(json.dumps(checkpoint.read_record('dfm/sensed.json')))
     Path('dfm/sensed.json').unlink()
     cv2.imwrite('dfm/000/00000000.png', np.zeros((16, 20), np.uint8))  # not made again
     for path in Path('dfm/002').iterdir():
