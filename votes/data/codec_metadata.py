@@ -91,9 +91,8 @@ def extract_metadata(videos: str | Path, target: str | Path, say: Callable[[str]
     problems = []
     for clip in source.clips():
         try:
-            before = _before(target, clip)
-            again = before is not None and before.get('rule') != RULE
-            if again or before is None:
+            stale = _stale(target, clip)
+            if stale != '':
                 write_metadata(target / clip, each_frame(source.path(clip)))
         except (UserError, FFmpegError, OSError, ValueError, RuntimeError, MemoryError) as error:
             problems.append(f'{source.path(clip)}: {str(error) or type(error).__name__}')
@@ -102,28 +101,27 @@ def extract_metadata(videos: str | Path, target: str | Path, say: Callable[[str]
         found = CodecMetadata(target)
         given = [name for name in CODEC_FIELDS if found.field(clip, name) is not None]
         given += ['peak quality of labels'] if found.about(clip).get('labels') else []
-        line = f'{clip}: {found.length(clip)} frames, {", ".join(given) or "picture types and bytes alone"}'
-        if again and before is not None:
-            line += '; made again, by the rules of today' if before else '; was damaged, made again'
-            line += ', its labels need --peaks again' if before.get('labels', not before) else ''
-        say(line)
+        given = given or ['picture types and bytes alone']
+        say(f'{clip}: {found.length(clip)} frames, {", ".join(given)}{stale or ""}')
     if problems:
         title = f'{len(problems)} of {len(source.clips())} videos could not be read:'
         fix = 'mend or remove them; the same command does what is missing'
         raise UserError(listed(title, problems, len(problems)), where=videos, fix=fix)
 
 
-def _before(target: Path, clip: str) -> dict[str, Any] | None:
-    """What is there of a clip, {} where it is damaged, None where there is nothing."""
+def _stale(target: Path, clip: str) -> str | None:
+    """Why what is there of a clip is made again, '' where it is sound; None where there is nothing."""
     if not (target / clip).is_dir():
         return None
     found = CodecMetadata(target)
     try:
         for name in CODEC_FIELDS:
             found.field(clip, name)
-        return found.about(clip)
+        about = found.about(clip)
     except UserError:
-        return {}
+        return '; was damaged, made again, its labels need --peaks again'
+    labelled = ', its labels need --peaks again' if about.get('labels') else ''
+    return '' if about.get('rule') == RULE else f'; made again, by the rules of today{labelled}'
 
 
 def take_labels(root: str | Path, labels: str | Path) -> None:

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from votes.data.clip_lists import PARTITIONS, read_meta_info
 from votes.data.open_source import kind_of, open_source
-from votes.data.sources import FolderSource, FrameSource, held
-from votes.errors import UserError
+from votes.data.sources import FrameSource, held
+from votes.errors import UserError, explained
 
 Clips = dict[str, tuple[FrameSource, str]]  # name here -> where it is, and its name there
 DEPTH = 4  # folders below the one that was named
@@ -82,11 +82,12 @@ def reds(places: Places, _: Path | None) -> list[Layout]:
     val = places.find('val_sharp')
     if val is not None:
         gt |= all_of(val, lambda clip: f'{240 + int(clip):03d}')
-    parts: dict[str, list[str]] = {'train': [], 'val': [], 'test': []}
-    for clip in sorted(gt):
-        part = 'test' if clip in PARTITIONS['official'] else 'val' if clip in PARTITIONS['REDS4'] else 'train'
-        parts[part].append(clip)
-    return [Layout(gt, parts=parts)]
+    return [Layout(gt, parts=_split(gt, PARTITIONS['REDS4'], PARTITIONS['official']))]
+
+
+def _split(gt: Clips, val: list[str], test: list[str]) -> dict[str, list[str]]:
+    """Published lists, and the other clips for training."""
+    return {'train': sorted(gt.keys() - {*val, *test}), 'val': val, 'test': test}
 
 
 def uvssm(places: Places, _: Path | None) -> list[Layout]:
@@ -106,7 +107,7 @@ def uvssm(places: Places, _: Path | None) -> list[Layout]:
         if platform == 'WeChat':
             layout.sizes, layout.folds = (10, 4), 5
             val, test = (list(read_meta_info(LISTS / f'meta_info_UVSSMWeChat_{part}.txt')) for part in ('val', 'test2'))
-            layout.parts = {'train': sorted(layout.gt.keys() - {*test, *val}), 'val': val, 'test': test}
+            layout.parts = _split(layout.gt, val, test)
         found.append(layout)
     if not found:
         places.need('WeChat', 'twitter', 'bilibili', 'Youtube')
@@ -156,7 +157,7 @@ def reds4(places: Places, _: Path | None) -> list[Layout]:
 def _only(clips: Clips, names: list[str]) -> Clips:
     missing = [name for name in names if name not in clips]
     if missing:
-        raise UserError('clips are missing', value=', '.join(missing), fix='the whole training set is needed')
+        raise UserError('clips are missing', value=', '.join(missing[:10]), fix='the whole data set is needed')
     return {name: clips[name] for name in names}
 
 
@@ -184,17 +185,10 @@ def vimeo90k(places: Places, _: Path | None) -> list[Layout]:
     parts: dict[str, list[str]] = {}
     for part in ('train', 'test'):
         path = sequences.parent / f'sep_{part}list.txt'
-        if not path.is_file():
-            raise UserError('a published list is missing', where=path, fix='it comes with vimeo_septuplet.zip')
-        parts[part] = [line.strip().replace('/', '_') for line in path.read_text().split()]
-    sources = {folder.name: FolderSource(folder) for folder in sorted(sequences.iterdir()) if folder.is_dir()}
-    gt: Clips = {}
-    for clip in (clip for part in parts.values() for clip in part):
-        scene, _unused, shot = clip.partition('_')
-        if scene not in sources:
-            raise UserError('a listed clip is missing', where=sequences / scene)
-        gt[clip] = sources[scene], shot
-    return [Layout(gt, parts=parts)]
+        with explained('a published list is missing', OSError, where=path, fix='it comes with vimeo_septuplet.zip'):
+            parts[part] = path.read_text().replace('/', '_').split()
+    gt = all_of(sequences, lambda clip: clip.replace('/', '_'))
+    return [Layout(_only(gt, [clip for part in parts.values() for clip in part]), parts=parts)]
 
 
 def videos(places: Places, lq: Path | None) -> list[Layout]:
