@@ -13,8 +13,8 @@ import pytest
 from skimage import data
 
 from votes.cli import main
-from votes.data.open_source import open_source
 from votes.data.raw_video import format_of
+from votes.data.sources import open_source
 from votes.errors import UserError
 from votes.metrics import vmaf as vmaf_module
 from votes.metrics.vmaf import find_ffmpeg

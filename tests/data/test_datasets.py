@@ -10,9 +10,8 @@ from conftest import write_clip
 from hypothesis import given
 from hypothesis import strategies as st
 
-from votes.data import build_test_set, build_train_loader, build_train_set
+from votes.data import EndlessBatches, build_test_set, build_train_loader, build_train_set
 from votes.data.clip_lists import partition, read_meta_info, split_clips
-from votes.data.sampler import EndlessBatches
 from votes.data.sources import FolderSource
 from votes.data.uvssm_dataset import UVSSMDataset
 from votes.data.video_test_dataset import VideoUVSSMTestDataset

@@ -10,7 +10,7 @@ import pytest
 from conftest import write_clip
 
 from votes.data.manifest import differences, manifest
-from votes.data.open_source import open_source
+from votes.data.sources import open_source
 from votes.data.tools.pack import pack
 
 

@@ -2,7 +2,7 @@ import cv2
 import numpy as np
 import pytest
 
-from votes.data.open_source import open_source
+from votes.data.sources import open_source
 from votes.data.uvssm_dataset import UVSSMDataset
 from votes.errors import UserError
 

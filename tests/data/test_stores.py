@@ -18,10 +18,9 @@ from test_video_sources import write_video
 
 from votes.cli import main
 from votes.data import build_train_set
-from votes.data.open_source import kind_of, open_source
 from votes.data.packed_source import PackedSource
 from votes.data.pairs import ClipPairs
-from votes.data.sources import FolderSource
+from votes.data.sources import FolderSource, kind_of, open_source
 from votes.data.tools import pack as packing
 from votes.data.tools.pack import pack, verify
 from votes.errors import UserError

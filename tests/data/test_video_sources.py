@@ -15,7 +15,7 @@ import torch
 from torch.utils.data import Dataset
 
 from votes.data import build_train_loader
-from votes.data.open_source import open_source
+from votes.data.sources import open_source
 from votes.data.video_source import YuvSource
 from votes.errors import Stalled, UserError
 from votes.options.schema import DatasetOptions

@@ -285,7 +285,7 @@ def test_several_clips_at_a_time_and_metadata_only_when_asked(tmp_path, monkeypa
 
 def test_a_video_read_directly_is_what_degrade_writes_of_it(tmp_path):
     """One definition of decoding: PNGs of `votes degrade`, and the same video as a frame source."""
-    from votes.data.open_source import open_source
+    from votes.data.sources import open_source
 
     (tmp_path / 'videos').mkdir()
     clip = Degradation(lambda: iter(CLIP), len(CLIP), CLIP[0].shape[:2], recipe(), 0, tmp_path / 'videos')

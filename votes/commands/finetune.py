@@ -13,7 +13,7 @@ from votes.archs import build_network, stored_options
 from votes.archs.contract import Promise, promise
 from votes.data.clip_lists import read_meta_info
 from votes.data.codec_metadata import extract_metadata
-from votes.data.open_source import open_source
+from votes.data.sources import open_source
 from votes.data.tools.check import Check, may_train
 from votes.data.tools.prepare import Wish, prepare
 from votes.data.video_source import VIDEO_SUFFIXES as VIDEOS

@@ -20,10 +20,9 @@ from votes import checkpoint
 from votes.archs.parts.blocks import enlarged
 from votes.commands import metrics_planes
 from votes.commands.metrics_planes import cut_by_rgb
-from votes.data.open_source import open_source
 from votes.data.raw_video import SUFFIXES as RAW_SUFFIXES
 from votes.data.raw_video import format_of
-from votes.data.sources import SUFFIXES, FolderSource, Frame, FrameSource
+from votes.data.sources import SUFFIXES, FolderSource, Frame, FrameSource, open_source
 from votes.data.transforms import to_tensor
 from votes.errors import UserError
 from votes.metrics import temporal

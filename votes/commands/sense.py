@@ -24,10 +24,9 @@ from votes.archs.parts.dfm import luma_difference
 from votes.archs.parts.window_memory import NeighbourDifferences, PairEstimates
 from votes.checkpoint import begin, digest, write_record
 from votes.data.degrading import write_clip
-from votes.data.open_source import open_source
 from votes.data.pairs import ClipPairs
 from votes.data.sensed import MANIFEST
-from votes.data.sources import FrameSource
+from votes.data.sources import FrameSource, open_source
 from votes.data.transforms import to_tensor
 from votes.errors import UserError
 from votes.inference.frames import to_float

@@ -20,8 +20,7 @@ from av import library_versions
 
 from votes.checkpoint import begin, read_record, whole_folder, write_record
 from votes.data.codec_metadata import write_metadata
-from votes.data.open_source import open_source
-from votes.data.sources import Crop, Frame, FrameSource, cropped, write_picture
+from votes.data.sources import Crop, Frame, FrameSource, cropped, open_source, write_picture
 from votes.errors import UserError, explained
 from votes.video.draws import ends
 from votes.video.metadata import each_frame

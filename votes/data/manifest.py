@@ -16,9 +16,8 @@ import numpy as np
 
 from votes.checkpoint import checksum
 from votes.data.lmdb_source import LmdbSource
-from votes.data.open_source import open_source
 from votes.data.packed_source import PackedSource
-from votes.data.sources import FolderSource, FrameSource
+from votes.data.sources import FolderSource, FrameSource, open_source
 from votes.data.video_source import VideoSource, YuvSource
 
 Manifest = dict[str, Any]

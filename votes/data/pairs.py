@@ -6,8 +6,7 @@ import numpy as np
 
 from votes.data.clip_lists import Split, partition, read_meta_info, split_clips
 from votes.data.degrading import OnTheFly
-from votes.data.open_source import open_source
-from votes.data.sources import Crop, Frame, FrameSource
+from votes.data.sources import Crop, Frame, FrameSource, open_source
 from votes.errors import UserError, listed
 
 

@@ -9,9 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from votes.checkpoint import digest, read_record
-from votes.data.open_source import open_source
 from votes.data.pairs import ClipPairs
-from votes.data.sources import Crop
+from votes.data.sources import Crop, open_source
 from votes.errors import UserError, explained
 
 MANIFEST = 'sensed.json'  # beside the clips: which DSM, and of which frames

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fnmatch
 import os
 import re
 import struct
@@ -15,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from votes.errors import UserError, explained
+from votes.registry import SOURCES
 
 Crop = tuple[int, int, int, int]  # top, left, height, width
 Frame = NDArray[np.uint8]
@@ -22,6 +24,24 @@ SUFFIXES = ('.png', '.jpg', '.jpeg')
 NUMBER = re.compile(r'(\d+)\D*\.\w+$')  # of a frame: the last digits before the suffix
 PNG, JPEG = b'\x89PNG\r\n\x1a\n', b'\xff\xd8'  # how such files begin
 AGAIN = 'copy or extract this frame again'
+
+
+def kind_of(root: str | Path) -> str:
+    """What lies at `root`, as the stores of the registry say; 'disk' (folders of pictures) if it is nothing else."""
+    root = Path(root)
+    names = [f'{root.name}/']
+    names += [entry.name.lower() for entry in os.scandir(root) if not entry.is_dir()] if root.is_dir() else []
+    told = ((kind, getattr(SOURCES.get(kind), 'told_by', ())) for kind in SOURCES.table)  # some are only named
+    return next(kind for kind, patterns in told if any(fnmatch.filter(names, pattern) for pattern in patterns))
+
+
+def open_source(root: str | Path, io_backend: dict | None = None) -> FrameSource:
+    """The frame source at `root`: of the kind that `io_backend` names (``{type: lmdb}``, or module:Class of a user's
+    own), else of what lies there.
+    """
+    kind = (io_backend or {}).get('type', 'auto')
+    source: FrameSource = SOURCES.get(kind_of(root) if kind == 'auto' else kind)(root)
+    return source
 
 
 def check_clip_name(clip: str, where: object) -> None:

@@ -7,8 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from votes.data.open_source import open_source
-from votes.data.sources import Crop, Frame, FrameSource
+from votes.data.sources import Crop, Frame, FrameSource, open_source
 from votes.errors import UserError, explained
 
 MANIFEST = 'versions.json'

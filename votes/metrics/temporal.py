@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import cache
+from functools import cache, partial
 from statistics import pstdev
 from typing import Any
 
@@ -15,9 +15,7 @@ Flow = NDArray[np.float32]
 FLOW = 'OpenCV DISOpticalFlow, PRESET_MEDIUM, on grey frames'
 
 
-@cache
-def _dis() -> Any:
-    return cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+_dis = cache(partial(cv2.DISOpticalFlow.create, cv2.DISOPTICAL_FLOW_PRESET_MEDIUM))
 
 
 def flow(first: Picture, second: Picture) -> Flow:

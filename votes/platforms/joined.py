@@ -9,7 +9,7 @@ import numpy as np
 from votes.checkpoint import write_text
 from votes.data.clip_lists import read_meta_info
 from votes.data.degrading import degrade_source
-from votes.data.open_source import open_source
+from votes.data.sources import open_source
 from votes.errors import UserError
 from votes.video.recipe import read_recipe
 

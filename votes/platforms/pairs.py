@@ -11,8 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from votes.checkpoint import read_record
-from votes.data.open_source import open_source
-from votes.data.sources import FrameSource
+from votes.data.sources import FrameSource, open_source
 from votes.data.video_source import VIDEO_SUFFIXES
 from votes.errors import UserError
 from votes.video.bitstream import Bitstream, read_bitstream

@@ -113,7 +113,7 @@ def _listed(options: dict[str, Any], key: str) -> list[str] | None:
 
 def _manifest(folder: Path, clips: list[str] | None) -> manifest.Manifest:
     """Of a frame source; of any other folder that of the sizes and names of its files."""
-    from votes.data.open_source import open_source
+    from votes.data.sources import open_source
 
     try:
         source = open_source(folder)

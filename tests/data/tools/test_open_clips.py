@@ -11,7 +11,7 @@ import pytest
 from conftest import write_clip
 
 from votes.cli import main
-from votes.data.open_source import open_source
+from votes.data.sources import open_source
 from votes.data.tools import open_clips as tool
 
 ROOT = Path(__file__).resolve().parents[3]

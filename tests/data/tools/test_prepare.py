@@ -12,8 +12,8 @@ from conftest import write_clip
 from votes.cli import main
 from votes.data.clip_lists import folds, read_meta_info, split_clips
 from votes.data.grid import stored_grid
-from votes.data.open_source import open_source
 from votes.data.pairs import ClipPairs
+from votes.data.sources import open_source
 from votes.data.tools.layouts import LAYOUTS
 from votes.errors import UserError
 from votes.video.degrade import encode_h264

@@ -22,7 +22,7 @@ from votes.video.encoding import Encoding
 from votes.video.recipe import Recipe, degrade
 
 Picture = NDArray[np.uint8]
-SCALE = 2
+SCALE, FRAMES, SIZE = 2, 40, 256  # of LQ; of a clip; pixels of its sides
 PARALLAX = 'stereo_motorcycle'
 
 
@@ -158,49 +158,44 @@ def draw_scene(scene: Scene, seed: int, frames: int, size: int) -> list[Picture]
     return drawn
 
 
-def make_demo_data(
-    out: Path, *, seed: int = 0, qp: int = 28, frames: int = 40, size: int = 256, overwrite: bool = False
-) -> None:
+def make_demo_data(out: Path, *, seed: int = 0, qp: int = 28, overwrite: bool = False) -> None:
     """Writes OUT/UVSSM/demo/{HQ_frames,LQ_frames}/001/00000000.png ..., lists, a manifest and a compressed test video.
 
     LQ is the original at half its size through H.264 at quantiser `qp`. Photographs of test clips are in no other clip.
     The folder appears when it is complete; the same arguments give the same frames with the same encoder version.
 
     Raises:
-        UserError: `out` exists (and not overwrite), or an argument is out of range.
+        UserError: `out` exists (and not overwrite), or qp is out of range.
     """
     if not 0 <= qp <= 51:
         raise UserError('H.264 quantisers go from 0 to 51', value=qp)
-    if size % 4 or size < 64 or frames < 5:
-        what = 'clips need a size that is a multiple of 4 from 64 up, and 5 frames'
-        raise UserError(what, value=f'{size}, {frames} frames')
     check_target(out, overwrite)
     if out.is_file() or any(parent.is_file() for parent in out.parents):
         raise UserError('a file stands where the folder should be', where=out)
     with whole_folder(out) as partial:
-        _fill(partial, seed, qp, frames, size)
+        _fill(partial, seed, qp)
 
 
-def _fill(folder: Path, seed: int, qp: int, frames: int, size: int) -> None:
+def _fill(folder: Path, seed: int, qp: int) -> None:
     clips, lists = {}, folder / 'meta_info'
     lists.mkdir(parents=True)
     test_video = next(i for i, scene in enumerate(SCENES) if scene.part == 'test')
     for i, scene in enumerate(SCENES):
         name = f'{i + 1:03d}'
-        original = draw_scene(scene, seed, frames, size)
+        original = draw_scene(scene, seed, FRAMES, SIZE)
         compressed, _ = degrade(original, Recipe(name=name, scale=SCALE, generations=[Encoding(qp=qp)]))
         write_clip(folder / 'UVSSM/demo/HQ_frames' / name, original)
         digest = write_clip(folder / 'UVSSM/demo/LQ_frames' / name, compressed)
         clips[name] = {'picture': scene.picture, 'part': scene.part, 'passing': scene.passing, 'lq_sha256': digest}
         if i == test_video:
-            encode_h264(original, folder / 'test_clip.mp4', qp, (size // SCALE, size // SCALE), tone_hz=440)
+            encode_h264(original, folder / 'test_clip.mp4', qp, (SIZE // SCALE, SIZE // SCALE), tone_hz=440)
         print(f'clip {name}: {scene.picture}, {scene.part}', flush=True)
     for suffix, parts in (('', ('train', 'val', 'test')), ('_val', ('val',)), ('_test', ('test',))):
-        lines = [f'{name} {frames}\n' for name, clip in clips.items() if clip['part'] in parts]
+        lines = [f'{name} {FRAMES}\n' for name, clip in clips.items() if clip['part'] in parts]
         (lists / f'meta_info_demo{suffix}.txt').write_text(''.join(lines))
     versions = {'libavcodec': library_versions['libavcodec'], 'opencv': cv2.__version__}
     versions |= {name: version(name) for name in ('av', 'scikit-image', 'numpy')}
-    about = {'seed': seed, 'qp': qp, 'scale': SCALE, 'frames': frames, 'size': size}
+    about = {'seed': seed, 'qp': qp, 'scale': SCALE, 'frames': FRAMES, 'size': SIZE}
     write_record(folder / 'manifest.json', {**about, 'clips': clips, 'versions': versions})
 
 

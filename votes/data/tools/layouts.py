@@ -8,8 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from votes.data.clip_lists import PARTITIONS, read_meta_info
-from votes.data.open_source import kind_of, open_source
-from votes.data.sources import FrameSource, held
+from votes.data.sources import FrameSource, held, kind_of, open_source
 from votes.errors import UserError, explained
 
 Clips = dict[str, tuple[FrameSource, str]]  # name here -> where it is, and its name there

@@ -26,9 +26,8 @@ import numpy as np
 from votes import checkpoint
 from votes.data.degrading import DECODING
 from votes.data.lmdb_source import LmdbSource
-from votes.data.open_source import kind_of, open_source
 from votes.data.packed_source import MANIFEST, PackedSource
-from votes.data.sources import FolderSource, Frame, FrameSource
+from votes.data.sources import FolderSource, Frame, FrameSource, kind_of, open_source
 from votes.data.video_source import VideoSource, YuvSource
 from votes.errors import UserError
 from votes.processes.lease import Lease

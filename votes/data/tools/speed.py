@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import cv2
 
 from votes.data import build_train_set
-from votes.data.open_source import kind_of
+from votes.data.sources import kind_of
 from votes.options import load_options
 
 
