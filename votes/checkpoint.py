@@ -217,22 +217,21 @@ def load(path: str | os.PathLike[str]) -> dict[str, Any]:
         raise UserError(
             'checkpoint not found', where=path, fix=f'found beside it: {", ".join(beside[:5]) or "nothing"}'
         )
+    with open(path, 'rb') as file:
+        head = file.read(256)
     try:
         content = torch.load(str(path), map_location='cpu', weights_only=True)
     except Exception as error:  # damaged files make the unpickler raise whatever there is
-        with open(path, 'rb') as file:
-            head = file.read(256).lstrip().lower()
         what, value = 'checkpoint cannot be read', f'{path.stat().st_size} bytes: {first_line(error)[:200]}'
         fix = 'an incomplete download or save, or a file that holds code: take another copy'
-        if head.startswith((b'<!doctype', b'<html')):
+        if head.lstrip().lower().startswith((b'<!doctype', b'<html')):
             what, fix = 'this checkpoint is a web page', 'the download was refused: fetch the file again'
         elif isinstance(error, pickle.UnpicklingError) and 'eights only load failed' in str(error):
             what = 'this checkpoint holds code, a whole network and not its weights alone'
             fix = 'where its code is, and if you trust it: torch.save(network.state_dict(), FILE)'
         raise UserError(what, where=path, value=value, fix=fix) from error
-    with open(path, 'rb') as file:
-        archive = file.read(2) == b'PK'  # files of before PyTorch 1.6 have no checksums
-    if archive and not sound(path):  # torch reads damaged numbers as if they were right
+    # torch reads damaged numbers as if they were right; files of before PyTorch 1.6, no archives, have no checksums
+    if head.startswith(b'PK') and not sound(path):
         raise UserError('checkpoint is damaged', where=path, value='its checksum is another', fix='take another copy')
     if not isinstance(content, dict):
         raise UserError('checkpoint holds no dictionary', where=path, value=type(content).__name__)
@@ -352,8 +351,7 @@ def load_network(
     weights = own_names(net, weights)
     mismatch = compare(expected, weights)
     mismatch.key = key
-    bad_shapes = {row.split(':')[0] for row in mismatch.shapes}
-    fits = {k: v for k, v in weights.items() if k in expected and k not in bad_shapes}
+    fits = {k: v for k, v in weights.items() if k in expected and v.shape == expected[k].shape}
     if not fits or (strict and mismatch):
         raise Unfit(
             f'checkpoint does not fit {type(net).__name__}: {len(mismatch.missing)} keys missing, '

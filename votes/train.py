@@ -65,7 +65,7 @@ def train(opt: Options, args: argparse.Namespace) -> None:
         loader = build_train_loader(dataset, data, opt.manual_seed, *ranks, at.consumed, opt.training.accumulate)
         introduce(model, at, setup, device)
         distributed.on_first(lambda: note_start(folder, opt, at, setup, environment()))
-        run = Run(opt, folder, model, saves, at, setup, validation, log, stop)
+        run = Run(opt, model, saves, at, setup, validation, log, stop)
         if distributed.any_rank(stop.asked(), device=device)[0] or not validation.run_if_due(model, at):
             leave(run)
         loop(run, loader, device)
@@ -80,7 +80,6 @@ class Run:
     """What the loop works with."""
 
     opt: Options
-    folder: Path
     model: RestorationModel
     saves: Saves
     at: Position
@@ -95,7 +94,7 @@ def loop(run: Run, loader: TrainLoader, device: torch.device) -> None:
     """The training loop: a batch, a step, what came of it, and now and then a line, a checkpoint, a validation."""
     opt, model, at, setup, validation = run.opt, run.model, run.at, run.setup, run.validation
     meter = run.meter = StepMeter(at.iteration, opt.training.total_iter, at.meter)
-    guard, supply = Guard(opt, run.folder), Supply(loader, device)
+    guard, supply = Guard(opt, run.saves.folder), Supply(loader, device)
     with contextlib.closing(loader), crash_summary(lambda: situation(run, supply.batch)):
         while at.iteration < opt.training.total_iter and not validation.exhausted(at):
             batch, void = supply.next()
@@ -284,11 +283,11 @@ def leave(run: Run) -> NoReturn:
     """Ends a run that was asked to stop and has been saved."""
     distributed.on_first(run.saves.check_lease)
     asked = next((name for name in distributed.gather(run.stop.requested) if name), None)
-    marker = run.folder / 'PREEMPTED.json'
+    marker = run.saves.folder / 'PREEMPTED.json'
 
     def say() -> None:
         run.saves.finish()
-        with checkpoint.writing(marker.name, run.folder):
+        with checkpoint.writing(marker.name, marker.parent):
             now = time.strftime('%Y-%m-%d %H:%M:%S')
             checkpoint.write_record(marker, {'iter': run.at.iteration, 'signal': asked, 'time': now})
         logger.info('stopped on request after iteration %d; the same command goes on from here', run.at.iteration)

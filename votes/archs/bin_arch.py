@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from votes.archs.contract import Window
 from votes.archs.parts.blocks import check_window, conv3x3, count_of, one_by_one
 from votes.archs.parts.dense import ResidualDenseTrunk
-from votes.archs.parts.dfm import degradation_feature_map
+from votes.archs.parts.dfm import MapNorm, degradation_feature_map
 from votes.archs.parts.window_memory import PairEstimates
 
 
@@ -77,9 +77,9 @@ class BIN(nn.Module):
         return {'out': self.sense_centre(previous, following), 'previous': previous, 'following': following}
 
     @torch.no_grad()
-    def degradation_map(self, x: Tensor) -> Tensor:
+    def degradation_map(self, x: Tensor, norm: MapNorm = 'sample') -> Tensor:
         """The DFM of the centre frame of windows (B, 5, 3, h, w): (B, 1, h, w) in [0, 1]."""
-        return degradation_feature_map(self(x)['out'], x[:, 2])
+        return degradation_feature_map(self(x)['out'], x[:, 2], norm)
 
     @property
     def sensor(self) -> BIN:

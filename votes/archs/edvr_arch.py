@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from votes.archs.parts.blocks import ResidualBlock, conv3x3, lrelu, residual_blocks, upsample
 from votes.archs.parts.enlarging import scale_of
-from votes.archs.parts.published import Weights, fitting, renamed
-from votes.archs.parts.window_network import Init, WindowNetwork, trunk_of
+from votes.archs.parts.published import Weights, fitting, renamed, trunk_of
+from votes.archs.parts.window_network import Init, WindowNetwork
 
 
 def _pooled(x: Tensor) -> Tensor:

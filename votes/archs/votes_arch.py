@@ -9,16 +9,11 @@ from torch import Tensor, nn
 
 from votes.archs.bin_arch import BIN
 from votes.archs.parts.blocks import conv3x3, count_of, lrelu
-from votes.archs.parts.dfm import (
-    MapNorm,
-    degradation_feature_map,
-    map_of_difference,
-    map_of_quantiser,
-    neighbour_difference,
-)
+from votes.archs.parts.dfm import MapNorm, map_of_difference, map_of_quantiser, neighbour_difference
 from votes.archs.parts.enlarging import scale_of
+from votes.archs.parts.published import trunk_of
 from votes.archs.parts.window_memory import NeighbourDifferences, PairEstimates
-from votes.archs.parts.window_network import Init, WindowNetwork, trunk_of
+from votes.archs.parts.window_network import Init, WindowNetwork
 
 # where a degradation map comes from -> the field that it is made of, None where frames are enough
 SOURCES = {'dsm': None, 'neighbours': None, 'qp': 'qp', 'stored': 'difference'}
@@ -173,4 +168,4 @@ class VOTES(WindowNetwork):
             beside = x[:, self.centre - 1 : self.centre + 2].float().unbind(1)
             return self.map_of(neighbour_difference(*beside))
         with torch.autocast(x.device.type, enabled=False):  # the map is computed in float32
-            return degradation_feature_map(self.bin(x.float())['out'], x[:, self.centre].float(), self.dfm_norm)
+            return self.bin.degradation_map(x.float(), self.dfm_norm)

@@ -54,13 +54,6 @@ class Learner:
         self.parts = parts or {}
         self.held = self._freeze()
         self.named = {name: p for name, p in net.named_parameters() if p.requires_grad}
-        if self.named.keys() <= self.held.keys():
-            raise UserError(
-                f'nothing of {type(net).__name__} is trained' + (' at first' if self.named else ''),
-                where='train.parts',
-                value=', '.join(name for name, plan in self.parts.items() if plan.freeze) or 'all of it is frozen',
-                fix='freeze less',
-            )
         self.optimizer = OPTIMIZERS.get(optim.type)(self._groups(), **optim.args)
         for group in self.optimizer.param_groups:
             group['initial_lr'] = group['lr'] * group['lr_mul']
@@ -93,6 +86,13 @@ class Learner:
             if self.train.tsa_iter > 0 and not name.startswith(self.part('fusion')):
                 freezes.append(self.train.tsa_iter)  # EDVR trains its attention alone at first
             held[name] = max(map(int, freezes), default=0)
+        if all(held.values()):
+            raise UserError(
+                f'nothing of {type(self.net).__name__} is trained' + (' at first' if held else ''),
+                where='train.parts',
+                value=', '.join(name for name, plan in self.parts.items() if plan.freeze) or 'all of it is frozen',
+                fix='freeze less',
+            )
         return {name: until for name, until in held.items() if until}
 
     def hold(self, iteration: int) -> None:
@@ -119,25 +119,23 @@ class Learner:
 
     def _save_memory(self) -> None:
         """Parts whose activations are computed again for the backward pass, or kept in the memory of the CPU."""
-        plans: dict[str, tuple[bool, bool]] = {}
+        plans: dict[str, bool] = {}  # name of a module -> whether what it keeps is moved
         for part, prefixes in getattr(self.net, 'parts', {}).items():
-            plan = self.parts.get(part)
-            offload = bool(plan and plan.offload)  # of what is computed again nothing is left to move
-            again = plan.recompute if plan and plan.recompute is not None else self.train.activation_checkpoint
-            again = again and not offload
-            if again or offload:
-                plans |= dict.fromkeys(_modules_of(self.net, prefixes), (again, offload))
+            plan = self.parts.get(part, PartOptions())
+            again = self.train.activation_checkpoint if plan.recompute is None else plan.recompute
+            if again or plan.offload:  # of what is computed again nothing is left to move
+                plans |= dict.fromkeys(_modules_of(self.net, prefixes), plan.offload)
         for path, module in list(self.net.named_modules()):
             for method, starts in getattr(module, 'methods', {}).items():
                 inside = tuple(f'{path}.{start}' if path else start for start in starts)
                 names = [name for name in plans if f'{name}.'.startswith(inside)]
                 if names and hasattr(module, method):
-                    setattr(module, method, _saving(module, method, *plans[names[0]]))
+                    setattr(module, method, _saving(module, method, plans[names[0]]))
                     plans = {name: plan for name, plan in plans.items() if name not in names}
         for name in _apart(self.net, plans):
             module = self.net.get_submodule(name)
             if any(p.requires_grad for p in module.parameters()):
-                module.forward = _saving(module, 'forward', *plans[name])  # type: ignore[method-assign]
+                module.forward = _saving(module, 'forward', plans[name])  # type: ignore[method-assign]
 
     def _runner(self) -> Callable[..., Any]:
         """The network as training calls it: averaging gradients over ranks."""
@@ -236,6 +234,16 @@ class Learner:
 
     def load_state(self, moments: dict[str, Any], scaler: dict[str, Any] | None) -> None:
         """Takes over the optimiser's moments and the loss scale; the rates stay those of the options."""
+        self._check_moments(moments)
+        rates = [{key: group[key] for key in ('lr', 'initial_lr', 'lr_mul')} for group in self.optimizer.param_groups]
+        self.optimizer.load_state_dict(moments)
+        for group, rate in zip(self.optimizer.param_groups, rates, strict=True):
+            group.update(rate)
+        if self.scaler.is_enabled() and scaler:
+            self.scaler.load_state_dict(scaler)
+
+    def _check_moments(self, moments: dict[str, Any]) -> None:
+        """Raises UserError where an optimiser's moments are of other parameters than ours."""
         own = [list(group['params']) for group in self.optimizer.param_groups]
         saved = [group['params'] for group in moments['param_groups']]
         fits = list(map(len, own)) == list(map(len, saved)) and all(
@@ -251,12 +259,6 @@ class Learner:
                 value=f'groups of {list(map(len, saved))} parameters, these options make {list(map(len, own))}',
                 fix='the lr_mul and freeze that the run had, or path.pretrain_network_g and a new run',
             )
-        rates = [{key: group[key] for key in ('lr', 'initial_lr', 'lr_mul')} for group in self.optimizer.param_groups]
-        self.optimizer.load_state_dict(moments)
-        for group, rate in zip(self.optimizer.param_groups, rates, strict=True):
-            group.update(rate)
-        if self.scaler.is_enabled() and scaler:
-            self.scaler.load_state_dict(scaler)
 
 
 def _modules_of(net: nn.Module, prefixes: tuple[str, ...], name: str = '') -> list[str]:
@@ -298,18 +300,18 @@ def _averages_kept(module: nn.Module) -> Iterator[None]:
             buffer.copy_(value)
 
 
-def _saving(module: nn.Module, method: str, again: bool, offload: bool) -> Callable[..., Any]:
-    """A method of a module that keeps less for the backward pass."""
+def _saving(module: nn.Module, method: str, offload: bool) -> Callable[..., Any]:
+    """A method of a module that keeps what the backward pass needs on the CPU, or computes it again."""
     forward = getattr(module, method)
 
     def run(*args: Any, **kwargs: Any) -> Any:
         if not torch.is_grad_enabled():
             return forward(*args, **kwargs)
-        with torch.autograd.graph.save_on_cpu() if offload else contextlib.nullcontext():
-            if again:
-                twice: dict[str, Any] = {'context_fn': lambda: (contextlib.nullcontext(), _averages_kept(module))}
-                return recompute(forward, *args, use_reentrant=False, **twice, **kwargs)
-            return forward(*args, **kwargs)
+        if offload:
+            with torch.autograd.graph.save_on_cpu():
+                return forward(*args, **kwargs)
+        twice: dict[str, Any] = {'context_fn': lambda: (contextlib.nullcontext(), _averages_kept(module))}
+        return recompute(forward, *args, use_reentrant=False, **twice, **kwargs)
 
-    run.piecewise = again  # type: ignore[attr-defined]  # see parts.propagation.in_pieces
+    run.piecewise = not offload  # type: ignore[attr-defined]  # see parts.propagation.in_pieces
     return run

@@ -42,7 +42,8 @@ class RestorationModel:
     (B, T, 3, H, W) of all, uint8 or float in [0, 1], and side information.
 
     Attributes:
-        net: the network that restores; `learners['g']` trains it, and `learners['d']` the discriminator.
+        net: the network that restores; `generator`, which is `learners['g']`, trains it, and `learners['d']` the
+            discriminator.
         said: what the network sees, with the supervision that the options ask for.
         messages: what the user is told.
         grid: where pixels of the training data's LQ lie on GT ('centre', 'origin'; None: not known), kept with weights.
@@ -73,13 +74,14 @@ class RestorationModel:
         supervised = {t.name: {'output': t.output, 'target': t.target, 'frame': t.frame} for t in self.terms}
         self.said = dataclasses.replace(self.said, supervised=supervised)
         self.net.train()
-        self.learners['g'] = Learner(self.net, train, train.optim_g, ema_decay=train.ema_decay, parts=self.parts)
+        self.generator = Learner(self.net, train, train.optim_g, ema_decay=train.ema_decay, parts=self.parts)
+        self.learners['g'] = self.generator
         if self.net_d is not None:
             self.net_d.train()
             assert train.optim_d is not None
             self.learners['d'] = Learner(self.net_d, train, train.optim_d, ema_decay=train.ema_decay_d)
         if train.compile:
-            self.learners['g'].compile(self._trial())
+            self.generator.compile(self._trial())
         for learner in self.learners.values():
             self.messages += learner.messages
 
@@ -133,11 +135,6 @@ class RestorationModel:
 
     # training
 
-    @property
-    def generator(self) -> Learner:
-        """What trains the network that restores."""
-        return self.learners['g']
-
     def sample_of(self, batch: Batch) -> Batch:
         """The fields of a batch on the device: pictures float in [0, 1], (B, T, 3, h, w)."""
         sample = {name: x.to(self.device, non_blocking=True) for name, x in batch.items() if name in FIELDS}
@@ -169,16 +166,13 @@ class RestorationModel:
         """
         size = max(1, len(batch['lq']) // self.opt.training.accumulate)
         sample = self.sample_of(batch)
-        pieces = [
-            dict(zip(sample, part, strict=True))
-            for part in zip(*(value.split(size) for value in sample.values()), strict=True)
-        ]
+        parts = zip(*(value.split(size) for value in sample.values()), strict=True)
+        pieces = [dict(zip(sample, part, strict=True)) for part in parts]
         gains: list[Tensor] = []
         watched = any(term.says('of_offsets') for term in self.terms)
 
         def losses(piece: Batch) -> dict[str, Tensor]:
-            with contextlib.ExitStack() as inside:
-                offsets = inside.enter_context(offsets_watched()) if watched else []
+            with offsets_watched() if watched else contextlib.nullcontext([]) as offsets:
                 result = self.generator.forward(piece)
             piece['result'] = {name: value.detach() for name, value in result.items()}
             if want_gain:
@@ -300,10 +294,8 @@ class RestorationModel:
             return {'LQ': lq}
         frames = lq if lq.dim() == 4 else lq[None]
         size = lq.shape[-2] * self.said.scale, lq.shape[-1] * self.said.scale
-        found = {
-            'bilinear': F.interpolate(frames, size, mode='bilinear', align_corners=False),
-            'bicubic': enlarged(frames, size),
-        }
+        bilinear = F.interpolate(frames, size, mode='bilinear', align_corners=False)
+        found = {'bilinear': bilinear, 'bicubic': enlarged(frames, size)}
         return found if lq.dim() == 4 else {name: picture[0] for name, picture in found.items()}
 
     @property

@@ -58,9 +58,7 @@ class _Sampler:
 
     def sample(self, images: slice, grid: Tensor) -> Tensor:
         """(b*G, C/G, K*r, Wo) values of the maps at the grid, before the mask."""
-        return F.grid_sample(
-            self.maps[images].flatten(0, 1), grid, mode='bilinear', padding_mode='zeros', align_corners=False
-        )
+        return F.grid_sample(self.maps[images].flatten(0, 1), grid, padding_mode='zeros', align_corners=False)
 
     def mask_of(self, images: slice, rows: slice) -> Tensor | None:
         """(b*G, 1, K*r, Wo)."""

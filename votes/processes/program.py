@@ -55,12 +55,8 @@ def run_program(program: Callable[[Options, argparse.Namespace], None], mode: st
             program(opt, args)
         finally:
             distributed.stop()
-    except UserError as error:
+    except (UserError, Diverged, Stalled, LeaseLost) as error:
         return report(error)
-    except (Diverged, Stalled, LeaseLost) as error:
-        if not getattr(error, 'repeated', False):
-            print(f'error: {error}', file=sys.stderr)
-        return 1
     except Preempted:
         return 0 if REPORT_VARIABLE in os.environ else PREEMPTED
     finally:
@@ -101,11 +97,13 @@ def crash_summary(describe: Callable[[], dict[str, Any]]) -> Iterator[None]:
         raise
 
 
-def report(error: UserError) -> int:
-    """Prints a user's error, once where all ranks have it; returns the exit code for it."""
+def report(error: Exception) -> int:
+    """Prints an error that was foreseen, once where all ranks have it; returns the exit code for it."""
     # what is wrong with an option file is found by every rank
     repeated = getattr(error, 'repeated', isinstance(error, OptionError) and os.environ.get('LOCAL_RANK', '0') != '0')
     if not repeated:
         print(f'error: {error}', file=sys.stderr)
+    if not isinstance(error, UserError):
+        return 1
     tell_launcher('refused', error.what)
     return 2

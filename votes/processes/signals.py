@@ -9,7 +9,7 @@ import signal
 import threading
 from pathlib import Path
 from types import FrameType
-from typing import Any, Self
+from typing import Self
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGHUP)
 PREEMPTED = 75  # exit code: stopped on request after saving, run again to go on (EX_TEMPFAIL of sysexits.h)
@@ -20,15 +20,15 @@ class Preempted(Exception):
     """Training stopped on request, after saving."""
 
 
-class StopRequests:
+class StopRequests(contextlib.ExitStack):
     """Context in which the signals are noted in `requested`. A second Ctrl-C leaves at once.
 
     What came since `note_from_now_on` is known to it.
     """
 
     def __init__(self) -> None:
+        super().__init__()
         self.requested: str | None = _early.requested if _early else None
-        self.previous: dict[signal.Signals, Any] = {}
 
     def asked(self) -> bool:
         return self.requested is not None
@@ -39,12 +39,9 @@ class StopRequests:
 
     def __enter__(self) -> Self:
         if threading.current_thread() is threading.main_thread():
-            self.previous = {number: signal.signal(number, self._note) for number in SIGNALS}
+            for number in SIGNALS:
+                self.callback(signal.signal, number, signal.signal(number, self._note))
         return self
-
-    def __exit__(self, *_: object) -> None:
-        for number, handler in self.previous.items():
-            signal.signal(number, handler)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         if self.requested is not None and number == signal.SIGINT:
@@ -74,7 +71,7 @@ def forget_early() -> None:
     """Ends what `note_from_now_on` began."""
     global _early
     if _early is not None:
-        _early.__exit__()
+        _early.close()
         _early = None
 
 

@@ -150,18 +150,16 @@ def resume(model: RestorationModel, saves: Saves, opt: Options, setup: Setup, al
         iteration = int(state['iter'])
     if state is None or iteration is None:
         return Position()
-    changes = setup.changes(state['setup']) if 'setup' in state else []
+    before = state.get('setup')
+    changes = setup.changes(before) if before else []
     if changes and not allow_changes:
         raise UserError(
             '\n'.join(['this run was started with other options:', *changes]),
             where=state_path(folder, iteration),
             fix='change them back, give the run another name, --restart it, or --allow_changes',
         )
-    if folder.resolve() == saves.folder.resolve() and distributed.rank() == 0:
-        newer = [n for n in saves.iterations() if n > iteration and state_path(folder, n) != Path(wanted or '')]
-        if wanted and origin and newer:  # path.resume_state went back: what came after it must not be gone on from
-            saves.set_aside(newer, 'superseded')
-            logger.warning('warning: checkpoints after %d are set aside as *.superseded', iteration)
+    if origin and folder.resolve() == saves.folder.resolve() and distributed.rank() == 0:
+        _set_newer_aside(saves, iteration, Path(origin))
     position = load(model, folder, iteration, state, setup.samples_a_step)
     if origin:
         position.origin, position.validated = origin, iteration
@@ -169,10 +167,17 @@ def resume(model: RestorationModel, saves: Saves, opt: Options, setup: Setup, al
     for change in changes:
         logger.warning('warning: changed:%s', change)
     logger.info('resumed from %s', state_path(folder, iteration))
-    if 'setup' in state and state['setup']['samples_a_step'] != setup.samples_a_step:
-        before = state['setup']['samples_a_step']
-        logger.warning('warning: a step now has %d samples, it had %d', setup.samples_a_step, before)
+    if before and before['samples_a_step'] != setup.samples_a_step:
+        logger.warning(f'warning: a step now has {setup.samples_a_step} samples, it had {before["samples_a_step"]}')
     return position
+
+
+def _set_newer_aside(saves: Saves, iteration: int, wanted: Path) -> None:
+    """After a run was taken back to one of its checkpoints: what came after that must not be gone on from."""
+    newer = [n for n in saves.iterations() if n > iteration and str(n) != wanted.stem]
+    if newer:
+        saves.set_aside(newer, 'superseded')
+        logger.warning('warning: checkpoints after %d are set aside as *.superseded', iteration)
 
 
 def _state_of_another(path: Path) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from votes.archs.parts.blocks import count_of
 from votes.checkpoint import compare, own_names
 from votes.options.outline import shapes_only
 
@@ -84,3 +85,20 @@ def renamed(weights: Mapping[str, Tensor], names: Mapping[str, str | None]) -> W
 def size_of(weights: Weights, key: str, dim: int = 0) -> int:
     """Length of a dimension of a tensor that may be missing: 0 where it is."""
     return weights[key].shape[dim] if key in weights and weights[key].ndim > dim else 0
+
+
+def trunk_of(weights: Mapping[str, Tensor]) -> dict[str, int] | None:
+    """Constructor arguments of the trunk that EDVR and VOTES share, told by a state_dict; None where it is no such."""
+    first = weights.get('conv_first.weight', weights.get('predeblur.conv_first.weight'))
+    layers = {'conv_last.weight', 'conv_hr.weight', 'pcd_align.dcn_pack.l1.conv_offset.weight'}
+    if first is None or not layers <= weights.keys():
+        return None
+    taps = weights['pcd_align.dcn_pack.l1.weight'].shape[2:].numel()
+    return {
+        'num_in_ch': first.shape[1],
+        'num_out_ch': weights['conv_last.weight'].shape[0],
+        'num_feat': first.shape[0],
+        'deformable_groups': weights['pcd_align.dcn_pack.l1.conv_offset.weight'].shape[0] // (3 * taps),
+        'num_extract_block': count_of(weights, 'feature_extraction.'),
+        'num_reconstruct_block': count_of(weights, 'reconstruction.'),
+    }

@@ -5,23 +5,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from votes.archs.contract import Window
-from votes.archs.parts.blocks import (
-    check_window,
-    conv3x3,
-    count_of,
-    lrelu,
-    one_by_one,
-    residual_blocks,
-    upsample,
-    zero_,
-)
+from votes.archs.parts.blocks import check_window, conv3x3, lrelu, one_by_one, residual_blocks, upsample, zero_
 from votes.archs.parts.dfm import map_of_difference
 from votes.archs.parts.enlarging import Enlarging
 from votes.archs.parts.pcd import DeformableConv, PCDAlignment
@@ -136,16 +126,13 @@ class WindowNetwork(AlignedFeatures, Enlarging):
             return
         if init != 'kaiming':
             raise ValueError(f"init is 'default' or 'kaiming', not {init!r}")
+        others = ('feature_extraction.', 'reconstruction.', 'predeblur.resblock')  # start in ways of their own
         for name, module in self.named_modules():
+            own = name.startswith(others) or name.endswith('conv_offset')
             if isinstance(module, DeformableConv):
                 nn.init.kaiming_normal_(module.weight, a=0.1)
                 module.weight.mul_(2)  # its masks start at a half
-            elif (
-                isinstance(module, nn.Conv2d)
-                and not name.endswith('conv_offset')
-                and module.weight.requires_grad
-                and not name.startswith(('feature_extraction.', 'reconstruction.', 'predeblur.resblock'))
-            ):
+            elif isinstance(module, nn.Conv2d) and module.weight.requires_grad and not own:
                 nn.init.kaiming_normal_(module.weight, a=0.1)
                 zero_(module.bias)
         zero_(self.conv_last.weight)
@@ -196,20 +183,3 @@ class WindowNetwork(AlignedFeatures, Enlarging):
         aligned = self.align(self.features(x.flatten(0, 1)), x.shape[0])
         known = qp if self.map_field == 'qp' else difference
         return self.reconstruct(self.fuse(aligned, self.degradation_map(x, known)), x[:, self.centre])
-
-
-def trunk_of(weights: Mapping[str, Tensor]) -> dict[str, int] | None:
-    """Constructor arguments of the trunk that EDVR and VOTES share, told by a state_dict; None where it is no such."""
-    first = weights.get('conv_first.weight', weights.get('predeblur.conv_first.weight'))
-    layers = {'conv_last.weight', 'conv_hr.weight', 'pcd_align.dcn_pack.l1.conv_offset.weight'}
-    if first is None or not layers <= weights.keys():
-        return None
-    taps = weights['pcd_align.dcn_pack.l1.weight'].shape[2:].numel()
-    return {
-        'num_in_ch': first.shape[1],
-        'num_out_ch': weights['conv_last.weight'].shape[0],
-        'num_feat': first.shape[0],
-        'deformable_groups': weights['pcd_align.dcn_pack.l1.conv_offset.weight'].shape[0] // (3 * taps),
-        'num_extract_block': count_of(weights, 'feature_extraction.'),
-        'num_reconstruct_block': count_of(weights, 'reconstruction.'),
-    }
