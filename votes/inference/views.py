@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -140,15 +141,6 @@ def groups(views: Iterable[View], size: int, segment: int) -> Iterator[list[View
     """At most `size` views of as many frames each and of the same segment of the video, so that resuming finds the
     same groups.
     """
-    group: list[View] = []
-    for view in views:
-        if group and (
-            len(group) == size
-            or view.centres[0] // segment != group[0].centres[0] // segment
-            or len(view.indices) != len(group[0].indices)
-        ):
+    for _, alike in itertools.groupby(views, lambda view: (view.centres[0] // segment, len(view.indices))):
+        while group := list(itertools.islice(alike, size)):
             yield group
-            group = []
-        group.append(view)
-    if group:
-        yield group

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import tempfile
 from collections.abc import Iterator
 from fractions import Fraction
@@ -25,13 +26,9 @@ from votes.video.read import RATE, Reading, TimedFrame, VideoReader
 class PictureReader:
     """A folder of numbered pictures, with the attributes of a VideoReader."""
 
-    index = 0
-    rotation = 0
-    aspect = None
-    bits = 8
-    chroma = '420'
-    alpha = False
-    survey = None
+    index = rotation = 0
+    aspect = survey = None
+    bits, chroma, alpha = 8, '420', False
 
     def __init__(self, folder: Path, rate: Fraction | None):
         self.folder, self.rate = folder, rate or Fraction(RATE)
@@ -80,8 +77,7 @@ def videos_of(pattern: str) -> list[Path]:
             raise UserError('no videos in this folder', where=path.absolute(), fix=', '.join(VIDEO_SUFFIXES))
         return found
     if not path.exists() and any(c in pattern for c in '*?['):
-        root = Path(path.anchor or '.')
-        found = sorted(root.glob(str(path.relative_to(path.anchor) if path.anchor else path)))
+        found = sorted(map(Path, glob.glob(pattern, recursive=True)))
         if not found:
             raise UserError('nothing matches', where=pattern)
         return found

@@ -24,18 +24,16 @@ EDGE = 1 << 20  # bytes read at both ends of a source to recognise it
 
 def fingerprint(path: Path) -> dict[str, Any]:
     """What a file, or a folder of pictures, is recognised by: its size and the hash of its ends, or names and sizes."""
-    digest = hashlib.sha256()
     if path.is_dir():
-        files = sorted(p for p in path.iterdir() if p.is_file())
-        size = sum(p.stat().st_size for p in files)
-        digest.update('\n'.join(f'{p.name} {p.stat().st_size}' for p in files).encode())
+        sizes = {p.name: p.stat().st_size for p in sorted(path.iterdir()) if p.is_file()}
+        size, content = sum(sizes.values()), '\n'.join(f'{name} {size}' for name, size in sizes.items()).encode()
     else:
         size = path.stat().st_size
         with open(path, 'rb') as file:
-            digest.update(file.read(EDGE))
+            content = file.read(EDGE)
             file.seek(max(EDGE, size - EDGE))
-            digest.update(file.read())
-    return {'name': path.name, 'bytes': size, 'sha256': digest.hexdigest()[:16]}
+            content += file.read()
+    return {'name': path.name, 'bytes': size, 'sha256': hashlib.sha256(content).hexdigest()[:16]}
 
 
 def job_folder(target: Path) -> Path:
@@ -80,9 +78,8 @@ class Job:
 
     resumed = 0
 
-    def __init__(self, target: Path, description: dict[str, Any], lease: Lease | None):
+    def __init__(self, target: Path, lease: Lease | None):
         self.folder, self.lease = job_folder(target), lease
-        self.description = json.loads(json.dumps(description))
         self._done = self.folder.with_name(f'.{self.folder.name}.done')
         self.folder.mkdir(exist_ok=True)
 
@@ -104,17 +101,17 @@ class Job:
         """
         lease = None if helper else Lease(job_folder(target), 'a restoration')
         with lease or contextlib.nullcontext():
-            job = cls(target, description, lease)
-            if not helper:
+            job = cls(target, lease)
+            if lease:
                 shutil.rmtree(job._done, ignore_errors=True)  # of a process that was killed while it tidied up
-            for path in job.folder.iterdir() if restart and not helper else ():
+            for path in job.folder.iterdir() if restart and lease else ():
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
-            job._compare()
+            job._compare(json.loads(json.dumps(description)))
             job.resumed = len(job.segments())
             try:
                 yield job
             except BaseException:
-                if not helper and not job.segments():
+                if lease and not job.segments():
                     job.remove()
                 raise
 
@@ -123,15 +120,14 @@ class Job:
             with explained('another process has taken over this output', LeaseLost, where=self.folder):
                 self.lease.check()
 
-    def _compare(self) -> None:
+    def _compare(self, description: dict[str, Any]) -> None:
         path = self.folder / 'job.json'
-        if not path.is_file():
-            write_record(path, self.description)
-            return
-        different = other_values(flat(self._noted(path)), flat(self.description))
+        different = other_values(flat(self._noted(path)), flat(description)) if path.is_file() else []
         if different:
             what, fix = 'this output was begun with something else', 'the same command continues; --restart begins anew'
             raise UserError(what, where=self.folder, value='; '.join(different), fix=fix)
+        if not path.is_file():
+            write_record(path, description)
 
     def _noted(self, path: Path) -> dict[str, Any]:
         with explained('how this output was begun cannot be read', ValueError, where=path, fix='--restart begins anew'):

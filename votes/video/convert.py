@@ -52,20 +52,14 @@ def frame_to_rgb(frame: Any, colour: Colour, deep: bool = False, exact: bool = F
         return np.asarray(frame.to_ndarray(format=pixels, **ONE_THREAD))
     if frame_bits(frame) > 8 or exact:
         return _through_filter(frame, colour, pixels, '+accurate_rnd+full_chroma_int' if exact else '')
-    code = CODE_OF_MATRIX[colour.matrix]
-    rgb = frame.reformat(
-        format=pixels,
-        src_color_range=FULL_RANGE if colour.full else 1,
-        dst_color_range=FULL_RANGE,
-        src_colorspace=SWSCALE_CODE.get(code, code),
-        dst_colorspace=SWSCALE_CODE.get(code, code),
-        interpolation='BICUBIC',
-        **ONE_THREAD,
-    )
+    code = SWSCALE_CODE[colour.matrix]
+    given = {'src_colorspace': code, 'src_color_range': FULL_RANGE if colour.full else 1}
+    wanted = {'dst_colorspace': code, 'dst_color_range': FULL_RANGE}
+    rgb = frame.reformat(format=pixels, interpolation='BICUBIC', **given, **wanted, **ONE_THREAD)
     return np.asarray(rgb.to_ndarray())
 
 
-SWSCALE_CODE = {6: 5}  # swscale numbers BT.601 in its own way
+SWSCALE_CODE = CODE_OF_MATRIX | {'bt601': 5}  # swscale numbers BT.601 in its own way
 _graphs = threading.local()  # a filter belongs to one thread
 os.register_at_fork(before=lambda: _graphs.__dict__.clear())  # before PyAV 17 it has threads of its own, see ONE_THREAD
 
@@ -99,9 +93,7 @@ def filters(frame: Any, *wanted: tuple[str, str]) -> Any:
     graph, unit = av.filter.Graph(), frame.time_base or Fraction(1, 90000)
     for name, value in ONE_THREAD.items():
         setattr(graph, name, value)
-    graph.link_nodes(
-        graph.add_buffer(width=frame.width, height=frame.height, format=frame.format, time_base=unit),
-        *(graph.add(name, told) for name, told in wanted),
-        graph.add('buffersink'),
-    ).configure()
+    source = graph.add_buffer(width=frame.width, height=frame.height, format=frame.format, time_base=unit)
+    stages = [graph.add(name, told) for name, told in wanted]
+    graph.link_nodes(source, *stages, graph.add('buffersink')).configure()
     return graph
