@@ -113,15 +113,13 @@ class Summary:
 def check_paths(source: str | Path, target: str | Path, overwrite: bool = False) -> None:
     """Raises UserError where `target` must not or cannot be written; called before anything expensive starts."""
     source, target = Path(source), Path(target)
-    for path in (source, target):
-        if str(path) == '-':
-            raise UserError('videos are not read from a pipe, nor written into one', value='-', fix='name a file')
+    if '-' in (str(source), str(target)):
+        raise UserError('videos are not read from a pipe, nor written into one', value='-', fix='name a file')
     if target.exists() and source.exists() and os.path.samefile(source, target):
         raise UserError('output and input are the same file', where=target)
     if target.suffix and target.suffix.lower() not in FORMATS:
-        raise UserError(
-            'unknown kind of video file', where=target, fix=f'a name that ends in {", ".join(FORMATS)}, or in nothing'
-        )
+        fix = f'a name that ends in {", ".join(FORMATS)}, or in nothing'
+        raise UserError('unknown kind of video file', where=target, fix=fix)
     if not target.absolute().parent.is_dir():
         raise UserError('the folder of the output does not exist', where=target.absolute().parent)
     overwrite = overwrite or was_joining(target)  # it was allowed before

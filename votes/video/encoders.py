@@ -12,7 +12,7 @@ import av
 import torch
 from av.error import FFmpegError
 
-from votes.errors import UserError
+from votes.errors import UserError, explained
 
 FORMATS = {
     '.mp4': 'mp4', '.m4v': 'mp4', '.mov': 'mov', '.mkv': 'matroska', '.webm': 'webm', '.avi': 'avi', '.nut': 'nut'
@@ -113,11 +113,9 @@ class Encoding:
             raise UserError(f'{self.codec} has no crf', value=self.crf, fix='leave --crf away')
         if self.crf is not None and not 0 <= self.crf <= known.worst:
             raise UserError(f'crf goes from 0 to {known.worst} with {self.codec}', value=self.crf)
-        try:
+        here = ', '.join(name for name, codec in CODECS.items() if codec.encoder in av.codec.codecs_available)
+        with explained(f'this build of PyAV has no encoder {known.encoder}', FFmpegError, ValueError, fix=here):
             av.codec.Codec(known.encoder, 'w')
-        except (FFmpegError, ValueError) as error:
-            here = ', '.join(name for name, codec in CODECS.items() if codec.encoder in av.codec.codecs_available)
-            raise UserError(f'this build of PyAV has no encoder {known.encoder}', fix=here) from error
 
     @classmethod
     def default_codec(cls, suffix: str) -> str:

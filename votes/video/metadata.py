@@ -118,19 +118,16 @@ def _dense(
     if rows is None or not len(rows):
         return field, valid
     rows = rows[(rows['source'] < 0) == (direction < 0)]
-    first, count = [], []
-    for place, side, cells in (('dst_y', 'h', height), ('dst_x', 'w', width)):
-        start = rows[place].astype(int) - rows[side].astype(int) // 2
-        begin = np.maximum(start, 0) // CELL
-        first.append(begin)
-        count.append(np.minimum(-(-(start + rows[side]) // CELL), cells) - begin)
+    sides = np.stack([rows['h'], rows['w']]).astype(int)
+    start = np.stack([rows['dst_y'], rows['dst_x']]).astype(int) - sides // 2
+    first = np.maximum(start, 0) // CELL
+    count = np.minimum(-(-(start + sides) // CELL), [[height], [width]]) - first
     scale = np.where(rows['motion_scale'] == 0, 1, rows['motion_scale']).astype(float)
     vectors = np.stack([rows['motion_x'] / scale, rows['motion_y'] / scale], 1).astype(np.float16)
-    for down in range(int(count[0].max(initial=0))):
-        for right in range(int(count[1].max(initial=0))):
-            covered = (count[0] > down) & (count[1] > right)
-            cell = first[0][covered] + down, first[1][covered] + right
-            field[cell], valid[cell] = vectors[covered], True
+    for down, right in np.ndindex(*count.max(1, initial=0)):
+        covered = (count[0] > down) & (count[1] > right)
+        cell = first[0][covered] + down, first[1][covered] + right
+        field[cell], valid[cell] = vectors[covered], True
     return field, valid
 
 
