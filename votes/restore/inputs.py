@@ -124,22 +124,20 @@ class SideInformation:
         vectors = [name for name in lacks if FIELDS[name].kind == 'vectors']
         blind = [name for name in vectors if f'{name.removeprefix("mv_")}_valid' not in said.inputs]
         if blind:
-            raise UserError(
-                f'{said.name} needs {", ".join(blind)}, and cannot tell that there are none',
-                value=f'{codec} gives no motion vectors',
-                fix='a video of H.264 or MPEG-4, or another network',
-            )
-        notes = []
-        if vectors:
-            notes.append(f'no motion vectors ({codec}): {said.name} is shown zeros, marked as not valid')
-        if 'qp' in lacks:
-            notes.append(f'no quantisers ({codec}): {said.name} is shown -1, not known')
-        unknown = all(kind == '?' for kind in self.metadata.about('video')['types'])
-        if unknown and ('pict_type' in said.inputs or pick in TYPES):
-            notes.append(f'no picture types ({codec}): {said.name} is shown that they are not known')
-        if getattr(said.sees, 'picks', False) and not any(mark & PICKED for mark in self.marks):
-            notes.append(f'no frame is picked ({pick}): {said.name} is shown the frame itself in their place')
-        return notes
+            what = f'{said.name} needs {", ".join(blind)}, and cannot tell that there are none'
+            fix = 'a video of H.264 or MPEG-4, or another network'
+            raise UserError(what, value=f'{codec} gives no motion vectors', fix=fix)
+        typeless = all(kind == '?' for kind in self.metadata.about('video')['types'])
+        nothing_picked = getattr(said.sees, 'picks', False) and not any(mark & PICKED for mark in self.marks)
+        shown = {
+            f'no motion vectors ({codec}): {said.name} is shown zeros, marked as not valid': vectors,
+            f'no quantisers ({codec}): {said.name} is shown -1, not known': 'qp' in lacks,
+            f'no picture types ({codec}): {said.name} is shown that they are not known': (
+                typeless and ('pict_type' in said.inputs or pick in TYPES)
+            ),
+            f'no frame is picked ({pick}): {said.name} is shown the frame itself in their place': nothing_picked,
+        }
+        return [note for note, so in shown.items() if so]
 
     def peak(self, number: int) -> int:
         """The marks of a frame: of peak quality, or of a picture type that is picked; the first of a scene."""

@@ -101,11 +101,9 @@ class Summary:
     resumed: int = 0
 
     def __str__(self) -> str:
-        first = (
-            f'{self.output}: {self.frames} frames, {self.size[1]}x{self.size[0]} to '
-            f'{self.new_size[1]}x{self.new_size[0]}, {self.frames / max(self.seconds, 1e-9):.2f} frames/s, '
-            f'peak memory {self.peak_bytes / 2**30:.1f} GiB'
-        )
+        sizes = ' to '.join(f'{width}x{height}' for height, width in (self.size, self.new_size))
+        speed, memory = self.frames / max(self.seconds, 1e-9), self.peak_bytes / 2**30
+        first = f'{self.output}: {self.frames} frames, {sizes}, {speed:.2f} frames/s, peak memory {memory:.1f} GiB'
         before = [f'{self.resumed} segments were there before'] if self.resumed else []
         return '\n'.join([first, *(f'  {note}' for note in [*before, *self.notes])])
 

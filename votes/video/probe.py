@@ -72,8 +72,8 @@ def probe(path: str | Path) -> dict[str, Any]:
     with VideoReader(path, deep=True) as reader:
         times, keys = reader.frame_times()
         context: Any = reader.stream.codec_context
-        steps = {b - a for a, b in itertools.pairwise(times)}
         container: Any = reader.container
+        steps = {b - a for a, b in itertools.pairwise(times)}
         size = Path(path).stat().st_size
         seconds = float((times[-1] - times[0]) * reader.time_base + 1 / reader.rate) if times else 0.0
         about: dict[str, Any] = {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -227,11 +228,8 @@ class Degradation:
         for number, encoding in enumerate(self.recipe.generations):
             files = self._coded(source, encoding, number)
             self._files.append((files, encoding))
-
-            def source(files: list[Path] = files, encoding: Encoding = encoding, number: int = number) -> Any:
-                told = (lambda g: said.update({number: g})) if describe else None
-                return _decoded(files, encoding, self.coded, told)
-
+            told = partial(said.__setitem__, number) if describe else None
+            source = partial(_decoded, files, encoding, self.coded, told)
         count = 0
         for frame in source():
             yield self._cut(frame)
