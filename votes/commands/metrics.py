@@ -5,21 +5,19 @@ from __future__ import annotations
 import argparse
 import hashlib
 import itertools
-import platform
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from importlib.metadata import version
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-import votes
 from votes import checkpoint
 from votes.archs.parts.blocks import enlarged
 from votes.commands import metrics_planes
-from votes.commands.metrics_planes import cut_by_rgb
+from votes.commands.metrics_planes import add_vmaf, cut_by_rgb
 from votes.data.raw_video import SUFFIXES as RAW_SUFFIXES
 from votes.data.raw_video import format_of
 from votes.data.sources import SUFFIXES, FolderSource, Frame, FrameSource, open_source
@@ -31,7 +29,7 @@ from votes.metrics.perceptual import DISTS, LPIPS
 from votes.metrics.psnr_ssim import Channel, ms_ssim, planes, psnr, ssim
 from votes.metrics.vmaf import vmaf
 from votes.processes.devices import pick_device
-from votes.reports.compare import clip_means, comparison, means
+from votes.reports.compare import clip_means, comparison, means, results_file
 from votes.reports.protocol import lower_is_better, shown
 from votes.video.read import Reading, VideoReader
 
@@ -150,15 +148,8 @@ class Measurer:
         if not rows:
             raise UserError('no frames', where=name)
         if everything:
-            try:
-                values = vmaf((a for a, _ in everything), (b for _, b in everything))
-            except UserError as error:
-                if self.protocol.metrics == ['vmaf']:
-                    raise
-                self.unavailable['vmaf'] = error.line
-            else:
-                for row, value in zip(rows, values, strict=True):
-                    row['vmaf'] = value
+            measure = partial(vmaf, (a for a, _ in everything), (b for _, b in everything))
+            add_vmaf(rows, measure, self.protocol.metrics, self.unavailable)
         return rows
 
     def _single(self, first: list[Frame], second: list[Frame]) -> list[dict[str, float]]:
@@ -211,23 +202,10 @@ def compare_videos(
         if 'psnr' in of_row:
             psnr_of = {clip: [rows[row]['psnr'] for (c, _), rows in values.items() if c == clip] for clip in starts}
             of_row['fluctuation'] = {clip: temporal.fluctuation(found) for clip, found in psnr_of.items()}
-    return {
-        'name': first.stem,
-        'protocol': measurer.protocol.described(),
-        'sides': {'restored': str(first), 'reference': str(second), 'lq': lq and str(lq)},
-        'data': {name: f'sha256 of decoded frames {total.hexdigest()}' for name, total in sums.items()}
-        | {'of_clips': starts},
-        'versions': {
-            'votes': votes.__version__,
-            'torch': torch.__version__,
-            'python': platform.python_version(),
-            'opencv': version('opencv-python-headless'),
-            'av': version('av'),
-        },
-        'cuts': cuts,
-        'not_available': measurer.unavailable,
-        'results': {second.stem: {'mean': means(clips), 'clips': clips, 'frames': frames}},
-    }
+    data = {name: f'sha256 of decoded frames {total.hexdigest()}' for name, total in sums.items()}
+    content = {'mean': means(clips), 'clips': clips, 'frames': frames}
+    more = {'data': {**data, 'of_clips': starts}, 'cuts': cuts, 'not_available': measurer.unavailable}
+    return results_file(first, second, lq, measurer.protocol.described(), content, more)
 
 
 def enlarge_like(frames: Iterator[Frame], reference: Iterator[Frame]) -> Iterator[Frame]:

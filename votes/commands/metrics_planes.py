@@ -5,10 +5,9 @@ from __future__ import annotations
 import argparse
 import hashlib
 import itertools
-import platform
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from importlib.metadata import version
+from functools import partial
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -16,13 +15,13 @@ from typing import Any
 import av
 import numpy as np
 
-import votes
 from votes.data.raw_video import CHROMA_PARTS, RawFormat, format_of
 from votes.data.raw_video import SUFFIXES as RAW_SUFFIXES
 from votes.errors import UserError
 from votes.metrics.planes import NAMES as PLANES
 from votes.metrics.planes import Planes, psnr_of, squared_errors, ssim_of, weighted
 from votes.metrics.vmaf import vmaf_of_frames
+from votes.reports.compare import results_file
 from votes.reports.protocol import shown
 from votes.video.read import Reading, VideoReader
 from votes.video.write import planar_frame
@@ -142,30 +141,34 @@ def compare_planes(first: Path, second: Path, metrics: list[str], raw: str | Non
         sizes = a
     if not rows:
         raise UserError('no frames', where=first)
-    unavailable = {}
+    unavailable: dict[str, str] = {}
     if 'vmaf' in metrics:
-        try:
-            found = vmaf_of_frames(_frames(sides[0]), _frames(sides[1]), sides[0].pixels)
-            for row, value in zip(rows, found, strict=True):
-                row['vmaf'] = value
-        except UserError as error:
-            if metrics == ['vmaf']:
-                raise
-            unavailable['vmaf'] = error.what
-    return {
-        'name': first.stem,
-        'protocol': described(sides[0], metrics),
-        'sides': {'restored': str(first), 'reference': str(second), 'lq': None},
-        'data': {
-            name: f'sha256 of decoded planes {total.hexdigest()}'
-            for name, total in zip(('restored', 'reference'), sums, strict=True)
-        }
-        | {'of_clips': {second.stem: start}},
-        'versions': {'votes': votes.__version__, 'python': platform.python_version(), 'av': version('av')},
-        'cuts': [],
-        'not_available': unavailable,
-        'results': {second.stem: _results(second.stem, rows, errors, sizes, sides[0].bits, metrics)},
+        measure = partial(vmaf_of_frames, *map(_frames, sides), sides[0].pixels)
+        add_vmaf(rows, measure, metrics, unavailable)
+    data = {
+        name: f'sha256 of decoded planes {total.hexdigest()}'
+        for name, total in zip(('restored', 'reference'), sums, strict=True)
     }
+    content = _results(second.stem, rows, errors, sizes, sides[0].bits, metrics)
+    more = {'data': {**data, 'of_clips': {second.stem: start}}, 'cuts': [], 'not_available': unavailable}
+    return results_file(first, second, None, described(sides[0], metrics), content, more)
+
+
+def add_vmaf(
+    rows: list[dict[str, float]], measure: Callable[[], list[float]], metrics: list[str], unavailable: dict[str, str]
+) -> None:
+    """VMAF into the rows of all frames; into `unavailable`, why it cannot be measured.
+
+    Raises:
+        UserError: it cannot, and nothing else is asked for.
+    """
+    try:
+        for row, value in zip(rows, measure(), strict=True):
+            row['vmaf'] = value
+    except UserError as error:
+        if metrics == ['vmaf']:
+            raise
+        unavailable['vmaf'] = error.line
 
 
 def _row(a: Planes, b: Planes, bits: int, metrics: list[str]) -> dict[str, float]:

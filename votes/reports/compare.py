@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import argparse
 import math
+import platform
 from collections import Counter
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+import torch
+
+import votes
 from votes.checkpoint import read_record
 from votes.errors import UserError, explained
 from votes.reports.protocol import STYLES, described, lower_is_better, shown
@@ -53,6 +58,21 @@ def read_results(path: Path) -> dict[str, Any]:
     if not {'name', 'protocol', 'results'} <= content.keys() or 'metrics' not in content['protocol']:
         raise UserError('not a results file of `votes test`', where=path)
     return content
+
+
+def results_file(
+    first: Path, second: Path, lq: Path | None, protocol: dict[str, Any], content: dict[str, Any], more: dict[str, Any]
+) -> dict[str, Any]:
+    """What `votes metrics` writes of `first` measured against the reference `second`, in the form of `votes test`."""
+    versions = {'votes': votes.__version__, 'torch': torch.__version__, 'python': platform.python_version()}
+    return {
+        'name': first.stem,
+        'protocol': protocol,
+        'sides': {'restored': str(first), 'reference': str(second), 'lq': lq and str(lq)},
+        'versions': {**versions, 'opencv': version('opencv-python-headless'), 'av': version('av')},
+        **more,
+        'results': {second.stem: content},
+    }
 
 
 def comparison(paths: list[Path], style: str = 'text', any_protocol: bool = False) -> str:
