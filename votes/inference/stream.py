@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -13,7 +14,7 @@ from votes.archs.fields import FIELDS, padded
 from votes.archs.parts.blocks import in_layout
 from votes.checkpoint import changed, copied
 from votes.errors import UserError
-from votes.inference.tiles import SMALLEST, Limits, Tile, blend, bytes_per_pixel, fitting_tile, free_bytes, tiles
+from votes.inference.tiles import SMALLEST, Limits, Tile, bytes_per_pixel, fitting_tile, free_bytes, in_tiles
 from votes.inference.views import View
 from votes.ops.exporting import autocast
 
@@ -114,17 +115,10 @@ class Stream:
         fields = frames[views[0].indices[0]]
         sample = {n: torch.stack([torch.cat([frames[i][n] for i in v.indices]) for v in views]) for n in fields}
         height, width = sample['lq'].shape[-2:]
-        output = self._tiled(height, width, 1, lambda tile: self._applied(views, sample, tile))
+        applied = partial(self._applied, views, sample)
+        output = in_tiles(applied, height, width, self.limits, 1, self.said.scale)
         self.position = views[-1].centres[-1] + 1
         return output
-
-    def _tiled(self, height: int, width: int, multiple: int, compute: Callable[[Tile | None], Tensor]) -> Tensor:
-        """A whole frame, or its tiles put together."""
-        side = self.limits.tile
-        if side is None or side >= max(height, width):
-            return compute(None).float()
-        places = tiles(height, width, side, self.limits.overlap, multiple)
-        return blend(places, compute, height, width, self.limits.overlap, self.said.scale)
 
     def _applied(self, views: Sequence[View], sample: Mapping[str, Tensor], tile: Tile | None) -> Tensor:
         """(N, 3, S*h, S*w), of whole frames or of a tile of them."""
@@ -164,7 +158,8 @@ class Stream:
             return self.memory.compute(indices, part, None if dfm is None else tile.of(dfm))
 
         with autocast(self.device.type, AMP[self.amp]):
-            output = self._tiled(height + more[0], width + more[1], self.said.multiple, compute)
+            size = height + more[0], width + more[1]
+            output = in_tiles(compute, *size, self.limits, self.said.multiple, self.said.scale)
         if self.limits.tile is not None:
             self.memory.forget_features()
         return output[..., : height * self.said.scale, : width * self.said.scale]

@@ -74,10 +74,16 @@ def weight(tile: Tile, height: int, width: int, overlap: int, scale: int, device
     return side(tile.top, tile.height, height)[:, None] * side(tile.left, tile.width, width)[None, :]
 
 
-def blend(
-    parts: list[Tile], compute: Callable[[Tile], Tensor], height: int, width: int, overlap: int, scale: int
+def in_tiles(
+    compute: Callable[[Tile | None], Tensor], height: int, width: int, limits: Limits, multiple: int, scale: int
 ) -> Tensor:
-    """What `compute` gives for each tile (B, C, S*h, S*w), as one picture (B, C, S*height, S*width) without seams."""
+    """What `compute` gives for a whole frame (None), (B, C, S*height, S*width), or for each of its tiles, blended to
+    one picture without seams. Heights and widths of tiles are multiples of `multiple`.
+    """
+    side, overlap = limits.tile, limits.overlap
+    if side is None or side >= max(height, width):
+        return compute(None).float()
+    parts = tiles(height, width, side, overlap, multiple)
     for tile in parts:
         output = compute(tile).float()
         if tile is parts[0]:

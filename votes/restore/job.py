@@ -16,6 +16,7 @@ from votes.checkpoint import copied, read_record, write_record
 from votes.errors import UserError, explained
 from votes.options.changes import flat, other_values
 from votes.processes.lease import Lease, LeaseLost
+from votes.video.mux import Piece
 
 SUFFIX = '.votes-job'
 JOINING = 'joining.json'
@@ -46,13 +47,11 @@ def was_joining(target: Path) -> bool:
     return (job_folder(target) / JOINING).is_file()
 
 
-@dataclass(frozen=True)
-class Segment:
-    """A finished part: where it lies, how many frames, and the time of its first."""
+@dataclass
+class Segment(Piece):
+    """A finished part, of so many frames."""
 
-    path: Path
     frames: int
-    first: int
 
 
 def segments_in(folder: Path, known: Mapping[int, Segment] | None = None) -> dict[int, Segment]:
@@ -64,7 +63,7 @@ def segments_in(folder: Path, known: Mapping[int, Segment] | None = None) -> dic
         if int(path.stem) not in found:
             with contextlib.suppress(ValueError, KeyError):
                 about = read_record(path, unsigned=True)
-                found[int(path.stem)] = Segment(folder / about['file'], about['frames'], about['first'])
+                found[int(path.stem)] = Segment(folder / about['file'], about['first'], about['frames'])
     return found
 
 

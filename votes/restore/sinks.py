@@ -20,7 +20,7 @@ from votes.restore.inputs import Reader
 from votes.restore.job import Job, Segment
 from votes.restore.ledger import Announcement, announce, check
 from votes.video.encoders import Encoding
-from votes.video.mux import Piece, Plan, Source, assemble
+from votes.video.mux import Plan, Source, assemble
 from votes.video.write import VideoWriter
 
 Write = Callable[[NDArray[Any], int, int], None]  # of a picture, its number and its time
@@ -57,11 +57,10 @@ class VideoSink:
     def join(self, segments: list[Segment]) -> tuple[Path, list[str]]:
         """Makes the output of all segments; where it is, and what was kept, converted and dropped."""
         said = self.announcement
-        pieces = [Piece(segment.path, segment.first) for segment in segments]
         try:
-            assemble(pieces, self.target, said.shape, self.source, said.plan)
+            assemble(segments, self.target, said.shape, self.source, said.plan)
         except UserError as error:
-            return self._saved(pieces, said, error)
+            return self._saved(segments, said, error)
         frames = sum(segment.frames for segment in segments)
         different = check(said, self.reader, self.target, self.source, frames)
         if different:
@@ -70,10 +69,10 @@ class VideoSink:
             raise UserError(what, where=self.target, value='; '.join(different.values()), fix=fix)
         return self.target, said.lines()
 
-    def _saved(self, pieces: list[Piece], said: Announcement, error: UserError) -> tuple[Path, list[str]]:
+    def _saved(self, segments: list[Segment], said: Announcement, error: UserError) -> tuple[Path, list[str]]:
         """The last resort: the picture alone, in the container that takes everything."""
         target = self.target.with_name(f'{self.target.name}.mkv')
-        assemble(pieces, target, dataclasses.replace(said.shape, grid=None), None, Plan())
+        assemble(segments, target, dataclasses.replace(said.shape, grid=None), None, Plan())
         reason = error.details['value'] or error.what
         told = f'{self.target.name} could not be written ({reason}): this is the picture alone'
         return target, [told, *said.losses.values()]

@@ -42,14 +42,6 @@ from votes.video.mux import Source
 from votes.video.read import TimedFrame, VideoReader
 
 
-def to_tensor(frame: TimedFrame, device: torch.device) -> Tensor:
-    """-> (1, 3, h, w) float32 in [0, 1]."""
-    rgb = frame.rgb
-    white = np.iinfo(rgb.dtype).max
-    values = torch.from_numpy(rgb if rgb.dtype == np.uint8 else rgb.astype(np.float32)).to(device)
-    return values.permute(2, 0, 1).unsqueeze(0).float().div_(white).contiguous()
-
-
 class Restoration:
     """A network, a source, and how the one is to be applied to the other.
 
@@ -118,8 +110,10 @@ class Restoration:
     def shown(self, number: int, frame: TimedFrame) -> Shown:
         """A frame on the device, with what the codec said about it where the network reads that."""
         fields = self.side_information.read(number) if self.side_information else {}
-        moved = {name: value.to(self.device) for name, value in fields.items()}
-        return {'lq': to_tensor(frame, self.device), **moved}
+        rgb = frame.rgb if frame.rgb.dtype == np.uint8 else frame.rgb.astype(np.float32)
+        lq = torch.from_numpy(rgb).to(self.device).permute(2, 0, 1).unsqueeze(0).float()
+        lq = lq.div_(np.iinfo(frame.rgb.dtype).max).contiguous()
+        return {'lq': lq} | {name: value.to(self.device) for name, value in fields.items()}
 
     def _counted(self, reader: Reader) -> Iterator[TimedFrame]:
         self.decoded = 0
