@@ -85,3 +85,17 @@ def test_a_step_with_clipping(place):
         assert torch.linalg.vector_norm(parameter.grad) <= 1.01e-3 * torch.linalg.vector_norm(parameter) + 1e-5
     with pytest.raises(OptionError, match='one of the two'):
         load_options(place('EDVRModel', train__adaptive_clip=0.01, train__grad_clip=1.0))
+
+
+@pytest.mark.parametrize(('later', 'message'), [(5, None), (6, 'after iteration 5'), (None, 'after iteration 5')])
+def test_something_is_compared_in_every_iteration(place, later, message):
+    """A step without a term has nothing to go backwards from."""
+    losses = {'l_first': {'type': 'L1Loss', 'until_iter': 5}}
+    losses |= {'l_then': {'type': 'L1Loss', 'from_iter': later}} if later else {}
+    file = place('EDVRModel', train__pixel_opt=None, train__losses=losses, train__total_iter=8, train__scheduler=None)
+    if message is None:
+        model = build_model(load_options(file), torch.device('cpu'))
+        assert [set(model.step(batch(), iteration).terms) for iteration in (5, 6)] == [{'l_first'}, {'l_then'}]
+        return
+    with pytest.raises(OptionError, match=f'nothing is compared {message}'):
+        load_options(file)

@@ -281,9 +281,7 @@ def _loss_problems(train: TrainOptions, network_d: Spec | None) -> Iterator[Prob
     others = train.pixel_opt or train.perceptual_opt or train.gan_opt
     if not (others or train.losses):
         yield ('train',), 'there is no loss: pixel_opt, or losses'
-    starts = [spec.args.get('from_iter') or 0 for spec in train.losses.values()]
-    if starts and min(starts) > 0 and not others:
-        yield ('train', 'losses'), f'nothing is compared in the first {min(starts)} iterations (from_iter)'
+    spans: list[tuple[int, int]] = []
     adversarial: list[Key] = [('train', 'gan_opt')] if train.gan_opt else []
     for name, spec in train.losses.items():
         loss = named(spec.type, registry.LOSSES)
@@ -294,6 +292,13 @@ def _loss_problems(train: TrainOptions, network_d: Spec | None) -> Iterator[Prob
         first, last = spec.args.get('from_iter') or 0, spec.args.get('until_iter')
         if last is not None and last <= first:
             yield ('train', 'losses', name, 'until_iter'), f'is not after from_iter ({first}; value {last})'
+        spans.append((first, train.total_iter if last is None else last))
+    compared = 0  # up to this iteration something always is
+    for first, last in sorted(spans):
+        compared = max(compared, last) if first <= compared else compared
+    if spans and not others and compared < train.total_iter:
+        when = f'after iteration {compared}' if compared else f'in the first {min(spans)[0]} iterations (from_iter)'
+        yield ('train', 'losses'), f'nothing is compared {when}'
     for key in adversarial if network_d is None else ():
         yield key, 'needs a discriminator: network_d'
     if network_d is not None and train.optim_d is None:
