@@ -151,19 +151,17 @@ class FolderSource(KnownClips):
         if not clips:
             title, fix = 'no clips: a folder for each clip is expected', 'ROOT/001/00000000.png'
             raise UserError(title, where=where, value=f'it holds {held(where)}', fix=fix)
-        self._files: dict[str, list[str]] = {}
         self._sizes: dict[str, tuple[int, int]] = {}
         return dict.fromkeys(clips)
 
     def files(self, clip: str) -> list[str]:
         """Names of a clip's pictures in the order of frames."""
-        if clip not in self._files:
-            self._of(clip)
+        if self._of(clip) is None:
             with explained('clip cannot be read', OSError, where=self.root / clip):
                 names = os.listdir(f'{self.root}/{clip}')
             names = [n for n in names if n.lower().endswith(SUFFIXES) and not n.startswith('.')]
-            self._files[clip] = _in_order(names, self.root / clip)
-        return self._files[clip]
+            self.known[clip] = _in_order(names, self.root / clip)
+        return list(self.known[clip])
 
     def length(self, clip: str) -> int:
         return len(self.files(clip))

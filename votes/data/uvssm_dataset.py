@@ -175,16 +175,10 @@ class UVSSMDataset(Dataset):
         start = int(rng.integers(length - (self.num_frame - 1) * interval))
         return [start + i * interval for i in range(self.num_frame)]
 
-    def _lq(
-        self, clip: str, frames: list[int], crops: list[Crop], rng: np.random.Generator, moving: bool
-    ) -> list[Frame]:
-        if not moving:
-            return self.pairs.read_lq(clip, frames, crops[0], rng)
-        seed = int(rng.integers(1 << 31))  # a recipe is drawn alike for all of them
-        return [
-            self.pairs.read_lq(clip, [i], crop, np.random.default_rng(seed))[0]
-            for i, crop in zip(frames, crops, strict=True)
-        ]
+    def _moving(self, clip: str, seen: list[tuple[int, Crop]], rng: np.random.Generator) -> list[Frame]:
+        """One frame under a crop that moves; a recipe is drawn alike for all of them."""
+        seed = int(rng.integers(1 << 31))
+        return [self.pairs.read_lq(clip, [i], crop, np.random.default_rng(seed))[0] for i, crop in seen]
 
     def _shift(self, turn: Tensor) -> tuple[int, int]:
         """Pixels by which GT's crop begins earlier where it is mirrored.
@@ -204,21 +198,19 @@ class UVSSMDataset(Dataset):
             frames.reverse()
         crop = random_crop(rng, self.pairs.lq.size(clip), self.gt_size // self.scale)
         turn = random_turn(rng, self.use_flip, self.use_rot)
-        crops = [crop] * len(frames)
+        seen = [(i, crop) for i in frames]
         moving = self.moving_first_frame and rng.random() < self.moving_first_frame
         if moving:
-            frames = frames[:1] * len(frames)
-            crops = random_walk(rng, self.pairs.lq.size(clip), crop, len(frames))
-        place = self.place if self.num_frame != -1 else len(frames) // 2
-        centre = frames[place]
-        restored = [(centre, crops[place])] if self.center_gt else list(zip(frames, crops, strict=True))
+            seen = [(frames[0], area) for area in random_walk(rng, self.pairs.lq.size(clip), crop, len(frames))]
+        centre = seen[self.place if self.num_frame != -1 else len(frames) // 2]
+        restored = [centre] if self.center_gt else seen
         gt = to_tensor([self.pairs.read_gt(clip, i, area, self._shift(turn)) for i, area in restored])
         sample: dict[str, Any] = {
-            'lq': to_tensor(self._lq(clip, frames, crops, rng, bool(moving))),
+            'lq': to_tensor(self._moving(clip, seen, rng) if moving else self.pairs.read_lq(clip, frames, crop, rng)),
             'gt': gt[0] if self.center_gt else gt,
-            'key': f'{clip}/{centre:08d}',
-            **({'once': to_tensor([self.once.read_gt(clip, *seen) for seen in restored])} if self.once else {}),
-            **({'difference': self.differences.read(clip, centre, crop)} if self.differences else {}),
+            'key': f'{clip}/{centre[0]:08d}',
+            **({'once': to_tensor([self.once.read_gt(clip, *place) for place in restored])} if self.once else {}),
+            **({'difference': self.differences.read(clip, *centre)} if self.differences else {}),
             **(self.metadata.read(clip, frames, crop) if self.metadata else {}),
         }
         if self.flip_sequence:

@@ -27,9 +27,8 @@ def bd_rate(anchor: Curve, test: Curve) -> float:
     for name, curve in (('anchor', anchor), ('test', test)):
         points = np.array(sorted(curve, key=lambda point: point[1]), float)
         if len(points) < 4 or (points[:, 0] <= 0).any() or (np.diff(points, axis=0) <= 0).any():
-            raise UserError(
-                'BD-rate needs four points or more, of rising rate and quality', where=name, value=sorted(curve)
-            )
+            what = 'BD-rate needs four points or more, of rising rate and quality'
+            raise UserError(what, where=name, value=sorted(curve))
         curves.append((points[:, 1], np.log10(points[:, 0])))
     low, high = max(q[0] for q, _ in curves), min(q[-1] for q, _ in curves)
     if low >= high:

@@ -14,15 +14,11 @@ from votes.checkpoint import read_weights
 from votes.errors import UserError
 
 Backbone = Literal['alex', 'vgg']
-# of torchvision's models: index of a convolution, its stride and padding; 'pool' between stages; '*' ends a stage
-PLANS: dict[str, list[tuple[int, int, int] | str]] = {
-    'alex': [(0, 4, 2), '*', 'pool', (3, 1, 2), '*', 'pool', (6, 1, 1), '*', (8, 1, 1), '*', (10, 1, 1), '*'],
-    'vgg': [
-        *((i, 1, 1) for i in (0, 2)), '*', 'pool', *((i, 1, 1) for i in (5, 7)), '*', 'pool',
-        *((i, 1, 1) for i in (10, 12, 14)), '*', 'pool', *((i, 1, 1) for i in (17, 19, 21)), '*', 'pool',
-        *((i, 1, 1) for i in (24, 26, 28)), '*',
-    ],
-}  # fmt: skip
+# stages of torchvision's models: whether pooling begins them; index, stride and padding of each convolution
+PLANS: dict[str, list[tuple[bool, list[tuple[int, int, int]]]]] = {
+    'alex': [(n[0] in (3, 6), [n]) for n in ((0, 4, 2), (3, 1, 2), (6, 1, 1), (8, 1, 1), (10, 1, 1))],
+    'vgg': [(n[0] > 0, [(i, 1, 1) for i in n]) for n in ((0, 2), (5, 7), (10, 12, 14), (17, 19, 21), (24, 26, 28))],
+}
 
 
 def _weights(path: str | Path, needed: list[str], what: str) -> dict[str, Tensor]:
@@ -34,7 +30,7 @@ def _weights(path: str | Path, needed: list[str], what: str) -> dict[str, Tensor
 
 
 def _backbone(path: str | Path, name: Backbone) -> dict[str, Tensor]:
-    needed = [f'features.{step[0]}.weight' for step in PLANS[name] if isinstance(step, tuple)]
+    needed = [f'features.{index}.weight' for _, convolutions in PLANS[name] for index, _, _ in convolutions]
     return _weights(path, needed, {'alex': 'AlexNet', 'vgg': 'VGG16'}[name])
 
 
@@ -46,15 +42,13 @@ def stages(x: Tensor, weights: dict[str, Tensor], backbone: Backbone, soft_pool:
         soft_pool: DISTS's pooling, the root of Hann-weighted squares, instead of the largest value.
     """
     found = []
-    for step in PLANS[backbone]:
-        if step == '*':
-            found.append(x)
-        elif step == 'pool':
+    for pooled, convolutions in PLANS[backbone]:
+        if pooled:
             x = _hann_pool(x) if soft_pool else F.max_pool2d(x, 3 if backbone == 'alex' else 2, 2)
-        elif not isinstance(step, str):
-            index, stride, padding = step
-            name = f'features.{index}'
-            x = F.relu(F.conv2d(x, weights[f'{name}.weight'].to(x), weights[f'{name}.bias'].to(x), stride, padding))
+        for index, stride, padding in convolutions:
+            weight, bias = (weights[f'features.{index}.{part}'].to(x) for part in ('weight', 'bias'))
+            x = F.relu(F.conv2d(x, weight, bias, stride, padding))
+        found.append(x)
     return found
 
 
