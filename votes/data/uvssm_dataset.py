@@ -103,8 +103,8 @@ class UVSSMDataset(Dataset):
         chosen = {name: getattr(self, name) for name in CHOSEN}
         whole = self.pick != 'next' or self.num_frame == -1
         least = 1 if whole else (self.num_frame - 1) * max(self.intervals) + 1
-        chosen_lq = {'degradation': self.degradation, 'middle_gt': self.middle_gt, 'least': least}
-        self.pairs = ClipPairs(self.dataroot_gt, self.dataroot_lq, self.scale, **chosen, **chosen_lq)
+        more: dict[str, Any] = {'degradation': self.degradation, 'middle_gt': self.middle_gt, 'least': least}
+        self.pairs = ClipPairs(self.dataroot_gt, self.dataroot_lq, self.scale, **chosen, **more)
         self.once = ClipPairs(self.dataroot_once, self.dataroot_lq, 1, **chosen) if self.dataroot_once else None
         self.grid, self.clips = grid_of(self), self.pairs.names()
         self.metadata = CodecMetadata(self.codec_metadata) if self.codec_metadata else None

@@ -15,7 +15,7 @@ Flow = NDArray[np.float32]
 FLOW = 'OpenCV DISOpticalFlow, PRESET_MEDIUM, on grey frames'
 
 
-_dis = cache(partial(cv2.DISOpticalFlow.create, cv2.DISOPTICAL_FLOW_PRESET_MEDIUM))
+_dis: Any = cache(partial(cv2.DISOpticalFlow.create, cv2.DISOPTICAL_FLOW_PRESET_MEDIUM))
 
 
 def flow(first: Picture, second: Picture) -> Flow:

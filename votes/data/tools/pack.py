@@ -126,7 +126,8 @@ def _shards(frames: FrameSource) -> Iterator[list[str]]:
 
 
 def _pack_clips(progress: _Progress, folder: Path, pool: ThreadPoolExecutor) -> None:
-    frames, manifest = progress.frames, {}
+    frames = progress.frames
+    manifest: dict[str, Any] = {}
     shards = {f'shard_{number:05d}': clips for number, clips in enumerate(_shards(frames))}
     done = {name: _already(folder, name, frames, clips) for name, clips in shards.items()}
     need_room(folder, sum(_bytes(frames, clip) for name, clips in shards.items() if not done[name] for clip in clips))
