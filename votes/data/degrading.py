@@ -43,6 +43,18 @@ class Beside:
     videos: Path | None = None
     once: Path | None = None
 
+    def write(self, clip: str, passing: Degradation, original: Callable[[int], Frame]) -> None:
+        """Writes these of a clip whose frames were all taken."""
+        if self.once:
+            write_clip(self.once / clip, passing.once())
+        if self.metadata and passing.generations:
+            write_metadata(self.metadata / clip, each_frame(passing.video))
+        if self.videos and passing.generations:
+            (self.videos / clip).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(passing.video, self.videos / f'{clip}.mkv')
+        if self.originals:
+            write_clip(self.originals / clip, map(original, passing.shown))
+
 
 def degrade_source(
     source: str | Path,
@@ -136,25 +148,18 @@ def _degrade_clip(
     size = height // step * step, width // step * step
     if not all(size):
         raise UserError(f'frames are smaller than {step} pixels', where=clip, value=f'{width}x{height}')
-    whole = (0, 0, *size)
+
+    def original(index: int) -> Frame:
+        return frames.read(clip, index, (0, 0, *size))
+
     with tempfile.TemporaryDirectory(prefix='votes_degrade_') as folder:
-        passing = Degradation(
-            lambda: (frames.read(clip, i, whole) for i in range(count)), count, size, recipe, seed, Path(folder)
-        )
+        passing = Degradation(lambda: map(original, range(count)), count, size, recipe, seed, Path(folder))
         try:
             digest = write_clip(target / clip, passing.frames())
         except UserError as error:
             error.details['where'] = error.details['where'] or clip
             raise
-        if beside.once:
-            write_clip(beside.once / clip, passing.once())
-        if beside.metadata and recipe.generations:
-            write_metadata(beside.metadata / clip, each_frame(passing.video))
-        if beside.videos and recipe.generations:
-            (beside.videos / clip).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(passing.video, beside.videos / f'{clip}.mkv')
-    if beside.originals:
-        write_clip(beside.originals / clip, (frames.read(clip, i, whole) for i in passing.shown))
+        beside.write(clip, passing, original)
     about: dict[str, Any] = {'sha256': digest, 'generations': [asdict(g) for g in passing.generations]}
     if size != (height, width):
         about['cropped'] = f'{width}x{height} to {size[1]}x{size[0]}, at the right and the bottom'

@@ -145,9 +145,9 @@ class FolderSource(KnownClips):
         where = self.root.absolute()
         if not self.root.is_dir():
             raise UserError('dataset folder not found', where=where, fix=f'beside it: {held(where.parent)}')
-        clips = _folders(self.root)
-        if clips and not _pictures(self.root / clips[0]) and _folders(self.root / clips[0]):
-            clips = [f'{scene}/{clip}' for scene in clips for clip in _folders(self.root / scene)]
+        clips = folders_in(self.root)
+        if clips and not _pictures(self.root / clips[0]) and folders_in(self.root / clips[0]):
+            clips = [f'{scene}/{clip}' for scene in clips for clip in folders_in(self.root / scene)]
         if not clips:
             title, fix = 'no clips: a folder for each clip is expected', 'ROOT/001/00000000.png'
             raise UserError(title, where=where, value=f'it holds {held(where)}', fix=fix)
@@ -206,7 +206,8 @@ def held(*folders: Path) -> str:
     return ', '.join(sorted({p.name for f in folders if f.is_dir() for p in f.iterdir()})[:8]) or 'nothing'
 
 
-def _folders(root: Path) -> list[str]:
+def folders_in(root: Path) -> list[str]:
+    """Names of the folders in one, sorted, without hidden ones."""
     with os.scandir(root) as entries:
         return sorted(e.name for e in entries if e.is_dir() and not e.name.startswith('.'))
 

@@ -59,7 +59,8 @@ SCENES = [
 
 
 def _load(name: str) -> Picture:
-    picture = np.asarray(getattr(data, name)())
+    found = getattr(data, name)()
+    picture = np.asarray(found[0] if name == PARALLAX else found)
     return np.repeat(picture[..., None], 3, 2) if picture.ndim == 2 else np.ascontiguousarray(picture[..., :3])
 
 
@@ -145,7 +146,7 @@ def _passing(rng: np.random.Generator, picture: Picture, size: int, frames: int)
 def draw_scene(scene: Scene, seed: int, frames: int, size: int) -> list[Picture]:
     """The original frames of a clip, RGB uint8 (size, size, 3): a pure function of its arguments."""
     rng = np.random.default_rng((seed, SCENES.index(scene)))
-    photograph = _load(scene.picture) if scene.picture != PARALLAX else data.stereo_motorcycle()[0]
+    photograph = _load(scene.picture)
     source = _parallax(frames) if scene.picture == PARALLAX else lambda i: photograph
     camera = _camera(rng, frames, photograph.shape[:2], scene.zoom, size)
     passing = [_passing(rng, _load(scene.passing), size, frames) for _ in range(2)] if scene.passing else []

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from votes.data.clip_lists import PARTITIONS, read_meta_info
-from votes.data.sources import FrameSource, held, kind_of, open_source
+from votes.data.sources import FrameSource, folders_in, held, kind_of, open_source
 from votes.errors import UserError, explained
 
 Clips = dict[str, tuple[FrameSource, str]]  # name here -> where it is, and its name there
@@ -49,12 +48,7 @@ class Places:
         level = list(self.roots)
         for _ in range(DEPTH + 1):
             yield from level
-            level = [
-                Path(entry.path)
-                for folder in level
-                for entry in sorted(os.scandir(folder), key=lambda e: e.name)
-                if entry.is_dir() and not entry.name.startswith('.')
-            ]
+            level = [folder / name for folder in level for name in folders_in(folder)]
 
     def find(self, *names: str) -> Path | None:
         """The first folder of one of these names, whatever their case."""
@@ -98,10 +92,10 @@ def uvssm(places: Places, _: Path | None) -> list[Layout]:
             continue
         sides = {}
         for side in ('HQ', 'LQ'):
-            below = [p for p in sorted(folder.iterdir()) if p.is_dir() and p.name.upper().startswith(side)]
+            below = [name for name in folders_in(folder) if name.upper().startswith(side)]
             if not below:
                 raise UserError(f'no folder {side}_frames', where=folder)
-            sides[side] = all_of(below[0])
+            sides[side] = all_of(folder / below[0])
         layout = Layout(sides['HQ'], {'LQ_frames': sides['LQ']}, folder=platform)
         if platform == 'WeChat':
             layout.sizes, layout.folds = (10, 4), 5
