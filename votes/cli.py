@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import argparse
 import difflib
-import importlib
 import os
 import sys
 import traceback
 
 import votes
-from votes.commands.verbs import VERBS, Parser, overview
+from votes.commands.verbs import VERBS, Parser, overview, program
 from votes.errors import UserError
 from votes.processes.parent import end_with_parent
 from votes.processes.signals import PREEMPTED, Preempted, forget_early, note_from_now_on
@@ -44,12 +43,10 @@ def _main(argv: list[str]) -> int:
     parser.add_argument('--version', action='version', version=f'votes {votes.__version__}')
     verbs = parser.add_subparsers(dest='verb', prog='votes', required=True, metavar='VERB', help=argparse.SUPPRESS)
     if argv and argv[0] in VERBS:  # only the verb that runs is imported
-        known = VERBS[argv[0]]
-        program = importlib.import_module(f'votes.{known.module}')
-        program.add_arguments(verbs.add_parser(argv[0], description=known.text))
+        program(argv[0]).add_arguments(verbs.add_parser(argv[0], description=VERBS[argv[0]].text))
     args = parser.parse_args(argv)
     try:
-        return int(program.run(args) or 0)
+        return int(program(args.verb).run(args) or 0)
     except UserError as error:
         print(f'error: {error}', file=sys.stderr)
         return 2

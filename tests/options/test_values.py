@@ -59,12 +59,11 @@ def test_set_may_be_given_several_times(place, capsys):
 @pytest.mark.parametrize('verb', ['train', 'test', 'sense', 'finetune'])
 def test_every_verb_takes_set_several_times(verb):
     import argparse
-    import importlib
 
-    from votes.cli import VERBS
+    from votes.commands.verbs import program
 
     parser = argparse.ArgumentParser()
-    importlib.import_module(f'votes.{VERBS[verb].module}').add_arguments(parser)
+    program(verb).add_arguments(parser)
     action = next(a for a in parser._actions if '--set' in a.option_strings)
     assert type(action).__name__ == '_ExtendAction'
 

@@ -238,12 +238,8 @@ def read_curve(path: Path) -> list[tuple[float, float]]:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add(
-        'inputs',
-        nargs='+',
-        metavar='A B',
-        help='restored and reference; or compare RESULTS.json ...; or bd-rate A.csv B.csv',
-    )
+    inputs = 'restored and reference; or compare RESULTS.json ...; or bd-rate A.csv B.csv'
+    add('inputs', nargs='+', metavar='A B', help=inputs)
     add('--lq', type=Path, help='the compressed video: gain over it')
     add('--metrics', default='psnr,ssim', help=f'of {", ".join(NAMES)} (default psnr,ssim)')
     add('--channel', choices=('y', 'rgb'), default='y', help='of PSNR, SSIM and MS-SSIM (default y)')

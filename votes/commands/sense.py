@@ -46,13 +46,9 @@ Pairs = PairEstimates | NeighbourDifferences
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('-opt', required=True, metavar='FILE.yml', help='option file of stage 2: frames and bin_model')
     parser.add_argument('-o', '--output', type=Path, metavar='DFM_frames', help='default: dataroot_dfm, or beside LQ')
-    parser.add_argument(
-        '--map',
-        choices=MAPS,
-        default='dsm',
-        help='dsm (default); shuffled: the same at other frames of the clip; neighbours: how far a frame is from those '
-        'beside it; error: how far it is from GT at its size, which no method can know',
-    )
+    kinds = 'dsm (default); shuffled: the same at other frames of the clip; neighbours: how far a frame is from those '
+    kinds += 'beside it; error: how far it is from GT at its size, which no method can know'
+    parser.add_argument('--map', choices=MAPS, default='dsm', help=kinds)
     add_overrides(parser, 'change options')
 
 

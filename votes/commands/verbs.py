@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import itertools
-from typing import NamedTuple, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 
 class Parser(argparse.ArgumentParser):
@@ -16,79 +16,63 @@ class Parser(argparse.ArgumentParser):
 
 
 class Verb(NamedTuple):
-    """A module below votes with add_arguments(parser) and run(args), which returns the exit code, or nothing for 0; the
-    group of `votes --help`; what it does.
+    """The group of `votes --help`; what it does; its module below votes where that is not the one of its name in
+    votes.commands. It has add_arguments(parser) and run(args), which returns the exit code, or nothing for 0.
     """
 
-    module: str
     group: str
     text: str
+    module: str = ''
 
 
 VIDEOS, TRAINING, EVALUATION = 'Videos', 'Training', 'Evaluation'
 DATA, NETWORKS, MACHINE = 'Data', 'Networks and options', 'This machine'
 VERBS = {
-    'restore': Verb('commands.restore', VIDEOS, 'restore a video file, or many'),
-    'app': Verb('commands.app', VIDEOS, 'a page on this machine: drop a video, watch, compare, download'),
-    'dfm': Verb('commands.dfm', VIDEOS, 'the degradation map of a video as a heat-map video'),
-    'probe': Verb('video.probe', VIDEOS, 'what a video file holds, and how strongly it is compressed'),
-    'metrics': Verb('commands.metrics', VIDEOS, 'two videos or folders of frames compared; or results files'),
-    'train': Verb('train', TRAINING, 'train a network from an option file'),
-    'migrate': Verb(
-        'commands.migrate', TRAINING, 'option files and runs of BasicSR, traiNNer-redux and mmagic, as ours'
-    ),
-    'launch': Verb('processes.launch', TRAINING, 'train or test on several processes and machines'),
-    'finetune': Verb('commands.finetune', TRAINING, 'adapt a trained network to the videos of another platform'),
-    'sense': Verb(
-        'commands.sense',
-        TRAINING,
-        'degradation maps of a data set, stored, so that stage 2 trains without running the DSM',
-    ),
-    'checkpoint': Verb('commands.checkpoint', TRAINING, 'inspect, verify or convert checkpoints'),
-    'export': Verb('commands.export', TRAINING, 'a trained network as ONNX, torch.export or safetensors'),
-    'lineage': Verb(
-        'commands.lineage', TRAINING, 'what a run or study came from, and what had changed each time it went on'
-    ),
-    'compare-runs': Verb('commands.compare_runs', TRAINING, 'the first step at which two training runs differ'),
-    'test': Verb('test', EVALUATION, 'evaluate a network from an option file'),
-    'compare': Verb('reports.compare', EVALUATION, 'results of several evaluations in one table'),
-    'report': Verb('reports.page', EVALUATION, 'a run, several or a study as an HTML page'),
-    'plot': Verb('reports.curves', EVALUATION, 'curves of several runs in one figure, for papers'),
-    'sheet': Verb('reports.sheet', EVALUATION, 'a picture of LQ, DFM, restored, GT and error'),
+    'restore': Verb(VIDEOS, 'restore a video file, or many'),
+    'app': Verb(VIDEOS, 'a page on this machine: drop a video, watch, compare, download'),
+    'dfm': Verb(VIDEOS, 'the degradation map of a video as a heat-map video'),
+    'probe': Verb(VIDEOS, 'what a video file holds, and how strongly it is compressed', 'video.probe'),
+    'metrics': Verb(VIDEOS, 'two videos or folders of frames compared; or results files'),
+    'train': Verb(TRAINING, 'train a network from an option file', 'train'),
+    'migrate': Verb(TRAINING, 'option files and runs of BasicSR, traiNNer-redux and mmagic, as ours'),
+    'launch': Verb(TRAINING, 'train or test on several processes and machines', 'processes.launch'),
+    'finetune': Verb(TRAINING, 'adapt a trained network to the videos of another platform'),
+    'sense': Verb(TRAINING, 'degradation maps of a data set, stored, so that stage 2 trains without running the DSM'),
+    'checkpoint': Verb(TRAINING, 'inspect, verify or convert checkpoints'),
+    'export': Verb(TRAINING, 'a trained network as ONNX, torch.export or safetensors'),
+    'lineage': Verb(TRAINING, 'what a run or study came from, and what had changed each time it went on'),
+    'compare-runs': Verb(TRAINING, 'the first step at which two training runs differ'),
+    'test': Verb(EVALUATION, 'evaluate a network from an option file', 'test'),
+    'compare': Verb(EVALUATION, 'results of several evaluations in one table', 'reports.compare'),
+    'report': Verb(EVALUATION, 'a run, several or a study as an HTML page', 'reports.page'),
+    'plot': Verb(EVALUATION, 'curves of several runs in one figure, for papers', 'reports.curves'),
+    'sheet': Verb(EVALUATION, 'a picture of LQ, DFM, restored, GT and error', 'reports.sheet'),
     'reproduce': Verb(
-        'studies.reproduce', EVALUATION, 'a table or figure of the paper: run what is missing, compare, draw'
+        EVALUATION, 'a table or figure of the paper: run what is missing, compare, draw', 'studies.reproduce'
     ),
-    'prepare': Verb('data.tools.prepare', DATA, 'a downloaded dataset into clips, lists and splits'),
-    'pair': Verb(
-        'commands.pair', DATA, 'downloads to the originals they came of, by content; exit code 1 if none fits'
-    ),
-    'degrade': Verb('data.degrading', DATA, 'clips through a recipe of shrinking and real codecs'),
-    'calibrate': Verb(
-        'commands.calibrate', DATA, 'what a platform does to videos, from pairs: a recipe, checked against them'
-    ),
-    'platform': Verb('commands.platform', DATA, 'the sheet of a platform: its recipe and what it rests on'),
-    'metadata': Verb('data.codec_metadata', DATA, 'motion vectors, quantisers and picture types of videos'),
-    'pack': Verb('data.tools.pack', DATA, 'frames into a store that reads crops fast, or into an LMDB'),
+    'prepare': Verb(DATA, 'a downloaded dataset into clips, lists and splits', 'data.tools.prepare'),
+    'pair': Verb(DATA, 'downloads to the originals they came of, by content; exit code 1 if none fits'),
+    'degrade': Verb(DATA, 'clips through a recipe of shrinking and real codecs', 'data.degrading'),
+    'calibrate': Verb(DATA, 'what a platform does to videos, from pairs: a recipe, checked against them'),
+    'platform': Verb(DATA, 'the sheet of a platform: its recipe and what it rests on'),
+    'metadata': Verb(DATA, 'motion vectors, quantisers and picture types of videos', 'data.codec_metadata'),
+    'pack': Verb(DATA, 'frames into a store that reads crops fast, or into an LMDB', 'data.tools.pack'),
     'check-data': Verb(
-        'data.tools.check', DATA, 'what is wrong with training pairs; exit code 1 if training makes no sense'
+        DATA, 'what is wrong with training pairs; exit code 1 if training makes no sense', 'data.tools.check'
     ),
-    'bench-data': Verb('data.tools.speed', DATA, 'how fast training samples are read, and what the time goes into'),
-    'demo-data': Verb('data.tools.demo', DATA, 'make small compressed clips from photographs'),
-    'weights': Verb('commands.weights', NETWORKS, 'weights that ship with votes, and their cards'),
-    'zoo': Verb(
-        'commands.zoo', NETWORKS, 'every network: what it sees, parameters, arithmetic, memory, option files, parity'
-    ),
-    'list': Verb('commands.names', NETWORKS, 'names that option files may use'),
+    'bench-data': Verb(DATA, 'how fast training samples are read, and what the time goes into', 'data.tools.speed'),
+    'demo-data': Verb(DATA, 'make small compressed clips from photographs', 'data.tools.demo'),
+    'weights': Verb(NETWORKS, 'weights that ship with votes, and their cards'),
+    'zoo': Verb(NETWORKS, 'every network: what it sees, parameters, arithmetic, memory, option files, parity'),
+    'list': Verb(NETWORKS, 'names that option files may use', 'commands.names'),
     'explain': Verb(
-        'options.reference', NETWORKS, 'what an option key means, or what a network, loss or dataset takes'
+        NETWORKS, 'what an option key means, or what a network, loss or dataset takes', 'options.reference'
     ),
-    'new': Verb('commands.new_network', NETWORKS, 'a network to start from: its file, row, option file and test'),
-    'check-network': Verb(
-        'commands.check_network', NETWORKS, 'whether a network keeps what it promises; exit code 1 if it does not'
-    ),
-    'doctor': Verb('commands.doctor', MACHINE, 'what works on this machine'),
-    'completion': Verb('commands.completion', MACHINE, 'completion of these commands for bash or zsh'),
-    'bench': Verb('commands.bench', MACHINE, 'run a benchmark of this project and keep its result'),
+    'new': Verb(NETWORKS, 'a network to start from: its file, row, option file and test', 'commands.new_network'),
+    'check-network': Verb(NETWORKS, 'whether a network keeps what it promises; exit code 1 if it does not'),
+    'doctor': Verb(MACHINE, 'what works on this machine'),
+    'completion': Verb(MACHINE, 'completion of these commands for bash or zsh'),
+    'bench': Verb(MACHINE, 'run a benchmark of this project and keep its result'),
 }
 
 # one for each group, as `votes --help` and docs/commands.md show them
@@ -102,12 +86,17 @@ EXAMPLES = {
 }
 
 
+def program(name: str) -> Any:
+    """The module of a verb."""
+    return importlib.import_module(f'votes.{VERBS[name].module or "commands." + name.replace("-", "_")}')
+
+
 def parsers() -> dict[str, argparse.ArgumentParser]:
     """The parsers of all verbs by what is typed, such as 'restore' or 'checkpoint inspect'."""
     found = {}
     for name, verb in VERBS.items():
         parser = Parser(prog=f'votes {name}', description=verb.text)
-        importlib.import_module(f'votes.{verb.module}').add_arguments(parser)
+        program(name).add_arguments(parser)
         below = [action for action in parser._actions if isinstance(action, argparse._SubParsersAction)]
         for action in below:
             for about in action._choices_actions:

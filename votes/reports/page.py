@@ -185,13 +185,8 @@ def of_study(folder: Path, path: Path, pictures: Pictures, every: int) -> dict[s
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        'folders',
-        type=Path,
-        nargs='+',
-        metavar='FOLDER',
-        help='experiments/NAME, results/NAME or studies/NAME; several results/NAME come into one slider',
-    )
+    folders = 'experiments/NAME, results/NAME or studies/NAME; several results/NAME come into one slider'
+    parser.add_argument('folders', type=Path, nargs='+', metavar='FOLDER', help=folders)
     parser.add_argument('-o', '--output', type=Path, help='HTML file to write (default: FOLDER/report.html)')
     parser.add_argument('--every', type=int, default=1, help='only every so many frames of a clip, and the worst')
     parser.add_argument('--lossless', action='store_true', help='pictures as PNG: exact, and several times as large')
