@@ -82,17 +82,14 @@ def clips_at(path: Path, raw: str | None = None) -> Clips:
     if path.is_file():
         described = str(format_of(path, raw)) if path.suffix.lower() in RAW_SUFFIXES else None
         return {path.stem: lambda: (frame.rgb for frame in VideoReader(path, reading=Reading(raw=described)))}
-    if path.is_dir() and any(p.suffix.lower() in SUFFIXES for p in path.iterdir()):
-        source: FrameSource = FolderSource(path.absolute().parent)
-        names = [path.absolute().name]
-    else:
-        source = open_source(path)
-        names = source.clips()
+    alone = path.is_dir() and any(p.suffix.lower() in SUFFIXES for p in path.iterdir())
+    source: FrameSource = FolderSource(path.absolute().parent) if alone else open_source(path)
+    names = [path.absolute().name] if alone else source.clips()
 
     def frames(clip: str) -> Iterator[Frame]:
         return (source.read(clip, i) for i in range(source.length(clip)))
 
-    return {name: (lambda name=name: frames(name)) for name in names}  # type: ignore[misc]
+    return {name: partial(frames, name) for name in names}
 
 
 def matched(first: Clips, second: Clips) -> list[tuple[str, Frames, Frames]]:
@@ -139,10 +136,9 @@ class Measurer:
                     sizes = ' and '.join(f'{frame.shape[1]}x{frame.shape[0]}' for frame in (a, b))
                     raise UserError('frames of different sizes', where=f'{name}, frame {number}', value=sizes)
             found = self._single([a for a, _ in chunk], [b for _, b in chunk])
-            for row, (a, b) in zip(found, chunk, strict=True):
-                if before is not None:
-                    row |= self._in_a_row(before, (a, b))
-                before = a, b
+            for row, now in zip(found, chunk, strict=True):
+                row |= self._in_a_row(before, now) if before else {}
+                before = now
             rows += found
             everything += chunk if 'vmaf' in self.protocol.metrics else []
         if not rows:

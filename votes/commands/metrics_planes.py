@@ -143,7 +143,7 @@ def compare_planes(first: Path, second: Path, metrics: list[str], raw: str | Non
         raise UserError('no frames', where=first)
     unavailable: dict[str, str] = {}
     if 'vmaf' in metrics:
-        measure = partial(vmaf_of_frames, *map(_frames, sides), sides[0].pixels)
+        measure = partial(vmaf_of_frames, _frames(sides[0]), _frames(sides[1]), sides[0].pixels)
         add_vmaf(rows, measure, metrics, unavailable)
     data = {
         name: f'sha256 of decoded planes {total.hexdigest()}'

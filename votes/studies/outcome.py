@@ -266,7 +266,8 @@ def _video_costs(study: Study, found: Result, runner: Runner) -> None:
         ]
         for content in contents
     ]
-    found.interval['warping_error'] = claims.bootstrap(np.array([np.subtract(*both) for both in sides])[None])
+    above = np.array([np.subtract(ours, bicubic) for ours, bicubic in sides])
+    found.interval['warping_error'] = claims.bootstrap(above[None])
 
 
 def _cost(row: Row, runner: Runner) -> dict[str, float]:
