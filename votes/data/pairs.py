@@ -50,13 +50,11 @@ class ClipPairs:
         tolerant: bool = False,
     ):
         self.gt = open_source(dataroot_gt, io_backend)
-        self.lq: FrameSource
-        if degradation and dataroot_lq is None:
-            self.lq = OnTheFly(self.gt, [degradation] if isinstance(degradation, str) else degradation, scale)
-        elif dataroot_lq and not degradation:
-            self.lq = open_source(dataroot_lq, io_backend)
-        else:
+        recipes = [degradation] if isinstance(degradation, str) else degradation or []
+        if bool(recipes) == bool(dataroot_lq):
             raise UserError('either dataroot_lq or degradation is needed', where=f'gt {dataroot_gt}')
+        stored = open_source(dataroot_lq, io_backend) if dataroot_lq else None
+        self.lq: FrameSource = stored or OnTheFly(self.gt, recipes, scale)
         self.scale, self.middle_gt = scale, middle_gt
         self.lengths: dict[str, int] = {}
         self._there = {'LQ': frozenset(self.lq.clips()), 'GT': frozenset(self.gt.clips())}

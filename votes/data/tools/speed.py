@@ -6,7 +6,6 @@ import argparse
 import time
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import cv2
@@ -55,11 +54,16 @@ def measure(dataset: Any, seconds: float) -> DataSpeed:
     return DataSpeed(count / elapsed, lq, gt, 1 - lq - gt)
 
 
-def measure_option_file(path: str | Path, seconds: float) -> str:
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument('-opt', required=True, metavar='FILE.yml', help='training option file')
+    parser.add_argument('--seconds', type=float, default=5, help='how long to read samples')
+
+
+def run(args: argparse.Namespace) -> None:
     """The speed of an option file's training data, and what to make of it."""
-    opt = load_options(path, check_paths=True)
+    opt = load_options(args.opt, check_paths=True)
     data = opt.datasets['train']
-    speed = measure(build_train_set(data, opt.scale, opt.manual_seed), seconds)
+    speed = measure(build_train_set(data, opt.scale, opt.manual_seed), args.seconds)
     kinds = {name: kind_of(data.args[name]) for name in ('dataroot_lq', 'dataroot_gt') if data.args.get(name)}
     workers = max(1, data.num_worker_per_gpu)
     steps = speed.samples_per_second * workers / data.batch_size_per_gpu
@@ -73,13 +77,4 @@ def measure_option_file(path: str | Path, seconds: float) -> str:
     ]
     if speed.rest < 0.5 and 'packed' not in kinds.values():
         lines.append('  decoding is what it costs: `votes pack` both folders and point the option file at the stores')
-    return '\n'.join(lines)
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument('-opt', required=True, metavar='FILE.yml', help='training option file')
-    parser.add_argument('--seconds', type=float, default=5, help='how long to read samples')
-
-
-def run(args: argparse.Namespace) -> None:
-    print(measure_option_file(args.opt, args.seconds))
+    print('\n'.join(lines))
