@@ -94,16 +94,26 @@ def _collate(samples: list[Any]) -> Any:
 class TrainLoader(DataLoader):
     """Batches; a sample that cannot be read raises its UserError here, in the process that trains.
 
-    Args:
+    Attributes:
         patience: seconds without a batch after which a worker counts as frozen, 0: never; `Stalled` names it.
         copy_ahead: `batches` brings them to a GPU while others are computed with. Loading runs ahead in any case.
     """
 
     alive: weakref.WeakSet[TrainLoader] = weakref.WeakSet()
 
-    def __init__(self, *args: Any, copy_ahead: bool = False, patience: float = 0, **kwargs: Any):
-        super().__init__(*args, **kwargs)
-        self.copy_ahead, self.patience = copy_ahead, patience
+    def __init__(self, samples: Dataset, batches: EndlessBatches, options: DatasetOptions):
+        workers = options.num_worker_per_gpu
+        super().__init__(
+            samples,
+            collate_fn=_collate,
+            batch_sampler=batches,
+            num_workers=workers,
+            persistent_workers=workers > 0,
+            worker_init_fn=_start_worker,
+            pin_memory=options.pin_memory and torch.cuda.is_available(),
+        )
+        self.patience = options.worker_timeout if workers else 0
+        self.copy_ahead = options.prefetch_mode == 'cuda'
         self.frozen: str | None = None
         self._copying: Generator[Any, None, None] | None = None
         self.alive.add(self)
@@ -237,18 +247,7 @@ def build_train_loader(
     """
     size, batch = len(dataset) * options.dataset_enlarge_ratio, options.batch_size_per_gpu * accumulate
     batches = EndlessBatches(size, batch, seed, rank, world_size, consumed, options.use_shuffle)
-    workers = options.num_worker_per_gpu
-    return TrainLoader(
-        _Samples(dataset, seed),
-        collate_fn=_collate,
-        batch_sampler=batches,
-        num_workers=workers,
-        patience=options.worker_timeout if workers else 0,
-        persistent_workers=workers > 0,
-        worker_init_fn=_start_worker,
-        copy_ahead=options.prefetch_mode == 'cuda',
-        pin_memory=options.pin_memory and torch.cuda.is_available(),
-    )
+    return TrainLoader(_Samples(dataset, seed), batches, options)
 
 
 def build_test_set(options: DatasetOptions, scale: int, said: Promise | None = None) -> VideoUVSSMTestDataset:
@@ -257,6 +256,3 @@ def build_test_set(options: DatasetOptions, scale: int, said: Promise | None = N
     told = {'num_frame': said.frames() if picks else 1} if said else {}
     dataset: VideoUVSSMTestDataset = _built(options, scale, told)
     return dataset
-
-
-__all__ = ['TrainLoader', 'VideoUVSSMTestDataset', 'build_test_set', 'build_train_loader', 'build_train_set']

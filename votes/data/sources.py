@@ -151,29 +151,25 @@ class FolderSource(KnownClips):
         if not clips:
             title, fix = 'no clips: a folder for each clip is expected', 'ROOT/001/00000000.png'
             raise UserError(title, where=where, value=f'it holds {held(where)}', fix=fix)
-        self._sizes: dict[str, tuple[int, int]] = {}
         return dict.fromkeys(clips)
 
-    def files(self, clip: str) -> list[str]:
-        """Names of a clip's pictures in the order of frames."""
-        if self._of(clip) is None:
+    def _of(self, clip: str) -> Any:
+        if super()._of(clip) is None:  # looked into when it is asked for
             with explained('clip cannot be read', OSError, where=self.root / clip):
                 names = os.listdir(f'{self.root}/{clip}')
             names = [n for n in names if n.lower().endswith(SUFFIXES) and not n.startswith('.')]
-            self.known[clip] = _in_order(names, self.root / clip)
-        return list(self.known[clip])
+            files = _in_order(names, self.root / clip)
+            self.known[clip] = len(files), picture_size(f'{self.root}/{clip}/{files[0]}'), files
+        return self.known[clip]
 
-    def length(self, clip: str) -> int:
-        return len(self.files(clip))
-
-    def size(self, clip: str) -> tuple[int, int]:
-        if clip not in self._sizes:
-            self._sizes[clip] = picture_size(f'{self.root}/{clip}/{self.files(clip)[0]}')
-        return self._sizes[clip]
+    def files(self, clip: str) -> list[str]:
+        """Names of a clip's pictures in the order of frames."""
+        return list(self._of(clip)[2])
 
     def read(self, clip: str, index: int, crop: Crop | None = None) -> Frame:
-        path = self.root / clip / self.files(clip)[index]
-        frame, (height, width) = read_picture(path), self.size(clip)
+        _, (height, width), files = self._of(clip)
+        path = self.root / clip / files[index]
+        frame = read_picture(path)
         if frame.shape[:2] != (height, width):
             value = f'{frame.shape[1]}x{frame.shape[0]}, the first has {width}x{height}'
             raise UserError('frames of different sizes in a clip', where=path, value=value)
