@@ -35,39 +35,34 @@ class VideoSource(KnownClips):
     told_by = tuple(f'*{suffix}' for suffix in VIDEO_SUFFIXES)
 
     def _find(self) -> dict[str, Any]:
-        self._shapes: dict[str, tuple[int, tuple[int, int]]] = {}
         self._opened: dict[str, RandomAccess] = {}
         self._process = os.getpid()
-        return self._listed('videos', VIDEO_SUFFIXES, lambda path: (path.stem, path))
+        return self._listed('videos', VIDEO_SUFFIXES, lambda path: (path.stem, (0, (0, 0), path)))
 
     def path(self, clip: str) -> Path:
         """The video file of a clip."""
-        return Path(self._of(clip))
+        return Path(super()._of(clip)[2])
+
+    def _of(self, clip: str) -> Any:
+        if not super()._of(clip)[0]:  # frames are counted when they are asked for
+            self._video(clip)
+        return self.known[clip]
 
     def _video(self, clip: str) -> RandomAccess:
-        path = self._of(clip)
+        path = self.path(clip)
         if self._process != os.getpid():  # a decoder does not survive a fork
             self._opened, self._process = {}, os.getpid()
         if clip not in self._opened:
             while len(self._opened) >= self.OPEN:
                 self._opened.pop(next(iter(self._opened))).reader.container.close()
-            self._opened[clip] = RandomAccess(path)
-            self._shapes[clip] = len(self._opened[clip].times), self._opened[clip].reader.size
+            video = self._opened[clip] = RandomAccess(path)
+            self.known[clip] = len(video.times), video.reader.size, path
         return self._opened[clip]
 
     def times(self, clip: str) -> list[float]:
         """Seconds at which frames are shown."""
         video = self._video(clip)
         return [float(pts * video.reader.time_base) for pts in video.times]
-
-    def length(self, clip: str) -> int:
-        if clip not in self._shapes:
-            self._video(clip)
-        return self._shapes[clip][0]
-
-    def size(self, clip: str) -> tuple[int, int]:
-        self.length(clip)
-        return self._shapes[clip][1]
 
     def read(self, clip: str, index: int, crop: Crop | None = None) -> Frame:
         return cropped(self._video(clip).read(index), crop)
