@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from test_video import read
 
 from votes import checkpoint
 from votes.cli import main
+from votes.commands.arguments import frame_range
 from votes.errors import UserError
 
 
@@ -245,3 +247,12 @@ def test_strength_mixes_the_result_with_the_enlarged_source(place, capsys):
     for wrong in ('2.5', '-1', 'nan'):
         assert restore('in.mp4', 'out.mp4', '--strength', wrong) == 2
         assert 'strength' in capsys.readouterr().err
+
+
+def test_previews_are_ranges_of_frames():
+    assert frame_range(None, '3s@00:10', Fraction(25)) == (250, 325)
+    assert frame_range(None, '.5s@1:00:01.5', Fraction(10)) == (36015, 36020)
+    assert frame_range(None, '2s', Fraction(30000, 1001)) == (0, 60)
+    for text in ('1.2.3s', '3s@1.2.3', '3s@1:1:1:1', '3'):
+        with pytest.raises(UserError, match='a preview is SECONDS'):
+            frame_range(None, text, Fraction(25))

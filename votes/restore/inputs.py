@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import glob
 import tempfile
 from collections.abc import Iterator
@@ -23,7 +24,7 @@ from votes.video.metadata import each_frame
 from votes.video.read import RATE, Reading, TimedFrame, VideoReader
 
 
-class PictureReader:
+class PictureReader(contextlib.AbstractContextManager['PictureReader']):
     """A folder of numbered pictures, with the attributes of a VideoReader."""
 
     index = rotation = 0
@@ -44,9 +45,6 @@ class PictureReader:
     def __iter__(self) -> Iterator[TimedFrame]:
         for i in range(self.frames_hint):
             yield TimedFrame(partial(self.source.read, self.clip, i), i)
-
-    def __enter__(self) -> PictureReader:
-        return self
 
     def __exit__(self, *_: object) -> None:
         return None

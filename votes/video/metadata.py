@@ -69,9 +69,8 @@ def each_frame(path: str | Path) -> Iterator[FrameMetadata]:
                 for frame in packet.decode():
                     shape = shape or (frame.height, frame.width)
                     if shape != (frame.height, frame.width):
-                        raise UserError(
-                            'the picture changes its size', where=path, value=f'{frame.width}x{frame.height}'
-                        )
+                        value = f'{frame.width}x{frame.height}'
+                        raise UserError('the picture changes its size', where=path, value=value)
                     vectors: Any = frame.side_data.get('MOTION_VECTORS')
                     rows = None if vectors is None else vectors.to_ndarray()
                     yield FrameMetadata(

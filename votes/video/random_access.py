@@ -42,11 +42,8 @@ class RandomAccess:
             rgb = self._decode_to(index)
         if rgb is not None:
             return rgb
-        raise UserError(
-            'a frame of the video cannot be decoded',
-            where=self.reader.path,
-            value=f'frame {index} of {len(self.times)}',
-        )
+        value = f'frame {index} of {len(self.times)}'
+        raise UserError('a frame of the video cannot be decoded', where=self.reader.path, value=value)
 
     def _decode_to(self, index: int) -> NDArray[Any] | None:
         """Frame `index`, known by its time, or None if the decoder is past it."""

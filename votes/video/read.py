@@ -109,7 +109,7 @@ def _usual(rate: Fraction) -> Fraction:
     return near if abs(near - rate) < 0.004 * rate else rate.limit_denominator(1001)
 
 
-class VideoReader:
+class VideoReader(contextlib.AbstractContextManager['VideoReader']):
     """The first video stream of a file, frame by frame in the order of display.
 
     Attributes:
@@ -323,9 +323,6 @@ class VideoReader:
             except FFmpegError:  # an index that is damaged
                 self._rewind()
         return iter(self)
-
-    def __enter__(self) -> VideoReader:
-        return self
 
     def __exit__(self, *_: object) -> None:
         self.container.close()

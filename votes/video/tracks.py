@@ -20,6 +20,7 @@ TEXT = {**dict.fromkeys(MP4, 'mov_text'), '.webm': 'webvtt', '.mkv': 'subrip'}
 TEXTS = {'mov_text', 'subrip', 'srt', 'ass', 'ssa', 'webvtt', 'text', 'subviewer', 'microdvd'}
 LAYOUTS = {1: 'mono', 2: 'stereo', 6: '5.1', 8: '7.1'}  # of sound that only says how many channels it has
 RATES = {'libopus': (48000,), 'libmp3lame': (32000, 44100, 48000)}
+MILLISECOND = Fraction(1, 1000)  # unit of the times of text
 COVERS = {'mjpeg': ('jpg', 'image/jpeg'), 'png': ('png', 'image/png'), 'bmp': ('bmp', 'image/bmp')}
 # said of the container, or of the old picture: not true of the new file
 NOT_COPIED = {'encoder', 'major_brand', 'minor_version', 'compatible_brands', 'duration', 'rotate', 'vendor_id'}
@@ -185,14 +186,12 @@ class Titling:
     def __init__(self, track: Track, stream: Any, output: Any):
         self.stream = stream
         self.encoder = cast(Any, av.CodecContext.create(track.codec, 'w'))  # stubs lack subtitle_header
-        header = stream.codec_context.subtitle_header or ASS_HEADER
-        self.encoder.subtitle_header = header
-        self.encoder.time_base = Fraction(1, 1000)
+        self.encoder.subtitle_header = header = stream.codec_context.subtitle_header or ASS_HEADER
+        self.encoder.time_base = MILLISECOND
         self.encoder.open()
         self.out = output.add_stream(track.codec)
         self.out.codec_context.subtitle_header = header
-        self.out.codec_context.time_base = Fraction(1, 1000)
-        self.out.time_base = Fraction(1, 1000)
+        self.out.codec_context.time_base = self.out.time_base = MILLISECOND
         _name(self.out, stream)
 
     def packets(self, packet: Any) -> Iterator[Any]:
@@ -204,12 +203,10 @@ class Titling:
             return
         if found is None or not found.rects:
             return
-        encoded = self.encoder.encode_subtitle(found)
-        made = av.Packet(bytes(encoded))
-        unit = Fraction(1, 1000)
-        made.pts = made.dts = round(packet.pts * packet.time_base / unit)
-        made.duration = round((packet.duration or 0) * packet.time_base / unit)
-        made.time_base, made.stream = unit, self.out
+        made = av.Packet(bytes(self.encoder.encode_subtitle(found)))
+        made.pts = made.dts = round(packet.pts * packet.time_base / MILLISECOND)
+        made.duration = round((packet.duration or 0) * packet.time_base / MILLISECOND)
+        made.time_base, made.stream = MILLISECOND, self.out
         yield made
 
 
