@@ -294,18 +294,15 @@ def restore_video(
 
 def _warnings(work: Restoration, reader: Reader) -> list[str]:
     """What turned out on the way."""
-    found = []
-    if not work.settings.whole:
-        found.append('a part of the video, without its sound')
-    if reader.corrupt:
-        times = ', '.join(f'{float(pts * reader.time_base):.2f} s' for pts in reader.corrupt[:5])
-        more = ' ...' if len(reader.corrupt) > 5 else ''
-        found.append(f'{len(reader.corrupt)} frames are damaged in the source, at {times}{more}')
+    times = ', '.join(f'{float(pts * reader.time_base):.2f} s' for pts in reader.corrupt[:5])
+    times += ' ...' if len(reader.corrupt) > 5 else ''
+    broken, tile = reader.survey.broken if reader.survey else '', work.limits.tile
     frameless = len(reader.survey.times) - work.decoded if reader.survey and work.settings.whole else 0
-    if frameless > 0:
-        found.append(f'{frameless} packets of the picture give no frame of their own: damage, or halves of frames')
-    if reader.survey and reader.survey.broken:
-        found.append(f'the source breaks off: {reader.survey.broken}')
-    if work.limits.tile:
-        found.append(f'in tiles of {work.limits.tile} pixels: whole frames do not fit into the memory that is free')
-    return found
+    told = {
+        'a part of the video, without its sound': not work.settings.whole,
+        f'{len(reader.corrupt)} frames are damaged in the source, at {times}': reader.corrupt,
+        f'{frameless} packets of the picture give no frame of their own: damage, or halves of frames': frameless > 0,
+        f'the source breaks off: {broken}': broken,
+        f'in tiles of {tile} pixels: whole frames do not fit into the memory that is free': tile,
+    }
+    return [note for note, so in told.items() if so]

@@ -20,7 +20,6 @@ CODE_OF_MATRIX = {'bt709': 1, 'bt601': 6, 'bt2020': 9}
 TRANSFER_OF_MATRIX = {'bt709': 1, 'bt601': 6, 'bt2020': 14}
 RGB_CODE, UNSPECIFIED = 0, 2
 FULL_RANGE = 2
-WHITE = {8: 255, 16: 65535}  # of RGB in memory: uint8, or uint16 for anything finer
 
 
 @dataclass(frozen=True)
@@ -76,7 +75,7 @@ class Colour:
     def to_rgb(self, yuv: NDArray[Any], bits: int = 8) -> NDArray[Any]:
         """(3, H, W) YUV 4:4:4 of `bits` bits -> RGB (H, W, 3), rounded: uint8 for 8 bits, else uint16 up to 65535."""
         factor, offset = self._scale(bits)
-        white = WHITE[8 if bits == 8 else 16]
+        white = 255 if bits == 8 else 65535
         inverse = np.linalg.inv(self.to_yuv_matrix()) / factor * white
         rgb = np.tensordot(yuv.astype(np.float32), inverse.T.astype(np.float32), (0, 0)) - inverse @ offset
         return np.clip(np.rint(rgb), 0, white).astype(np.uint8 if bits == 8 else np.uint16)

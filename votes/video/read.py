@@ -310,8 +310,7 @@ class VideoReader(contextlib.AbstractContextManager['VideoReader']):
                     times[packet.pts] = times.get(packet.pts, False) or packet.is_keyframe
             self._rewind()
         order = sorted(times)
-        keys = [i for i, pts in enumerate(order) if times[pts]]
-        return order, keys if keys and keys[0] == 0 else [0, *keys]
+        return order, sorted({0, *(i for i, pts in enumerate(order) if times[pts])})
 
     def frames_from(self, pts: int | None) -> Iterator[TimedFrame]:
         """Frames in the order of display from the key frame at or before time `pts`, or from the start."""

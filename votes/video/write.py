@@ -72,13 +72,12 @@ class VideoWriter:
                 self.container = av.open(str(temporary), 'w', format=FORMATS[suffix], options=exact)
                 opened.enter_context(self.container)
                 self.stream: Any = self.container.add_stream(CODECS[self.encoding.codec].encoder, rate=self.rate)
-                self._configure()
+                self._configure(self.stream.codec_context)
                 self.stream.codec_context.open()
             yield self
             self.container.mux(last_packets(self.stream, self.frames))
 
-    def _configure(self) -> None:
-        context = self.stream.codec_context
+    def _configure(self, context: Any) -> None:
         context.height, context.width = self.size
         context.pix_fmt = self.encoding.pixels(self.size)
         context.time_base = self.time_base
