@@ -59,10 +59,9 @@ def folds(clips: list[str], number: int, test: int, val: int, seed: int) -> list
     order = [clips[i] for i in np.random.default_rng(seed).permutation(len(clips))]
     found = []
     for k in range(number):
-        tested = order[k * test : (k + 1) * test]
-        rest = [clip for clip in order if clip not in set(tested)]
-        rest = rest[k * test :] + rest[: k * test]  # other clips for validation in each
-        found.append({'train': sorted(rest[val:]), 'val': sorted(rest[:val]), 'test': sorted(tested)})
+        first, last = k * test, (k + 1) * test
+        rest = order[last:] + order[:first]  # other clips for validation in each
+        found.append({'train': sorted(rest[val:]), 'val': sorted(rest[:val]), 'test': sorted(order[first:last])})
     return found
 
 
