@@ -32,13 +32,14 @@ def window_indices(
     indices = []
     for i in range(first, end + 1):
         edge = min(max(i, 0), last)
-        across = {
-            'replicate': edge,
-            'reflection': 2 * edge - i,
-            'reflection_circle': (end if i < 0 else first + last) - i,
-            'circle': i + num_frame if i < 0 else i - num_frame,
-        }
-        indices.append(i if i == edge else across[padding])
+        if i != edge:
+            i = {
+                'replicate': edge,
+                'reflection': 2 * edge - i,
+                'reflection_circle': (end if i < 0 else first + last) - i,
+                'circle': i + num_frame if i < 0 else i - num_frame,
+            }[padding]
+        indices.append(i)
     return indices
 
 

@@ -118,49 +118,34 @@ class UVSSMDataset(Dataset):
             what = 'neighbours of peak quality, or of a picture type, need codec_metadata'
             raise UserError(what, where=where, fix='`votes metadata`')
         if self.codec_metadata and self.pick == 'next' and self.intervals != [1]:
-            raise UserError(
-                'motion vectors are those to the next frame, and samples would not hold it',
-                where=where,
-                value=f'interval_list {self.intervals}, codec_metadata {self.codec_metadata}',
-                fix='interval_list: [1]',
-            )
+            what = 'motion vectors are those to the next frame, and samples would not hold it'
+            value = f'interval_list {self.intervals}, codec_metadata {self.codec_metadata}'
+            raise UserError(what, where=where, value=value, fix='interval_list: [1]')
         if (self.num_frame == -1 and self.intervals != [1]) or (self.flip_sequence and self.center_gt):
-            raise UserError(
-                'whole clips have no steps between frames, mirrored ones no centre frame',
-                where=where,
-                value=f'num_frame {self.num_frame}, interval_list {self.intervals}, flip_sequence {self.flip_sequence}',
-                fix='interval_list: [1], center_gt: false',
-            )
+            what = 'whole clips have no steps between frames, mirrored ones no centre frame'
+            value = f'num_frame {self.num_frame}, interval_list {self.intervals}, flip_sequence {self.flip_sequence}'
+            raise UserError(what, where=where, value=value, fix='interval_list: [1], center_gt: false')
 
     def _check_clips(self) -> None:
         """Samples can be cut from every clip."""
         where = self.dataroot_gt
         coded = any(recipe.generations for recipe in getattr(self.pairs.lq, 'recipes', ()))
         if self.moving_first_frame and (coded or self.metadata or self.dataroot_dfm):
-            raise UserError(
-                'moving_first_frame needs frames that stand for themselves',
-                where=where,
-                fix='stored LQ frames, or recipes without generations; no codec_metadata, no dataroot_dfm',
-            )
+            fix = 'stored LQ frames, or recipes without generations; no codec_metadata, no dataroot_dfm'
+            raise UserError('moving_first_frame needs frames that stand for themselves', where=where, fix=fix)
         lengths = set(self.pairs.lengths.values())
         if self.num_frame == -1 and len(lengths) > 1:
-            raise UserError(
-                'num_frame: -1 takes whole clips, which are of different lengths',
-                where=where,
-                value=f'{min(lengths)} to {max(lengths)} frames',
-                fix=f'num_frame: {min(lengths)} or fewer',
-            )
+            what = 'num_frame: -1 takes whole clips, which are of different lengths'
+            value, fix = f'{min(lengths)} to {max(lengths)} frames', f'num_frame: {min(lengths)} or fewer'
+            raise UserError(what, where=where, value=value, fix=fix)
         for clip in self.clips:
             if self.metadata:
                 self.metadata.check(clip, self.pairs.lengths[clip], self.pairs.lq.size(clip))
             largest = min(self.pairs.lq.size(clip))
             if self.gt_size // self.scale > largest:
-                raise UserError(
-                    f'gt_size {self.gt_size} is larger than a frame',
-                    where=f'clip {clip} in {where}',
-                    value=f'its shorter side is {largest * self.scale}',
-                    fix=f'gt_size: {largest // 4 * 4 * self.scale} or less',
-                )
+                what, told = f'gt_size {self.gt_size} is larger than a frame', f'clip {clip} in {where}'
+                value, fix = f'its shorter side is {largest * self.scale}', f'{largest // 4 * 4 * self.scale} or less'
+                raise UserError(what, where=told, value=value, fix=f'gt_size: {fix}')
 
     def __len__(self) -> int:
         return len(self.clips)
