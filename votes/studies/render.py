@@ -208,7 +208,8 @@ def _bars(axis: Any, results: list[Result], y: str) -> None:
     if shown and min(shown) > 1:
         axis.set_ylim(min(shown) - 1, max(shown) + 0.5)
     axis.set_xticks(range(len(names)), names, rotation=20, ha='right', fontsize=7)
-    axis.legend()
+    if shown:
+        axis.legend()
 
 
 def _line(axis: Any, results: list[Result], y: str) -> None:
