@@ -5,10 +5,12 @@ from __future__ import annotations
 import atexit
 import gc
 import inspect
+import itertools
 import random
 import threading
 import weakref
 from collections.abc import Generator, Iterator
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -44,17 +46,14 @@ class EndlessBatches(Sampler[list[Key]]):
         self.rank, self.ranks, self.consumed = rank, ranks, consumed
 
     def __iter__(self) -> Iterator[list[Key]]:
-        epoch, order = -1, np.arange(self.size)
-        first = self.consumed + self.rank * self.batch
-        while True:
-            keys = []
-            for position in range(first, first + self.batch):
-                if position // self.size != epoch:
-                    epoch = position // self.size
-                    order = np.random.default_rng((self.seed, epoch)).permutation(self.size) if self.shuffle else order
-                keys.append((epoch, int(order[position % self.size])))
-            yield keys
-            first += self.batch * self.ranks
+        @lru_cache(1)
+        def order(epoch: int) -> Any:
+            drawn = np.random.default_rng((self.seed, epoch))
+            return drawn.permutation(self.size) if self.shuffle else np.arange(self.size)
+
+        for first in itertools.count(self.consumed + self.rank * self.batch, self.batch * self.ranks):
+            places = (divmod(position, self.size) for position in range(first, first + self.batch))
+            yield [(epoch, int(order(epoch)[index])) for epoch, index in places]
 
 
 def _start_worker(_: int) -> None:
@@ -254,5 +253,4 @@ def build_test_set(options: DatasetOptions, scale: int, said: Promise | None = N
     """The evaluation set that a section of `datasets` names, for what a network sees."""
     picks = said is not None and isinstance(said.sees, Window) and said.sees.pick == 'next'
     told = {'num_frame': said.frames() if picks else 1} if said else {}
-    dataset: VideoUVSSMTestDataset = _built(options, scale, told)
-    return dataset
+    return _built(options, scale, told)

@@ -40,8 +40,7 @@ def open_source(root: str | Path, io_backend: dict | None = None) -> FrameSource
     own), else of what lies there.
     """
     kind = (io_backend or {}).get('type', 'auto')
-    source: FrameSource = SOURCES.get(kind_of(root) if kind == 'auto' else kind)(root)
-    return source
+    return SOURCES.get(kind_of(root) if kind == 'auto' else kind)(root)
 
 
 def check_clip_name(clip: str, where: object) -> None:

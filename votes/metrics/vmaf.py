@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 
 from votes.errors import UserError
 
+RATE = 25  # frames a second, which change nothing
+
 
 def programs() -> list[str]:
     """The machine's ffmpeg, and the one that the wheel imageio-ffmpeg brings."""
@@ -46,7 +48,7 @@ def find_ffmpeg(name: str = 'libvmaf') -> str | None:
     return next((program for program in programs() if has_filter(program, name)), None)
 
 
-def vmaf(frames: Iterable[NDArray[np.uint8]], reference: Iterable[NDArray[np.uint8]], rate: int = 25) -> list[float]:
+def vmaf(frames: Iterable[NDArray[np.uint8]], reference: Iterable[NDArray[np.uint8]]) -> list[float]:
     """VMAF of every frame, by the default model of libvmaf (vmaf_v0.6.1), on 4:2:0 frames. RGB uint8 (H, W, 3).
 
     Raises:
@@ -56,12 +58,10 @@ def vmaf(frames: Iterable[NDArray[np.uint8]], reference: Iterable[NDArray[np.uin
     def pictures(frames: Iterable[NDArray[np.uint8]]) -> Iterator[av.VideoFrame]:
         return (av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), 'rgb24') for frame in frames)
 
-    return vmaf_of_frames(pictures(frames), pictures(reference), 'yuv420p', rate)
+    return vmaf_of_frames(pictures(frames), pictures(reference), 'yuv420p')
 
 
-def vmaf_of_frames(
-    frames: Iterable[av.VideoFrame], reference: Iterable[av.VideoFrame], pixels: str, rate: int = 25
-) -> list[float]:
+def vmaf_of_frames(frames: Iterable[av.VideoFrame], reference: Iterable[av.VideoFrame], pixels: str) -> list[float]:
     """VMAF of every frame, of frames that are stored as they are where their format is `pixels`; see vmaf."""
     program = find_ffmpeg()
     if program is None:
@@ -73,7 +73,7 @@ def vmaf_of_frames(
     with tempfile.TemporaryDirectory(prefix='votes_vmaf_') as name:
         folder = Path(name)
         for file, pictures in (('distorted.mkv', frames), ('reference.mkv', reference)):
-            _write_lossless(folder / file, pictures, pixels, rate)
+            _write_lossless(folder / file, pictures, pixels)
         log = folder / 'vmaf.json'
         command = [program, '-v', 'error', '-i', str(folder / 'distorted.mkv'), '-i', str(folder / 'reference.mkv')]
         command += ['-lavfi', f'libvmaf=log_fmt=json:log_path={log}', '-f', 'null', '-']
@@ -83,13 +83,13 @@ def vmaf_of_frames(
         return [float(frame['metrics']['vmaf']) for frame in json.loads(log.read_text())['frames']]
 
 
-def _write_lossless(path: Path, frames: Iterable[av.VideoFrame], pixels: str, rate: int) -> None:
+def _write_lossless(path: Path, frames: Iterable[av.VideoFrame], pixels: str) -> None:
     with av.open(str(path), 'w') as container:
-        stream: Any = container.add_stream('ffv1', rate=rate)
+        stream: Any = container.add_stream('ffv1', rate=RATE)
         stream.pix_fmt = pixels
         for number, frame in enumerate(frames):
             if number == 0:
                 stream.height, stream.width = frame.height, frame.width
-            frame.pts, frame.time_base = number, Fraction(1, rate)
+            frame.pts, frame.time_base = number, Fraction(1, RATE)
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))

@@ -112,11 +112,10 @@ def write_layout(layout: Layout, target: Path, wish: Wish, say: Say = print) -> 
 def _unpacked(source: Path, target: Path, say: Say) -> Path:
     """Every .zip of a folder, unpacked."""
     for path in sorted(source.glob('*.zip')):
-        if (target / path.name).is_dir():
-            continue
-        say(f'unpacking {path}')
-        with checkpoint.whole_folder(target / path.name) as partial:
-            _extract(path, partial)
+        if not (target / path.name).is_dir():
+            say(f'unpacking {path}')
+            with checkpoint.whole_folder(target / path.name) as partial:
+                _extract(path, partial)
     return target
 
 
@@ -212,12 +211,12 @@ def _say_options(folder: Path, lq: list[str], lists: list[str], say: Say) -> Non
     say(f'# {folder}: for the option file')
     say('datasets:')
     for section, part in (('train', 'train'), ('val', 'val' if 'meta_info_val.txt' in lists else 'test')):
-        if f'meta_info_{part}.txt' not in lists:
-            continue
-        say(f'  {section}:')
-        say(f'    dataroot_gt: {folder / "HQ_frames"}')
-        say(f'    dataroot_lq: {folder / lq[0] if lq else "~   # --recipe R.yml makes them, or degradation: R.yml"}')
-        say(f'    meta_info_file: {folder / f"meta_info_{part}.txt"}')
+        if f'meta_info_{part}.txt' in lists:
+            say(f'  {section}:')
+            say(f'    dataroot_gt: {folder / "HQ_frames"}')
+            lq_frames = folder / lq[0] if lq else '~   # --recipe R.yml makes them, or degradation: R.yml'
+            say(f'    dataroot_lq: {lq_frames}')
+            say(f'    meta_info_file: {folder / f"meta_info_{part}.txt"}')
     for name in lq[1:]:
         say(f'# also {folder / name}')
     if extra := [name for name in lists if 'fold' in name]:
