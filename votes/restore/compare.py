@@ -80,19 +80,19 @@ def compare(
     target = output.with_name(f'{output.stem}_{kind}.' + ('html' if kind == 'slider' else 'mp4'))
     if target.exists() and not overwrite:
         raise UserError('the comparison exists', where=target, fix='--overwrite')
-    with contextlib.ExitStack() as stack:
-
-        def opened(path: Path, reading: Reading) -> Reader:
-            return stack.enter_context(cast(VideoReader, open_input(path, reading)))
-
+    as_output = Reading(rate=settings.reading.rate)
+    with (
+        open_input(source, settings.reading) as before,
+        open_input(output, as_output) as after,
+        contextlib.ExitStack() as stack,
+    ):
         sensed: Reader | None = None
         if kind == 'dfm' or (kind == 'slider' and shows_map(net)):
             maps = output.with_name(f'.{output.stem}_map.mkv')
             stack.callback(maps.unlink, missing_ok=True)
             how = Settings(codec='ffv1', frames=settings.frames, reading=settings.reading)
             restore_video(HeatMap(net), source, maps, settings=how, device=device, overwrite=True, progress='none')
-            sensed = opened(maps, Reading())
-        before, after = opened(source, settings.reading), opened(output, Reading(rate=settings.reading.rate))
+            sensed = stack.enter_context(VideoReader(maps, deep=True))
         rows = _rows(before, after, sensed, settings)
         if kind == 'slider':
             _page(target, rows, source, output, after.frames_hint)

@@ -138,9 +138,8 @@ def _copied(
     """Adds the tracks of a plan and all that is said of them; gives their packets with their times in seconds."""
     output.metadata.update(said(origin))
     spoken = said(origin.streams[source.index])
-    for track in plan.tracks:
-        if track.how == 'tag':
-            spoken['timecode'] = origin.streams[track.index].metadata['timecode']
+    for index in (track.index for track in plan.tracks if track.how == 'tag'):
+        spoken['timecode'] = origin.streams[index].metadata['timecode']
     for name in plan.unsaid:
         spoken.pop(name, None)
         output.metadata.pop(name, None)
@@ -172,11 +171,9 @@ def _packets(origin: Any, writers: dict[int, Writer], source: Source, limit: int
         index = packet.stream.index
         clock.mend(packet)
         left[index] -= 1
-        if left[index] < 0:
-            if max(left.values()) < 0:
-                return
-            continue
-        for made in writers[index].packets(packet):
+        if max(left.values()) < 0:
+            return
+        for made in writers[index].packets(packet) if left[index] >= 0 else ():
             yield float(made.dts * made.time_base), made
 
 
