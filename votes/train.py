@@ -208,9 +208,8 @@ def checkpoint_bytes(model: RestorationModel) -> int:
     """About how large a checkpoint is: weights, their average, and the optimiser's two moments."""
     total = 0
     for learner in model.learners.values():
-        weights = sum(t.numel() * t.element_size() for t in learner.net.state_dict().values())
-        trained = sum(p.numel() * p.element_size() for p in learner.named.values())
-        total += weights * (1 if learner.ema is None else 2) + 2 * trained
+        weights = sum(t.nbytes for t in learner.net.state_dict().values())
+        total += weights * (1 if learner.ema is None else 2) + 2 * sum(p.nbytes for p in learner.named.values())
     return total
 
 

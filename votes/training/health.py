@@ -60,11 +60,8 @@ class Guard:
 
     def _report(self, outcome: Outcome, batch: dict[str, Any], model: RestorationModel, at: Position) -> None:
         terms = {name: float(term) for name, term in outcome.terms.items()}
-        gradients = [
-            name if key == 'g' else f'{key}: {name}'
-            for key, learner in model.learners.items()
-            for name in learner.worst_gradients()
-        ]
+        worst = [(key, name) for key, learner in model.learners.items() for name in learner.worst_gradients()]
+        gradients = [name if key == 'g' else f'{key}: {name}' for key, name in worst]
         rank = distributed.rank()
         broken = [f'{name} = {value}' for name, value in terms.items() if not math.isfinite(value)]
         mine = {'rank': rank, 'terms': broken, 'samples': list(batch.get('key', [])), 'gradients': gradients}
