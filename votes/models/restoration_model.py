@@ -172,7 +172,7 @@ class RestorationModel:
         watched = any(term.says('of_offsets') for term in self.terms)
 
         def losses(piece: Batch) -> dict[str, Tensor]:
-            with offsets_watched() if watched else contextlib.nullcontext([]) as offsets:
+            with offsets_watched(watched) as offsets:
                 result = self.generator.forward(piece)
             piece['result'] = {name: value.detach() for name, value in result.items()}
             if want_gain:

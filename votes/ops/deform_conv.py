@@ -67,12 +67,13 @@ _watched: list[Tensor] | None = None
 
 
 @contextlib.contextmanager
-def offsets_watched() -> Iterator[list[Tensor]]:
-    """Inside, the offsets of every `deform_conv2d` are added to the list, in order and with gradients."""
+def offsets_watched(wanted: bool = True) -> Iterator[list[Tensor]]:
+    """Inside, the offsets of every `deform_conv2d` are added to the list, in order and with gradients, if `wanted`."""
     global _watched
-    before, _watched = _watched, []
+    before, found = _watched, list[Tensor]()
+    _watched = found if wanted else before
     try:
-        yield _watched
+        yield found
     finally:
         _watched = before
 
