@@ -6,9 +6,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from votes.commands.metrics import clips_at
 from votes.data import sources
 from votes.data.sources import FolderSource, picture_size, read_picture
 from votes.errors import UserError
+from votes.restore.inputs import open_input
+from votes.video.read import Reading
 
 
 @pytest.fixture
@@ -53,6 +56,17 @@ def test_folders(tmp_path, path):
         FolderSource(tmp_path / 'none')
     with pytest.raises(UserError, match='no clips'):
         FolderSource(clip)
+
+
+@pytest.mark.parametrize('name', ['frames', '.frames'])
+def test_a_folder_of_pictures_is_read_whatever_lies_beside_it(tmp_path, path, name):
+    (tmp_path / 'a' / 'b').mkdir(parents=True)  # which makes those beside it scenes of clips
+    (tmp_path / name).mkdir()
+    for i in range(2):
+        (tmp_path / name / f'{i}.png').write_bytes(path.read_bytes())
+    assert open_input(tmp_path / name, Reading()).frames_hint == 2
+    ((clip, frames),) = clips_at(tmp_path / name).items()
+    assert (clip, len(list(frames()))) == (name, 2)
 
 
 @pytest.mark.parametrize('extension', ['.png', '.jpg'])

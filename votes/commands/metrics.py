@@ -20,7 +20,7 @@ from votes.commands import metrics_planes
 from votes.commands.metrics_planes import add_vmaf, cut_by_rgb
 from votes.data.raw_video import SUFFIXES as RAW_SUFFIXES
 from votes.data.raw_video import format_of
-from votes.data.sources import SUFFIXES, FolderSource, Frame, FrameSource, open_source
+from votes.data.sources import SUFFIXES, Frame, FrameSource, OneFolder, open_source
 from votes.data.transforms import to_tensor
 from votes.errors import UserError
 from votes.metrics import temporal
@@ -83,13 +83,12 @@ def clips_at(path: Path, raw: str | None = None) -> Clips:
         described = str(format_of(path, raw)) if path.suffix.lower() in RAW_SUFFIXES else None
         return {path.stem: lambda: (frame.rgb for frame in VideoReader(path, reading=Reading(raw=described)))}
     alone = path.is_dir() and any(p.suffix.lower() in SUFFIXES for p in path.iterdir())
-    source: FrameSource = FolderSource(path.absolute().parent) if alone else open_source(path)
-    names = [path.absolute().name] if alone else source.clips()
+    source: FrameSource = OneFolder(path) if alone else open_source(path)
 
     def frames(clip: str) -> Iterator[Frame]:
         return (source.read(clip, i) for i in range(source.length(clip)))
 
-    return {name: partial(frames, name) for name in names}
+    return {name: partial(frames, name) for name in source.clips()}
 
 
 def matched(first: Clips, second: Clips) -> list[tuple[str, Frames, Frames]]:

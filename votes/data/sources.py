@@ -175,6 +175,17 @@ class FolderSource(KnownClips):
         return cropped(frame, crop)
 
 
+class OneFolder(FolderSource):
+    """A folder of pictures as the only clip, named as it is, whatever lies beside it."""
+
+    def __init__(self, folder: Path):
+        self.clip = folder.absolute().name
+        super().__init__(folder.absolute().parent)
+
+    def _find(self) -> dict[str, Any]:
+        return {self.clip: None}
+
+
 def _in_order(names: list[str], where: Path) -> list[str]:
     """Pictures by their numbers, of which none is missing."""
     numbers: dict[int, str] = {}

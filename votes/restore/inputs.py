@@ -16,7 +16,7 @@ from votes.archs.contract import Promise
 from votes.archs.fields import FIELDS
 from votes.archs.windows import PICKED, TYPES, Pick
 from votes.data.codec_metadata import CODEC_FIELDS, CodecMetadata, write_metadata
-from votes.data.sources import SUFFIXES, FolderSource
+from votes.data.sources import SUFFIXES, OneFolder
 from votes.data.video_source import VIDEO_SUFFIXES
 from votes.errors import UserError
 from votes.video.colour import UNSPECIFIED, Colour
@@ -34,8 +34,8 @@ class PictureReader(contextlib.AbstractContextManager['PictureReader']):
     def __init__(self, folder: Path, rate: Fraction | None):
         self.folder, self.rate = folder, rate or Fraction(RATE)
         self.time_base = 1 / self.rate
-        self.source = FolderSource(folder.absolute().parent)
-        self.clip = folder.absolute().name
+        self.source = OneFolder(folder)
+        self.clip = self.source.clip
         self.frames_hint = self.source.length(self.clip)
         self.size = self.source.size(self.clip)
         self.colour = Colour.of(UNSPECIFIED, 1, *self.size)
