@@ -86,6 +86,21 @@ def test_chunks_do_not_change_the_result(monkeypatch):
         torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
 
 
+def test_a_chunk_leaves_nothing_to_the_next(monkeypatch):
+    from votes.inference.tiles import LiveBytes
+    from votes.ops import chunked
+
+    monkeypatch.setattr(chunked, 'FORWARD_BYTES', 1)
+    monkeypatch.setattr(chunked, 'MAX_ROW_CHUNKS', 1)  # a chunk an image
+    most = []
+    for batch in (1, 2, 3):
+        out = deform_conv2d(*inputs(batch, height=16, width=16), backend='torch', padding=1)
+        with LiveBytes() as live:
+            out.sum().backward()
+        most.append(live.most)
+    assert most[1] - most[0] == most[2] - most[1]  # of an image more: what is returned for it
+
+
 def test_gradcheck():
     assert torch.autograd.gradcheck(
         lambda *t: deform_conv2d(*t, padding=1, backend='torch'), inputs(1, 2, 4, 5, groups=1)

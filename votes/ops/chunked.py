@@ -163,6 +163,8 @@ class _DeformConv(torch.autograd.Function):
                 grad_grid = grad_grid.view(*target.shape[:3], *target.shape[4:], 2)
                 target[:, :, :, 0] = grad_grid[..., 1] * height_scale
                 target[:, :, :, 1] = grad_grid[..., 0] * width_scale
+                # else they are still there while those of the next chunk are made
+                del grid, sampled, mask_part, columns, grad_columns, part, grad_grid, target
         grad_x = grad_maps[..., : x.shape[2], : x.shape[3]].reshape(x.shape).to(x.dtype)
         grad_bias = None if bias is None else grad_out.sum((0, 2, 3)).to(bias.dtype)
         return (
