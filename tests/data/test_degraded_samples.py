@@ -120,6 +120,26 @@ def test_some_clips_alone(originals, tmp_path, capsys):
     assert FolderSource(tmp_path / 'lq').clips() == ['001']
 
 
+def test_what_a_version_before_began_goes_on(originals, tmp_path):
+    """Its notes of clips had no checksum."""
+
+    def stopped(line):
+        raise KeyboardInterrupt
+
+    recipe = tmp_path / 'r.yml'
+    recipe.write_text('name: r\nscale: 2\ngenerations: [{crf: 30}]\n')
+    with pytest.raises(KeyboardInterrupt):
+        degrade_source(originals, tmp_path / 'lq', read_recipe(recipe), workers=1, say=stopped)
+    note = tmp_path / 'lq' / '.000.json'
+    about = json.loads(note.read_text())
+    del about['checksum']
+    note.write_text(json.dumps(about))
+    said = []
+    degrade_source(originals, tmp_path / 'lq', read_recipe(recipe), workers=1, say=said.append)
+    assert not any(line.startswith('000') for line in said), 'the first clip was there'
+    assert json.loads((tmp_path / 'lq' / 'manifest.json').read_text())['clips']['000'] == about
+
+
 @pytest.fixture
 def coded(tmp_path, originals):
     """A video of each clip, its frames as LQ, and what the codec said."""

@@ -115,7 +115,7 @@ def degrade_source(
     with ThreadPoolExecutor(max(1, workers)) as pool:  # coding and decoding release Python's lock
         list(pool.map(one, range(len(names)), names))  # after an error no more is begun
     with explained('what was noted of a clip is damaged', ValueError, where=target, fix='remove this folder'):
-        clips = {clip: read_record(path) for clip, path in said.items()}
+        clips = {clip: read_record(path, unsigned=True) for clip, path in said.items()}
     versions = {'av': version('av'), 'libavcodec': list(library_versions['libavcodec']), 'decoding': DECODING}
     write_record(manifest, {'recipe': asked, 'grid': recipe.grid, 'versions': versions, 'clips': clips})
     for path in (job, *said.values()):

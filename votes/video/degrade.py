@@ -48,7 +48,7 @@ def encode(
     stats = path.with_suffix('.stats') if encoding.two_pass else None
     about = f'{count} frames of {size[1]}x{size[0]}'
     for number in (1, 2) if stats else (0,):
-        refusals = explained(f'{encoding.codec} refuses these frames', FFmpegError, where=about)
+        refusals = explained(f'{encoding.codec} refuses {about}', FFmpegError)  # the caller knows where
         with refusals, av.open(str(path), 'w') as container:
             audio: Any = container.add_stream('aac', rate=44100) if tone_hz else None
             stream: Any = container.add_stream(encoding.codec, rate=encoding.rate)

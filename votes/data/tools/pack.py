@@ -144,7 +144,7 @@ def _pack_clips(progress: _Progress, folder: Path, pool: ThreadPoolExecutor) -> 
 def _already(folder: Path, name: str, frames: FrameSource, clips: list[str]) -> dict[str, Any]:
     """What packed.json will say of a shard that an earlier call wrote; nothing if it has to be written."""
     try:
-        about = checkpoint.read_record(folder / f'{name}.json')
+        about = checkpoint.read_record(folder / f'{name}.json', unsigned=True)
         there = {clip: tuple(entry['shape']) for clip, entry in about.items()}
         if not (folder / f'{name}.npy').is_file():
             return {}
