@@ -72,9 +72,11 @@ def board_row(row: dict[str, Any]) -> str:
 
 
 def _bicubic(rows: list[dict[str, Any]]) -> str:
-    """The line of interpolated frames."""
+    """The line of interpolated frames, with their warping error."""
     sides = rows[0]['sides']['without']
-    cells = ['bicubic interpolation', '0', f'{sides["psnr"]:.2f}', f'{sides["ssim"]:.4f}', '0', '-', '-', '0', '0', '-']
+    errors = [row['cost']['warping_error_bicubic'] for row in rows if 'warping_error_bicubic' in row['cost']]
+    of = f'0 ({1000 * errors[0]:.3f})' if errors else '0'
+    cells = ['bicubic interpolation', '0', f'{sides["psnr"]:.2f}', f'{sides["ssim"]:.4f}', of, '-', '-', '0', '0', '-']
     return f'| {" | ".join(cells)} |'
 
 
@@ -86,9 +88,9 @@ def _bracketed(found: dict[str, Any] | None, times: float = 1) -> str:
 
 
 def _spent(runs: dict[str, Any]) -> list[float]:
-    """Of each training, seconds of the processor a thread."""
-    last = [run['training'][-1] for run in runs.values() if run.get('training') and run['state'] == 'done']
-    return [row['cpu_seconds'] * row['iter'] for row in last]
+    """Of each training, seconds of the processor a thread: the last mean of a step, times the steps."""
+    trained = [run for run in runs.values() if run.get('training') and run['state'] == 'done']
+    return [run['training'][-1]['cpu_seconds'] * run['options']['train.total_iter'] for run in trained]
 
 
 def kept(root: Path) -> dict[str, Any] | None:
