@@ -264,7 +264,7 @@ def run(args: argparse.Namespace) -> int:
     unknown = [f'unknown metric {name!r}' for name in names if name not in NAMES]
     if unknown or len(args.inputs) != 2:
         fix = f'votes metrics RESTORED REFERENCE --metrics {",".join(NAMES[:3])}'
-        raise UserError([*unknown, 'two inputs are compared'][0], value=args.inputs, fix=fix)
+        raise UserError(unknown[0] if unknown else 'two inputs are compared', value=args.inputs, fix=fix)
     first, second = (Path(p) for p in args.inputs)
     for path in (first, second, args.lq):
         if path is not None and not path.exists():

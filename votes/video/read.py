@@ -268,7 +268,7 @@ class VideoReader(contextlib.AbstractContextManager['VideoReader']):
             for frame in _whole_frames(decoded) if self.reading.deinterlace else decoded:
                 size = self._upright_size(frame)
                 if size != self.size:
-                    value = '{1}x{0} after {3}x{2}'.format(*size, *self.size)
+                    value = f'{size[1]}x{size[0]} after {self.size[1]}x{self.size[0]}'
                     where = f'{self.path}, after pts {previous}'
                     raise UserError('the picture changes its size', where=where, value=value)
                 pts = frame.pts if frame.pts is not None else 0 if previous is None else previous + step
