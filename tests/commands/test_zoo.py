@@ -137,7 +137,7 @@ def test_the_leaderboard():
         interval = {'psnr': {'value': gain, 'low': gain - 0.1, 'high': gain + 0.1, 'seeds': 3, 'clips': 8}}
         sides = {'with': {'psnr': 30 + gain, 'ssim': 0.9}, 'without': {'psnr': 30.0, 'ssim': 0.85}}
         found = {'label': label, 'ours': {'psnr': gain}, 'sides': sides, 'cost': {'parameters': 3e5, 'steps': 1234}}
-        return {**found, 'interval': interval | more.pop('interval', {}), **more}
+        return {'row': {}, **found, 'interval': interval | more.pop('interval', {}), **more}
 
     worst = {'value': 1e-5, 'low': -2e-5, 'high': 4e-5}
     speed = {
@@ -147,9 +147,15 @@ def test_the_leaderboard():
         'warping_error_bicubic': 4e-4,
         'peak_bytes': 3 * 2**20,
     }
-    rows = [row('A', -0.25), row('B', 0.5, interval={'warping_error': worst}, cost=speed)]
+    rows = [
+        row('A', -0.25),
+        row('B', 0.5, interval={'warping_error': worst}, cost=speed, row={'costs': ['s', 't', 'u']}),
+    ]
     rows.append({'label': 'C', 'ours': {}, 'reason': 'no memory'})
     training = [{'iter': 100, 'cpu_seconds': 0.2}, {'iter': 300, 'cpu_seconds': 0.2}]
+    speeds = {
+        job: {'state': 'done', 'costs': {'a': {'frames_per_second': rate}}} for job, rate in (('s', 10), ('t', 14))
+    }
     study = {
         'title': 'Title',
         'command': 'votes reproduce zoo',
@@ -159,11 +165,13 @@ def test_the_leaderboard():
         'runs': {
             'B_0': {'state': 'done', 'training': training, 'options': {'train.total_iter': 350}},
             'test_B_0': {'state': 'done'},
+            **speeds,
         },
     }
     lines = leaderboard.section(study).splitlines()
     assert lines[-3:] == [
-        '| B | +0.500 [+0.400, +0.600] | 30.50 | 0.9000 | +0.010 [-0.020, +0.040] | 12.3 | 3 | 0.200 | 5 | 3 x 8 |',
+        '| B | +0.500 [+0.400, +0.600] | 30.50 | 0.9000 | +0.010 [-0.020, +0.040] | 12.0 (10.0 to 14.0) | 3 | 0.200 '
+        '| 5 | 3 x 8 |',
         '| A | -0.250 [-0.350, -0.150] | 29.75 | 0.9000 | - | - | - | 0.300 | 1,234 | 3 x 8 |',
         '| bicubic interpolation | 0 | 30.00 | 0.8500 | 0 (0.400) | - | - | 0 | 0 | - |',
     ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from votes.studies.claims import LEVEL
@@ -15,7 +16,7 @@ HEAD = (
     'PSNR-Y dB',
     'SSIM',
     'warping error less that of bicubic, x 1000',
-    'frames a second',
+    'frames a second (slowest to fastest run)',
     'MiB',
     'million parameters',
     'steps',
@@ -47,14 +48,14 @@ def section(study: dict[str, Any]) -> str:
         '',
         f'| {" | ".join(HEAD)} |',
         '|' + '---|' * len(HEAD),
-        *map(board_row, measured),
+        *(board_row(row, study['runs']) for row in measured),
         _bicubic(measured),
     ]
     return '\n'.join(lines) + '\n'
 
 
-def board_row(row: dict[str, Any]) -> str:
-    """The line of a network."""
+def board_row(row: dict[str, Any], runs: dict[str, Any]) -> str:
+    """The line of a network; `runs` have what was measured of each."""
     gain, cost, sides = row['interval']['psnr'], row['cost'], row['sides']['with']
     cells = [
         row['label'],
@@ -62,7 +63,7 @@ def board_row(row: dict[str, Any]) -> str:
         f'{sides["psnr"]:.2f}',
         f'{sides["ssim"]:.4f}',
         _bracketed(row['interval'].get('warping_error'), 1000),
-        f'{cost["frames_per_second"]:.1f}' if 'frames_per_second' in cost else '-',
+        _speed(row, runs),
         f'{cost["peak_bytes"] / 2**20:.0f}' if 'peak_bytes' in cost else '-',
         f'{cost["parameters"] / 1e6:.3f}',
         f'{cost["steps"]:,}',
@@ -78,6 +79,13 @@ def _bicubic(rows: list[dict[str, Any]]) -> str:
     of = f'0 ({1000 * errors[0]:.3f})' if errors else '0'
     cells = ['bicubic interpolation', '0', f'{sides["psnr"]:.2f}', f'{sides["ssim"]:.4f}', of, '-', '-', '0', '0', '-']
     return f'| {" | ".join(cells)} |'
+
+
+def _speed(row: dict[str, Any], runs: dict[str, Any]) -> str:
+    """Frames a second: the mean of all runs, and those of the slowest and of the fastest."""
+    clips = [run['costs'].values() for job in row['row'].get('costs', ()) if 'costs' in (run := runs.get(job, {}))]
+    each = [fmean(clip['frames_per_second'] for clip in found) for found in clips]
+    return f'{fmean(each):.1f} ({min(each):.1f} to {max(each):.1f})' if each else '-'
 
 
 def _bracketed(found: dict[str, Any] | None, times: float = 1) -> str:
