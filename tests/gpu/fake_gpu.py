@@ -12,6 +12,13 @@ import tempfile
 import traceback
 from pathlib import Path
 
+PACKAGE = Path(__file__).resolve().parents[2] / 'votes'
+
+
+def of_package(stack):
+    """The frames of a stack that are the project's own, wherever it was cloned to."""
+    return [frame for frame in stack if PACKAGE in Path(frame.filename).parents]
+
 
 def pretend(compiler='c++'):
     """Makes and loads the device that does nothing; torch must not have been imported."""
@@ -79,8 +86,8 @@ class Watch(TorchDispatchMode):
         return function(*args, **kwargs)
 
     def _note(self):
-        frames = [f for f in traceback.extract_stack() if '/votes/' in f.filename and '/tests/' not in f.filename]
-        self.waits.add(f'{frames[-1].filename.rpartition("/votes/")[2]}:{frames[-1].name}')
+        frame = of_package(traceback.extract_stack())[-1]
+        self.waits.add(f'{Path(frame.filename).relative_to(PACKAGE)}:{frame.name}')
 
 
 def _apply(module, function, recurse=True):

@@ -15,7 +15,7 @@ import tempfile
 import traceback
 from pathlib import Path
 
-from fake_gpu import GPU, fake_gpu  # first: before torch is imported
+from fake_gpu import GPU, fake_gpu, of_package  # first: before torch is imported
 
 # isort: split
 import pytest
@@ -154,8 +154,7 @@ def main(names):
             try:
                 said[case] = {'problem': None, 'waits': run(patch, name, *how)}
             except Exception as error:
-                stack = traceback.extract_tb(error.__traceback__)
-                inside = [frame for frame in stack if '/votes/' in frame.filename and '/tests/' not in frame.filename]
+                inside = of_package(traceback.extract_tb(error.__traceback__))
                 place = f'{inside[-1].filename}:{inside[-1].lineno}' if inside else 'the test'
                 text = ' '.join(str(error).split())[:300]
                 said[case] = {'problem': f'{type(error).__name__}: {text} at {place}', 'waits': []}
