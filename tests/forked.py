@@ -16,6 +16,7 @@ OURS = [sys.executable, '-m']
 LOADED = 'votes.train', 'votes.test', 'votes.restore', 'torch._dynamo', 'matplotlib.figure'
 OWN = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL, signal.SIGALRM: signal.SIG_DFL}
 OWN |= dict.fromkeys((signal.SIGUSR1, signal.SIGHUP, signal.SIGCHLD), signal.SIG_DFL)
+KEPT = []
 
 
 class Forked(subprocess.Popen):
@@ -51,12 +52,13 @@ def become(words, streams, cwd, env, own_session):
         if stream != -1:
             os.dup2(stream, number)
     os.closerange(3, 2**16)
+    KEPT.extend((sys.stdin, sys.stdout, sys.stderr))  # freed, they wait for a lock that another thread may have held
     sys.stdin, sys.stdout, sys.stderr = (os.fdopen(n, mode, closefd=False) for n, mode in enumerate('rww'))
     logging.root.handlers.clear()
     for logger in logging.root.manager.loggerDict.values():
         for handler in getattr(logger, 'handlers', ()):
             if isinstance(handler, logging.StreamHandler):
-                handler.setStream(sys.stderr)
+                handler.stream = sys.stderr  # setStream flushes the one before
     for number, handler in OWN.items():
         signal.signal(number, handler)
     signal.pthread_sigmask(signal.SIG_SETMASK, [])
