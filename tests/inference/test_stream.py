@@ -1,7 +1,5 @@
 """What is computed once for several windows, in tiles, in half precision or as an ensemble, against plain windows."""
 
-from collections.abc import Iterator
-
 import pytest
 import torch
 from restore.clips import Enlarge, Identity, small_network
@@ -33,10 +31,8 @@ def windows_of(length, sees=Window(5), **how):
 
 def streamed(net, frames, windows, **limits):
     stream = Stream(net, CPU, limits=Limits(**limits))
-    outputs = [
-        stream.restore(g, {i: frames[i] for w in g for i in w.indices})
-        for g in groups(windows, limits.get('batch', 1), 1000)
-    ]
+    batches = groups(windows, limits.get('batch', 1), 1000)
+    outputs = [stream.restore(g, {i: frames[i] for w in g for i in w.indices}) for g in batches]
     return torch.cat(outputs), stream
 
 
@@ -304,9 +300,9 @@ def test_peaks_are_picked_in_a_stream():
 def test_peaks_of_another_scene_are_not_picked():
     """Nor waited for."""
     marks = [(i % 4 == 0) | CUT * (i == 6) for i in range(14)]
-    given: list[list[list[int]]] = []
+    given = []
 
-    def frames() -> Iterator[int]:
+    def frames():
         for i in range(14):
             given.append([])
             yield i
