@@ -7,6 +7,7 @@ import fnmatch
 import os
 import re
 import struct
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
@@ -74,7 +75,7 @@ class FrameSource(Protocol):
         """
 
 
-class KnownClips:
+class KnownClips(ABC):
     """What frame sources have in common that know all their clips from the start.
 
     Attributes:
@@ -88,8 +89,9 @@ class KnownClips:
         self.root = Path(root)
         self.known = self._find()
 
+    @abstractmethod
     def _find(self) -> dict[str, Any]:
-        raise NotImplementedError
+        """What `known` is to be."""
 
     def _listed(self, kind: str, suffixes: Sequence[str], told: Callable[[Path], tuple[str, Any]]) -> dict[str, Any]:
         """The files of the folder that end so; `told` gives a file's clip, and what is known of it.
